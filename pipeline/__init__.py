@@ -1,0 +1,1 @@
+"""From a trained spiking network to verified, hardware-ready .nir bundles."""

@@ -1,0 +1,52 @@
+"""What a user did wrong, said in one line, and how every command ends."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake of the user's: the message names the place, the value and what is allowed.
+
+    Printed as one line without a stack trace; the command ends with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class Unavailable(UserError):
+    """Something outside this machine cannot be had (no network, server gone): exit code 2."""
+
+    exit_code = 2
+
+
+class UsageError(UserError):
+    """The command line itself is wrong: exit code 2, as argparse does."""
+
+    exit_code = 2
+
+
+class GraphError(UserError, ValueError):
+    """A model, graph, file or input that cannot be converted or run: names node and value."""
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Run `command`; a user's mistake, Ctrl-C or a full disk become one line and an exit code."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-written was left; run the command again", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+            return 1
+        raise
+    return 0

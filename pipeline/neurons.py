@@ -1,0 +1,224 @@
+"""Neurons that NIR expresses exactly, with Spyx's layer contract.
+
+Every layer has `initial_state(batch) -> state` and `__call__(x, state) -> (out, state)`, so
+`spyx.nn.run` and `spyx.nn.Sequential` run it. Unlike the stock Spyx neurons, which spike on the
+membrane of the previous step, these integrate first, spike in the same step and then reset, in the
+order of NIR's equations under forward Euler.
+
+Shapes: `x` and the output are (B, *hidden_shape), float32; a parameter is a scalar or has
+`hidden_shape` (channels last in spatial layers). Decays are per step and unitless: with NIR's time
+constants beta = 1 - dt/tau. `gain` is what the input is multiplied with before it is integrated
+(NIR: r * dt/tau); None means exactly 1. `v_leak` None means exactly 0.
+
+Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`, Euler step):
+
+    I        v' = v + gain*x;                               output v'
+    LI       v' = beta*v + (1-beta)*v_leak + gain*x;        output v'
+    CubaLI   i' = alpha*i + gain_in*x
+             v' = beta*v + (1-beta)*v_leak + gain*i';       output v'
+    IF, LIF, CubaLIF   u = v' as above, z = u > threshold;  output z, then
+        v_reset:              v' = v_reset where z, else u
+        subtract:             v' = u - threshold*z
+        subtract_after_decay: v' = u, and threshold*z is taken off after the next decay
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from spyx import axn
+
+RESETS = ("v_reset", "subtract", "subtract_after_decay")
+
+
+class Constant(nnx.Variable):
+    """A number that belongs to a layer and is not trained (threshold, gain, leak, reset)."""
+
+
+def _constant(value: Any) -> Constant | None:
+    return None if value is None else Constant(jnp.asarray(value, jnp.float32))
+
+
+class Integrator(nnx.Module):
+    """The membrane of all neurons here; the subclasses choose what leaks and what spikes.
+
+    State: the membrane v (B, *hidden_shape), or the pair (v, i) where there is a synaptic current.
+    """
+
+    spikes = False
+
+    def __init__(
+        self, hidden_shape, *, alpha=None, beta=None, gain=None, gain_in=None, v_leak=None
+    ):
+        self.hidden_shape = tuple(hidden_shape)
+        self.alpha = None if alpha is None else nnx.Param(jnp.asarray(alpha, jnp.float32))
+        self.beta = None if beta is None else nnx.Param(jnp.asarray(beta, jnp.float32))
+        self.gain = _constant(gain)
+        self.gain_in = _constant(gain_in)
+        self.v_leak = _constant(v_leak)
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Zero state for a batch of `batch_size`."""
+        zeros = jnp.zeros((batch_size, *self.hidden_shape), jnp.float32)
+        return zeros if self.alpha is None else (zeros, zeros)
+
+    def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+        """One step: input current x (B, *hidden_shape) and state to output and new state."""
+        if self.alpha is None:
+            u = self._integrate(x, state)
+            out, v = self._emit(u)
+            return out, v
+        v, i = state
+        i = self.alpha[...] * i + (x if self.gain_in is None else self.gain_in[...] * x)
+        u = self._integrate(i, v)
+        out, v = self._emit(u)
+        return out, (v, i)
+
+    def _integrate(self, x: jax.Array, v: jax.Array) -> jax.Array:
+        u = v
+        if self.beta is not None:
+            beta = self.beta[...]
+            u = beta * u if self.v_leak is None else beta * u + (1 - beta) * self.v_leak[...]
+        u = u + (x if self.gain is None else self.gain[...] * x)
+        return self._after_decay(u, v)
+
+    def _after_decay(self, u: jax.Array, v: jax.Array) -> jax.Array:
+        return u
+
+    def _emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return u, u
+
+
+class SpikingIntegrator(Integrator):
+    """An integrator with a threshold, a surrogate gradient and a reset.
+
+    Args:
+        threshold, v_reset: scalar or `hidden_shape`.
+        activation: a Spyx surrogate such as `spyx.axn.superspike()`, called on u - threshold.
+        reset: one of `RESETS`.
+
+    Raises:
+        ValueError: `reset` is none of `RESETS`.
+    """
+
+    spikes = True
+
+    def __init__(
+        self, hidden_shape, *, threshold=1.0, activation=None, reset="v_reset", v_reset=0.0, **leaks
+    ):
+        super().__init__(hidden_shape, **leaks)
+        if reset not in RESETS:
+            raise ValueError(f"`reset` must be one of {', '.join(RESETS)}, got {reset!r}")
+        self.threshold = Constant(jnp.asarray(threshold, jnp.float32))
+        self.v_reset = Constant(jnp.asarray(v_reset, jnp.float32))
+        self.reset = reset
+        self.spike = axn.superspike() if activation is None else activation
+
+    def _after_decay(self, u, v):
+        if self.reset != "subtract_after_decay":
+            return u
+        threshold = self.threshold[...]
+        return u - threshold * self.spike(v - threshold)
+
+    def _emit(self, u):
+        threshold = self.threshold[...]
+        z = self.spike(u - threshold)
+        if self.reset == "v_reset":
+            # The reset itself carries no gradient: only the spike that leaves does.
+            return z, jnp.where(u > threshold, self.v_reset[...], u)
+        return z, u - threshold * z if self.reset == "subtract" else u
+
+
+class I(Integrator):
+    """Integrator without leak or spike, NIR's `I`."""
+
+    def __init__(self, hidden_shape, *, gain=None, rngs=None):
+        super().__init__(hidden_shape, gain=gain)
+
+
+class LI(Integrator):
+    """Leaky integrator, NIR's `LI`."""
+
+    def __init__(self, hidden_shape, beta, *, gain=None, v_leak=None, rngs=None):
+        super().__init__(hidden_shape, beta=beta, gain=gain, v_leak=v_leak)
+
+
+class CubaLI(Integrator):
+    """Current-based leaky integrator, NIR's `CubaLI`."""
+
+    def __init__(
+        self, hidden_shape, alpha, beta, *, gain_in=None, gain=None, v_leak=None, rngs=None
+    ):
+        super().__init__(
+            hidden_shape, alpha=alpha, beta=beta, gain_in=gain_in, gain=gain, v_leak=v_leak
+        )
+
+
+class IF(SpikingIntegrator):
+    """Integrate and fire, NIR's `IF`."""
+
+    def __init__(self, hidden_shape, threshold=1.0, activation=None, *, rngs=None, **options):
+        super().__init__(hidden_shape, threshold=threshold, activation=activation, **options)
+
+
+class LIF(SpikingIntegrator):
+    """Leaky integrate and fire, NIR's `LIF`."""
+
+    def __init__(self, hidden_shape, beta, threshold=1.0, activation=None, *, rngs=None, **options):
+        super().__init__(
+            hidden_shape, beta=beta, threshold=threshold, activation=activation, **options
+        )
+
+
+class CubaLIF(SpikingIntegrator):
+    """Current-based leaky integrate and fire, NIR's `CubaLIF`."""
+
+    def __init__(
+        self, hidden_shape, alpha, beta, threshold=1.0, activation=None, *, rngs=None, **options
+    ):
+        super().__init__(
+            hidden_shape,
+            alpha=alpha,
+            beta=beta,
+            threshold=threshold,
+            activation=activation,
+            **options,
+        )
+
+
+class Recurrent(nnx.Module):
+    """A neuron layer whose output of the previous step comes back through a weight.
+
+    The cell's input at step t is x[t] + z[t-1] @ recurrent_w + recurrent_b (if any, from t = 0 on).
+
+    Args:
+        cell: any layer of this module with a 1-D `hidden_shape` (N,).
+        bias: whether there is a `recurrent_b` (N,).
+
+    `recurrent_w` is (N, N), source neuron first, as in Spyx. State: (state of the cell, z (B, N)).
+    """
+
+    def __init__(self, cell: Integrator, *, bias: bool = False, rngs: nnx.Rngs):
+        (size,) = cell.hidden_shape
+        self.hidden_shape = cell.hidden_shape
+        self.cell = cell
+        self.recurrent_w = nnx.Param(
+            nnx.initializers.orthogonal(scale=0.5)(rngs.params(), (size, size), jnp.float32)
+        )
+        self.recurrent_b = nnx.Param(jnp.zeros((size,), jnp.float32)) if bias else None
+
+    def __call__(self, x, state):
+        inner, z = state
+        x = x + z @ self.recurrent_w[...]
+        if self.recurrent_b is not None:
+            x = x + self.recurrent_b[...]
+        z, inner = self.cell(x, inner)
+        return z, (inner, z)
+
+    def initial_state(self, batch_size):
+        return self.cell.initial_state(batch_size), jnp.zeros(
+            (batch_size, *self.hidden_shape), jnp.float32
+        )

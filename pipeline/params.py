@@ -1,0 +1,236 @@
+"""The one reader of params.yaml: a wrong or missing key is an error that names its path."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where recordings come from and how events become bins."""
+
+    source: Literal["simulated", "folder", "download"]
+    path: str | None
+    seed: int
+    classes: tuple[str, ...]
+    bins: int
+    bin_us: int
+    merge_polarity: bool
+    simulated_per_class: int
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True)
+class BrailleNetwork:
+    """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step."""
+
+    kind: Literal["braille_rsnn"]
+    hidden: int
+    reset: Literal["v_reset", "subtract"]
+    alpha_hidden: float
+    beta_hidden: float
+    alpha_out: float
+    beta_out: float
+    threshold: float
+    surrogate_slope: float
+
+
+@dataclass(frozen=True)
+class NmnistNetwork:
+    """The spiking CNN of the NIR paper; its widths are part of its definition."""
+
+    kind: Literal["nmnist_scnn"]
+    reset: Literal["v_reset", "subtract"]
+    threshold: float
+    surrogate_slope: float
+
+
+@dataclass(frozen=True)
+class Train:
+    """How the network is trained."""
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Export:
+    """The step that turns decays into time constants, and its unit."""
+
+    dt: float
+    time_unit: Literal["s", "step"]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How many spikes may differ from the float64 reference, as a fraction of all entries."""
+
+    max_differing_fraction: float
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """What goes into a bundle."""
+
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One block of params.yaml."""
+
+    name: str
+    data: Data
+    network: BrailleNetwork | NmnistNetwork
+    train: Train
+    export: Export
+    parity: Parity
+    deploy: Deploy
+
+
+NETWORKS = {"braille_rsnn": BrailleNetwork, "nmnist_scnn": NmnistNetwork}
+
+# What no type can say: (path inside the task, test, what is allowed).
+_RANGES: list[tuple[str, Any, str]] = [
+    ("data.bins", lambda v: v >= 1, "at least 1"),
+    ("data.bin_us", lambda v: v >= 1, "at least 1 (microseconds)"),
+    ("data.simulated_per_class", lambda v: v >= 4, "at least 4"),
+    ("data.validation", lambda v: 0 < v < 0.5, "a fraction above 0 and below 0.5"),
+    ("data.test", lambda v: 0 < v < 0.9, "a fraction above 0 and below 0.9"),
+    (
+        "data.classes",
+        lambda v: len(v) >= 2 and len(set(v)) == len(v),
+        "at least 2 different classes",
+    ),
+    ("network.hidden", lambda v: v >= 1, "at least 1"),
+    ("network.threshold", lambda v: v > 0, "above 0"),
+    ("network.surrogate_slope", lambda v: v > 0, "above 0"),
+    *(
+        (f"network.{decay}", lambda v: 0 <= v < 1, "a decay per step from 0 to below 1")
+        for decay in ("alpha_hidden", "beta_hidden", "alpha_out", "beta_out")
+    ),
+    ("train.epochs", lambda v: v >= 1, "at least 1"),
+    ("train.batch_size", lambda v: v >= 1, "at least 1"),
+    ("train.learning_rate", lambda v: v > 0, "above 0"),
+    ("export.dt", lambda v: v > 0, "above 0"),
+    ("parity.max_differing_fraction", lambda v: 0 <= v < 1, "from 0 to below 1"),
+    ("deploy.vectors", lambda v: v >= 1, "at least 1"),
+]
+
+
+def load(task: str, path: str | Path = "params.yaml") -> Task:
+    """Read and check the block `tasks.<task>` of a params file.
+
+    Raises:
+        UserError: the file is missing or no YAML, the task is unknown, or a key is missing,
+            unknown, of the wrong type or out of range. The message gives the key's path and the value.
+    """
+    tasks = _document(path)
+    if task not in tasks:
+        raise UserError(f"unknown task `{task}`; {path} has {', '.join(sorted(tasks))}")
+    where = f"tasks.{task}"
+    block = tasks[task]
+    if not isinstance(block, dict):
+        raise UserError(f"{path}: {where} must be a mapping, got {block!r}")
+    network = block.get("network")
+    kind = network.get("kind") if isinstance(network, dict) else None
+    if kind not in NETWORKS:
+        raise UserError(
+            f"{path}: {where}.network.kind must be one of {', '.join(NETWORKS)}, got {kind!r}"
+        )
+    hints = {**typing.get_type_hints(Task), "network": NETWORKS[kind]}
+    del hints["name"]
+    result = Task(name=task, **_fields(hints, block, f"{path}: {where}"))
+    _check_ranges(result, f"{path}: {where}")
+    return result
+
+
+def names(path: str | Path = "params.yaml") -> list[str]:
+    """The tasks that a params file holds, in its order."""
+    return list(_document(path))
+
+
+def _document(path: str | Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("tasks"), dict):
+        raise UserError(f"{path}: the key `tasks` is missing or no mapping")
+    return document["tasks"]
+
+
+def _fields(hints: dict[str, Any], block: Any, where: str) -> dict[str, Any]:
+    if not isinstance(block, dict):
+        raise UserError(f"{where} must be a mapping, got {block!r}")
+    if unknown := sorted(map(str, set(block) - set(hints))):
+        raise UserError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(hints)}")
+    if missing := [name for name in hints if name not in block]:
+        raise UserError(f"{where}.{missing[0]}: the key is missing")
+    return {name: _value(hint, block[name], f"{where}.{name}") for name, hint in hints.items()}
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        assert isinstance(hint, type)
+        return hint(**_fields(typing.get_type_hints(hint), value, where))
+    if origin is Literal:
+        allowed = typing.get_args(hint)
+        if value not in allowed:
+            raise UserError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        return value
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
+        return _value(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} must be a list, got {value!r}")
+        return tuple(_value(str, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        words = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+        advice = ""
+        if hint in (float, int) and isinstance(value, str) and _is_number(value):
+            advice = " (text to YAML: write small floats as 1.0e-3, without quotes)"
+        raise UserError(f"{where} must be {words[hint]}, got {value!r}{advice}")
+    if hint is float and not (abs(value) < float("inf")):
+        raise UserError(f"{where} must be a finite number, got {value!r}")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_ranges(task: Task, where: str) -> None:
+    for path, test, allowed in _RANGES:
+        section, key = path.split(".")
+        block = getattr(task, section)
+        if hasattr(block, key) and not test(getattr(block, key)):
+            raise UserError(f"{where}.{path} must be {allowed}, got {getattr(block, key)!r}")
+    if task.data.validation + task.data.test >= 1:
+        raise UserError(f"{where}.data: validation + test leave nothing to train on")
+    if task.data.source == "folder" and not task.data.path:
+        raise UserError(f"{where}.data.path: source `folder` needs a path")
