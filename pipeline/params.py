@@ -73,9 +73,14 @@ class Export:
 
 @dataclass(frozen=True)
 class Parity:
-    """How many spikes may differ from the float64 reference, as a fraction of all entries."""
+    """How far float32 may be from the float64 reference.
+
+    At most `max_differing_fraction` of all spike entries may differ, and where a difference starts,
+    the reference's membrane lies within `max_tie_distance` thresholds of the threshold.
+    """
 
     max_differing_fraction: float
+    max_tie_distance: float
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("train.learning_rate", lambda v: v > 0, "above 0"),
     ("export.dt", lambda v: v > 0, "above 0"),
     ("parity.max_differing_fraction", lambda v: 0 <= v < 1, "from 0 to below 1"),
+    ("parity.max_tie_distance", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("deploy.vectors", lambda v: v >= 1, "at least 1"),
 ]
 
