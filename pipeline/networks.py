@@ -1,0 +1,204 @@
+"""The networks of the two tasks, as `spyx.nn.Sequential` of Flax layers and neurons.
+
+Sizes and decays are those of the NIR paper (Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9).
+No layer has a bias. `reset: v_reset` builds the neurons of `pipeline.neurons`, which plain NIR
+expresses exactly; `reset: subtract` builds stock Spyx neurons.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import spyx.nn as snn
+from flax import nnx
+from spyx import axn
+
+from pipeline import neurons, weights
+from pipeline.errors import UserError
+from pipeline.params import BrailleNetwork, NmnistNetwork, Task
+
+TAXELS = 12
+EVENT_FRAME = (2, 34, 34)  # polarity, height, width of N-MNIST
+
+
+def build(task: Task) -> snn.Sequential:
+    """The untrained network of `task`; its weights depend on `task.train.seed` alone."""
+    network, rngs = task.network, nnx.Rngs(task.train.seed)
+    if isinstance(network, BrailleNetwork):
+        return _braille(network, len(task.data.classes), task.export.dt, rngs)
+    return _nmnist(network, len(task.data.classes), rngs)
+
+
+def input_shape(task: Task) -> tuple[int, ...]:
+    """Shape of one time step of one sample in NIR's order: (taxels,) or (C, H, W)."""
+    return (TAXELS,) if isinstance(task.network, BrailleNetwork) else EVENT_FRAME
+
+
+def output_shape(task: Task) -> tuple[int, ...]:
+    """Shape of one time step of the output: (classes,)."""
+    return (len(task.data.classes),)
+
+
+def to_model_layout(events: Any) -> jax.Array:
+    """Prepared events (N, T, ...) in NIR's order to what a network takes.
+
+    Returns:
+        (T, N, taxels) or (T, N, H, W, C), float32: time first, channels last.
+    """
+    events = jnp.asarray(events)
+    order = (1, 0, 2) if events.ndim == 3 else (1, 0, 3, 4, 2)
+    return events.transpose(order).astype(jnp.float32)
+
+
+def snap_decay(decay: float, dt: float) -> float:
+    """The float32 decay next to `decay` that survives the way through NIR's time constant.
+
+    NIR stores tau = dt / (1 - decay) as float32 and a reader computes 1 - dt / tau. This applies
+    that way, `dt` in the unit of tau, until the decay comes back unchanged, so that the exported
+    and re-imported network is the trained one, bit for bit.
+
+    Raises:
+        ValueError: `decay` is not in [0, 1).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"`decay` must be from 0 to below 1, got {decay!r}")
+    snapped = np.float32(decay)
+    for _ in range(100):
+        tau = np.float32(dt / (1.0 - float(snapped)))
+        back = np.float32(1.0 - dt / float(tau))
+        if back == snapped:
+            return float(snapped)
+        snapped = back
+    raise ValueError(f"`decay` {decay!r} does not settle for dt = {dt!r}")
+
+
+def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
+    """Every parameter of `model` by its dotted path, such as `layers.0.kernel`, in sorted order."""
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return dict(sorted((".".join(map(str, path)), parameter) for path, parameter in flat))
+
+
+def save_weights(
+    model: nnx.Module, task: Task, path: str | os.PathLike[str], **facts: object
+) -> None:
+    """Write the parameters of `model` with the task, its network and `facts` as metadata."""
+    arrays = {name: np.asarray(value[...]) for name, value in named_parameters(model).items()}
+    texts = {key: json.dumps(value) for key, value in facts.items()}
+    weights.write(path, arrays, {"task": task.name, "network": _definition(task), **texts})
+
+
+def from_weights(task: Task, path: str | os.PathLike[str]) -> snn.Sequential:
+    """The network of `task` with the weights that `save_weights` wrote.
+
+    Raises:
+        UserError: the file is missing or broken, or belongs to another network.
+    """
+    arrays, metadata = weights.read(path)
+    if metadata.get("network") != _definition(task):
+        raise UserError(f"{path}: trained with other network parameters; run `dvc repro`")
+    model = build(task)
+    parameters = named_parameters(model)
+    if arrays.keys() != parameters.keys():
+        odd = sorted(arrays.keys() ^ parameters.keys())[0]
+        raise UserError(f"{path}: `{odd}` is in the file or in the network, not in both")
+    for name, parameter in parameters.items():
+        if arrays[name].shape != parameter.shape or arrays[name].dtype != parameter.dtype:
+            raise UserError(
+                f"{path}: `{name}` is {arrays[name].dtype}{arrays[name].shape}, "
+                f"the network has {parameter.dtype}{parameter.shape}"
+            )
+    return with_parameters(model, arrays)
+
+
+def with_parameters(model: snn.Sequential, arrays: dict[str, Any]) -> snn.Sequential:
+    """`model` itself, after its parameters were set to `arrays` (names: `named_parameters`)."""
+    for name, parameter in named_parameters(model).items():
+        parameter[...] = jnp.asarray(arrays[name])
+    return model
+
+
+def _definition(task: Task) -> str:
+    """What of the parameters decides which function the weights stand for."""
+    network = dataclasses.asdict(task.network)
+    return json.dumps({**network, "outputs": len(task.data.classes)}, sort_keys=True)
+
+
+def _braille(network: BrailleNetwork, classes: int, dt: float, rngs: nnx.Rngs) -> snn.Sequential:
+    spike = axn.superspike(network.surrogate_slope)
+    hidden = {
+        "alpha": snap_decay(network.alpha_hidden, dt),
+        "beta": snap_decay(network.beta_hidden, dt),
+    }
+    out = {"alpha": snap_decay(network.alpha_out, dt), "beta": snap_decay(network.beta_out, dt)}
+    shared = {"threshold": network.threshold, "activation": spike, "rngs": rngs}
+    size = (network.hidden,)
+    recurrent: nnx.Module
+    if network.reset == "v_reset":
+        cell = neurons.CubaLIF(size, **hidden, **shared)
+        recurrent = neurons.Recurrent(cell, rngs=rngs)
+        readout: nnx.Module = neurons.CubaLIF((classes,), **out, **shared)
+    else:
+        recurrent = snn.RCuBaLIF(size, **hidden, **shared)
+        # Spyx draws from a unit normal, which makes a network of this size fire at every step.
+        recurrent.recurrent_w[...] *= 0.5 / np.sqrt(network.hidden).astype(np.float32)
+        readout = snn.CuBaLIF((classes,), **out, **shared)
+    return snn.Sequential(
+        nnx.Linear(TAXELS, network.hidden, use_bias=False, kernel_init=_normal(1.0), rngs=rngs),
+        recurrent,
+        nnx.Linear(network.hidden, classes, use_bias=False, kernel_init=_normal(1.0), rngs=rngs),
+        readout,
+    )
+
+
+def _nmnist(network: NmnistNetwork, classes: int, rngs: nnx.Rngs) -> snn.Sequential:
+    spike = axn.superspike(network.surrogate_slope)
+
+    def fire(*shape: int) -> nnx.Module:
+        neuron = neurons.IF if network.reset == "v_reset" else snn.IF
+        return neuron(shape, threshold=network.threshold, activation=spike, rngs=rngs)
+
+    def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
+        return nnx.Conv(
+            inputs,
+            outputs,
+            (size, size),
+            strides=stride,
+            padding=((1, 1), (1, 1)),
+            use_bias=False,
+            kernel_init=_normal(gain),
+            rngs=rngs,
+        )
+
+    def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
+        return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=_normal(gain), rngs=rngs)
+
+    return snn.Sequential(
+        conv(2, 16, size=5, stride=2, gain=4.0),
+        fire(16, 16, 16),
+        conv(16, 16, size=3, stride=1, gain=4.0),
+        fire(16, 16, 16),
+        snn.SumPool((2, 2), (2, 2), "VALID"),
+        conv(16, 8, size=3, stride=1, gain=2.0),
+        fire(8, 8, 8),
+        snn.SumPool((2, 2), (2, 2), "VALID"),
+        snn.Flatten(),
+        linear(128, 256, gain=2.0),
+        fire(256),
+        linear(256, classes, gain=2.0),
+        fire(classes),
+    )
+
+
+def _normal(gain: float) -> Any:
+    """Normal initialisation with variance gain / fan_in (LeCun's for gain 1).
+
+    Spikes are sparse, so a layer's input is small and gain 1 leaves the deeper layers silent. The
+    gains in this file were chosen so that every layer fires before training.
+    """
+    return nnx.initializers.variance_scaling(gain, "fan_in", "normal")
