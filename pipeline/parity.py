@@ -1,19 +1,17 @@
 """Stage: does the file mean what was trained? The whole test set through three executors.
 
     trained     the network from its weights, run by the engine that trained it (float32)
-    reimported  the network that the converter builds from `model.nir`, read back from disk (float32)
+    reimported  the network that the converter builds from `model.nir` on disk (float32)
     reference   the NumPy interpreter of NIR's equations on the same file (float64)
 
 Spikes of every neuron layer, membranes and predicted classes are compared. Trained and re-imported
-must agree in every spike. Against the reference a spike may differ only because float32 put a membrane
-on the other side of the threshold than float64 did (a tie), or as a consequence of such a tie.
-
-Arrays are time-major and channels first, (T, B, ...) or (T, B, C, H, W), whatever the executor uses.
+must agree in every spike. Against the reference a spike may differ only because float32 put a
+membrane on the other side of the threshold than float64 did (a tie), or as a consequence of a tie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,56 +20,20 @@ import numpy as np
 
 from pipeline import files, params, stage
 from pipeline.errors import UserError
+from pipeline.executors import (
+    Executor,
+    Recording,
+    model_executor,
+    reference_executor,
+    trained_model,
+)
+from pipeline.ties import Layer, Ties, explain, spiking_layers
 
 # Neurons times steps that are in memory at once; at some 100 bytes each, all executors together.
 CHUNK_ENTRIES = 5_000_000
 LARGEST_CHUNK = 64
-NEVER = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What one executor did with one chunk.
-
-    outputs: (T, B, classes). spikes: per neuron node (T, B, ...) uint8, as they leave the layer.
-    membranes: per neuron node (T, B, ...) before the reset; NaN where the executor does not keep it.
-    """
-
-    outputs: np.ndarray
-    spikes: dict[str, np.ndarray]
-    membranes: dict[str, np.ndarray]
-
-    def predictions(self) -> np.ndarray:
-        """The class with most spikes, (B,); the first of equals."""
-        return self.outputs.sum(axis=0).argmax(axis=-1)
-
-    def samples(self, n: int) -> Recording:
-        """The first `n` samples."""
-        return Recording(
-            self.outputs[:, :n],
-            {name: a[:, :n] for name, a in self.spikes.items()},
-            {name: a[:, :n] for name, a in self.membranes.items()},
-        )
-
-
-Executor = Callable[[np.ndarray], Recording]  # events (B, T, ...) uint8 -> Recording
-
-
-@dataclass
-class Ties:
-    """Where spikes and the reference part. Distances are in units of the neuron's threshold."""
-
-    starts: int = 0  # differences with no earlier cause in the same sample
-    following: int = 0  # differences downstream of one
-    unexplained: int = 0  # starts that are farther from threshold than float32 can explain
-    largest_distance: float = 0.0
-
-    def add(self, other: Ties) -> None:
-        """Count another chunk's in."""
-        self.starts += other.starts
-        self.following += other.following
-        self.unexplained += other.unexplained
-        self.largest_distance = max(self.largest_distance, other.largest_distance)
+OTHERS = ("reimported", "reference")
+EXECUTORS = ("trained", *OTHERS)
 
 
 @dataclass
@@ -82,158 +44,6 @@ class Tally:
     spikes: int = 0
     differing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OTHERS, 0))
     membrane: dict[str, float] = field(default_factory=lambda: dict.fromkeys(OTHERS, 0.0))
-
-
-OTHERS = ("reimported", "reference")
-EXECUTORS = ("trained", *OTHERS)
-
-
-def channels_first(a: np.ndarray) -> np.ndarray:
-    """(T, B, H, W, C) to (T, B, C, H, W); (T, B, N) as it is."""
-    return np.moveaxis(a, -1, 2) if a.ndim > 3 else a
-
-
-def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
-    """A layer's membrane before its reset, from what the engine traced.
-
-    The layers of `pipeline.neurons` keep the membrane after the reset, which equals the one before it
-    where there was no spike; elsewhere the result is NaN. Stock Spyx layers keep the one before it
-    (they reset in the next step), beside the current in one array where there is one.
-
-    Args:
-        layer: the layer. state: its state after each step, leading axis T. out: its output
-            (T, B, ...). All channels last.
-
-    Returns:
-        (T, B, ...), or None for a layer whose state is not known here.
-    """
-    from pipeline import neurons
-
-    if isinstance(layer, neurons.Recurrent):
-        layer, state = layer.cell, state[0]
-    if isinstance(layer, neurons.Integrator):
-        v = np.asarray(state if layer.alpha is None else state[0])
-        return np.where(out != 0, np.nan, v) if layer.spikes else v
-    if not isinstance(state, tuple | list | dict):
-        v = np.asarray(state)
-        if v.shape == out.shape:
-            return v
-        if v.shape[:-1] == out.shape[:-1] and v.shape[-1] == 2 * out.shape[-1]:
-            return v[..., : out.shape[-1]]
-    return None
-
-
-def model_executor(model: Any, names: list[str], spiking: set[str]) -> Executor:
-    """Runs a Spyx model; `names[i]` is the node that the output of layer i belongs to."""
-    from pipeline import engine, networks
-
-    def execute(events: np.ndarray) -> Recording:
-        outputs, layers = engine.trace(model, networks.to_model_layout(events))
-        spikes, membranes = {}, {}
-        for name, layer, (out, state) in zip(names, model.layers, layers, strict=True):
-            if name not in spiking:
-                continue
-            out = np.asarray(out)
-            spikes[name] = channels_first(out).astype(np.uint8)
-            u = membrane(layer, state, out)
-            if u is not None:
-                membranes[name] = channels_first(u)
-        return Recording(np.asarray(outputs), spikes, membranes)
-
-    return execute
-
-
-def reference_executor(plan: Any, dt: float) -> Executor:
-    """Runs the float64 interpreter on a plan that `reference.make_plan` made."""
-    from pipeline.converter import reference
-
-    def execute(events: np.ndarray) -> Recording:
-        result = reference.run(plan, np.swapaxes(events, 0, 1), dt)
-        return Recording(result.output, result.spikes, result.membranes)
-
-    return execute
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A spiking node of the file. threshold: scalar or the node's shape, channels first."""
-
-    name: str
-    threshold: np.ndarray
-    spike_delay: int
-    recurrent: bool
-
-
-def spiking_layers(plan: Any, names: list[str]) -> list[Layer]:
-    """The spiking nodes of a `reference.Plan` in the order of the model's layers, `names`."""
-    return [
-        Layer(
-            name=name,
-            threshold=np.asarray(plan.nodes[name]["v_threshold"], np.float64),
-            spike_delay=plan.nodes[name]["spike_delay"],
-            recurrent=_comes_back(plan.edges, name),
-        )
-        for name in names
-        if "v_threshold" in plan.nodes[name]
-    ]
-
-
-def _comes_back(edges: list[tuple[str, str]], name: str) -> bool:
-    """Whether a way along the edges leads from a node to itself."""
-    reached: set[str] = set()
-    border = {name}
-    while border:
-        border = {target for source, target in edges if source in border} - reached
-        reached |= border
-    return name in reached
-
-
-def explain(
-    layers: list[Layer],
-    trained: Mapping[str, np.ndarray],
-    reference: Mapping[str, np.ndarray],
-    membranes: Mapping[str, np.ndarray],
-    limit: float,
-) -> Ties:
-    """Which differences from the reference start by themselves, and how near to threshold they are.
-
-    A neuron's first difference follows from another one if, in the same sample, a spike of an earlier
-    layer already differs when the membrane crosses, or, in a recurrent layer, a spike of its own layer
-    in an earlier step. All later differences of a neuron follow from its first.
-
-    Args:
-        layers: in the order of data flow.
-        trained, reference: spikes (T, B, ...) per layer.
-        membranes: the reference's, before the reset, (T, B, ...).
-        limit: the largest distance, in thresholds, that counts as a tie.
-    """
-    ties = Ties()
-    upstream: np.ndarray | None = None  # per sample, the first step with a difference so far
-    for layer in layers:
-        differs = trained[layer.name] != reference[layer.name]
-        steps, batch = differs.shape[:2]
-        if upstream is None:
-            upstream = np.full(batch, NEVER)
-        if not differs.any():
-            continue
-        flat = differs.reshape(steps, batch, -1)
-        first = np.where(flat.any(axis=0), flat.argmax(axis=0), NEVER)  # (B, N)
-        own = first.min(axis=1)
-        crossing = np.where(first == NEVER, NEVER, first - layer.spike_delay)
-        follows = upstream[:, None] <= crossing
-        if layer.recurrent:
-            follows |= own[:, None] < first
-        sample, neuron = np.nonzero((first != NEVER) & ~follows)
-        step = crossing[sample, neuron]
-        u = membranes[layer.name].reshape(steps, batch, -1)[np.maximum(step, 0), sample, neuron]
-        threshold = np.broadcast_to(layer.threshold, differs.shape[2:]).reshape(-1)[neuron]
-        distance = np.where(step < 0, np.inf, np.abs(u - threshold) / np.abs(threshold))
-        ties.starts += len(sample)
-        ties.following += int(flat.sum()) - len(sample)
-        ties.unexplained += int((distance > limit).sum())
-        ties.largest_distance = max(ties.largest_distance, float(distance.max(initial=0.0)))
-        upstream = np.minimum(upstream, own)
-    return ties
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
@@ -292,7 +102,7 @@ def compare(
             tally.spikes += int(spikes.sum(dtype=np.int64))
             for other in OTHERS:
                 tally.differing[other] += int(differs[other][layer.name].sum())
-                # After a differing spike membranes differ by whole thresholds: not a rounding error.
+                # After a differing spike membranes are whole thresholds apart: no rounding error.
                 same = ~touched[other]
                 gap = _largest_gap(done["trained"], done[other], layer.name, same)
                 tally.membrane[other] = max(tally.membrane[other], gap)
@@ -320,7 +130,7 @@ def compare(
 
 
 def _per_sample(differs: np.ndarray) -> np.ndarray:
-    return differs.any(axis=tuple(a for a in range(differs.ndim) if a != 1))
+    return np.asarray(differs.any(axis=tuple(a for a in range(differs.ndim) if a != 1)))
 
 
 def _largest_gap(a: Recording, b: Recording, name: str, same: np.ndarray) -> float:
@@ -474,21 +284,6 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
     )
     if report["verdict"] != "pass":
         raise UserError(f"parity of {task.name} failed: {'; '.join(report['reasons'])}")
-
-
-def trained_model(task: params.Task, weights: Path) -> tuple[Any, list[str]]:
-    """The trained network, and for each of its layers the node that its output belongs to."""
-    from pipeline import converter, networks
-
-    model = networks.from_weights(task, weights)
-    _, names = converter.export_named(
-        model,
-        {"input": networks.input_shape(task)},
-        {"output": networks.output_shape(task)},
-        task.export.dt,
-        strict=True,
-    )
-    return model, names
 
 
 if __name__ == "__main__":

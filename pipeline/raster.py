@@ -18,8 +18,8 @@ def write(path: Path, title: str, recordings: Mapping[str, Any], layers: list[st
 
     Args:
         path: the PNG to write.
-        recordings: per executor a recording whose `spikes[layer]` is (T, 1, ...); the first executor
-            is what the others are compared with.
+        recordings: per executor a recording whose `spikes[layer]` is (T, 1, ...); the others are
+            compared with the first.
         layers: the rows.
     """
     import matplotlib
