@@ -17,7 +17,7 @@ from flax import nnx
 
 
 def run(
-    model: nnx.Module, x: jax.Array, state: Any = None, *, batch_major: bool = False
+    model: Any, x: jax.Array, state: Any = None, *, batch_major: bool = False
 ) -> tuple[jax.Array, Any]:
     """Run `model` over the sequence `x`, like `spyx.nn.run`.
 
@@ -35,7 +35,7 @@ def run(
     if batch_major:
         x = jnp.swapaxes(x, 0, 1)
     if state is None:
-        state = model.initial_state(x.shape[1])  # type: ignore[operator]
+        state = model.initial_state(x.shape[1])
     graph, variables = nnx.split(model)
     outputs, final = _run(graph, variables, x, _float32(state))
     return (jnp.swapaxes(outputs, 0, 1) if batch_major else outputs), final

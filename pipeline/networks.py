@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -81,7 +82,7 @@ def snap_decay(decay: float, dt: float) -> float:
 def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
     """Every parameter of `model` by its dotted path, such as `layers.0.kernel`, in sorted order."""
     flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
-    return dict(sorted((".".join(map(str, path)), parameter) for path, parameter in flat))
+    return dict(sorted((_dotted(path), parameter) for path, parameter in flat))
 
 
 def save_weights(
@@ -116,11 +117,20 @@ def from_weights(task: Task, path: str | os.PathLike[str]) -> snn.Sequential:
     return with_parameters(model, arrays)
 
 
-def with_parameters(model: snn.Sequential, arrays: dict[str, Any]) -> snn.Sequential:
-    """`model` itself, after its parameters were set to `arrays` (names: `named_parameters`)."""
-    for name, parameter in named_parameters(model).items():
-        parameter[...] = jnp.asarray(arrays[name])
-    return model
+def with_parameters(model: snn.Sequential, arrays: Mapping[str, Any]) -> snn.Sequential:
+    """A copy of `model` with the parameters `arrays`, named as by `named_parameters`."""
+    graph, state = nnx.split(model)
+    flat = [
+        (path, variable.replace(jnp.asarray(arrays[_dotted(path)])))
+        if isinstance(variable, nnx.Param)
+        else (path, variable)
+        for path, variable in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))
 
 
 def _definition(task: Task) -> str:
@@ -131,23 +141,20 @@ def _definition(task: Task) -> str:
 
 def _braille(network: BrailleNetwork, classes: int, dt: float, rngs: nnx.Rngs) -> snn.Sequential:
     spike = axn.superspike(network.surrogate_slope)
-    hidden = {
-        "alpha": snap_decay(network.alpha_hidden, dt),
-        "beta": snap_decay(network.beta_hidden, dt),
-    }
-    out = {"alpha": snap_decay(network.alpha_out, dt), "beta": snap_decay(network.beta_out, dt)}
-    shared = {"threshold": network.threshold, "activation": spike, "rngs": rngs}
+    hidden = [snap_decay(decay, dt) for decay in (network.alpha_hidden, network.beta_hidden)]
+    out = [snap_decay(decay, dt) for decay in (network.alpha_out, network.beta_out)]
+    shared: dict[str, Any] = {"threshold": network.threshold, "activation": spike, "rngs": rngs}
     size = (network.hidden,)
     recurrent: nnx.Module
     if network.reset == "v_reset":
-        cell = neurons.CubaLIF(size, **hidden, **shared)
+        cell = neurons.CubaLIF(size, *hidden, **shared)
         recurrent = neurons.Recurrent(cell, rngs=rngs)
-        readout: nnx.Module = neurons.CubaLIF((classes,), **out, **shared)
+        readout: nnx.Module = neurons.CubaLIF((classes,), *out, **shared)
     else:
-        recurrent = snn.RCuBaLIF(size, **hidden, **shared)
+        recurrent = snn.RCuBaLIF(size, *hidden, **shared)
         # Spyx draws from a unit normal, which makes a network of this size fire at every step.
         recurrent.recurrent_w[...] *= 0.5 / np.sqrt(network.hidden).astype(np.float32)
-        readout = snn.CuBaLIF((classes,), **out, **shared)
+        readout = snn.CuBaLIF((classes,), *out, **shared)
     return snn.Sequential(
         nnx.Linear(TAXELS, network.hidden, use_bias=False, kernel_init=_normal(1.0), rngs=rngs),
         recurrent,

@@ -55,12 +55,14 @@ class NmnistNetwork:
 
 @dataclass(frozen=True)
 class Train:
-    """How the network is trained."""
+    """How the network is trained; `max_shift` moves training images by that many pixels."""
 
     seed: int
     epochs: int
     batch_size: int
     learning_rate: float
+    label_smoothing: float
+    max_shift: int
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,10 @@ _RANGES: list[tuple[str, Any, str]] = [
     ),
     ("train.epochs", lambda v: v >= 1, "at least 1"),
     ("train.batch_size", lambda v: v >= 1, "at least 1"),
+    ("train.seed", lambda v: v >= 0, "at least 0"),
     ("train.learning_rate", lambda v: v > 0, "above 0"),
+    ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
+    ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
     ("export.dt", lambda v: v > 0, "above 0"),
     ("parity.max_differing_fraction", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("parity.max_tie_distance", lambda v: 0 <= v < 1, "from 0 to below 1"),
@@ -139,7 +144,7 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
 
     Raises:
         UserError: the file is missing or no YAML, the task is unknown, or a key is missing,
-            unknown, of the wrong type or out of range. The message gives the key's path and the value.
+            unknown, of the wrong type or out of range. The message gives the key's path and value.
     """
     tasks = _document(path)
     if task not in tasks:

@@ -1,0 +1,236 @@
+"""Fitting a network to labelled events: loss, step, epochs, evaluation. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+from spyx import fn
+
+from pipeline import engine, networks
+from pipeline.errors import UserError
+from pipeline.params import Task, Train
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples of one split: events (N, T, ...) uint8 in NIR's order, labels (N,) class indices."""
+
+    events: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass
+class Progress:
+    """All that the next epoch depends on, and what came of the epochs so far.
+
+    `parameters` and `best` are named as by `networks.named_parameters`; `optimiser` holds the
+    leaves of the optimiser's state; `rows` the lines of the learning curves.
+    """
+
+    parameters: Arrays
+    optimiser: list[Any]
+    best: Arrays
+    epoch: int = 0
+    best_epoch: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on one split.
+
+    loss: mean over the samples; predicted: (N,) class indices, the class that spikes most often
+    (the first one of equals); spike_rate: layer -> spikes per neuron and time step.
+    """
+
+    loss: float
+    predicted: np.ndarray
+    correct: int
+    spike_rate: dict[str, float]
+
+
+class Fit:
+    """A network, its loss and its optimiser, compiled once.
+
+    The loss is the cross-entropy of the output's spike counts, with smoothed labels; the optimiser
+    is Adam with gradients clipped to norm 1 and a rate that falls to zero along a half cosine.
+    Decays are not trained: they keep the values of the parameters file.
+    """
+
+    def __init__(self, task: Task, samples: int):
+        """`samples`: size of the training split."""
+        self.task, self.settings = task, task.train
+        self.batch = min(task.train.batch_size, samples)
+        self.steps = samples // self.batch
+        self.model = networks.build(task)
+        schedule = optax.cosine_decay_schedule(
+            task.train.learning_rate, task.train.epochs * self.steps
+        )
+        self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        self._loss = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
+        self._graph, self._variables = nnx.split(self.model)
+        self._step = jax.jit(self._make_step())
+        self._batch_evaluation = jax.jit(self._evaluate_batch)
+
+    def start(self) -> Progress:
+        """Progress before the first epoch."""
+        parameters = {
+            name: np.asarray(value[...])
+            for name, value in networks.named_parameters(self.model).items()
+        }
+        state = self.optimiser.init(_trained(parameters))
+        return Progress(parameters, [np.asarray(x) for x in jax.tree.leaves(state)], parameters)
+
+    def epochs(
+        self, progress: Progress, train: Split, validation: Split, on_step: Callable[[], None]
+    ) -> Iterator[Progress]:
+        """Train from `progress` to the last epoch; yield after each one.
+
+        The order of the samples and their augmentation depend on seed and epoch alone, so a
+        training that continues from a stored `Progress` ends where an uninterrupted one does.
+
+        Raises:
+            UserError: the loss is not finite, or a layer never fires.
+        """
+        structure = jax.tree.structure(self.optimiser.init(_trained(progress.parameters)))
+        for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
+            rng = np.random.default_rng([self.settings.seed, epoch])
+            order = rng.permutation(len(train.labels))
+            parameters = progress.parameters
+            optimiser = jax.tree.unflatten(structure, progress.optimiser)
+            losses, correct = 0.0, 0
+            for step in range(self.steps):
+                chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
+                events = augment(train.events[chosen], self.settings, rng)
+                parameters, optimiser, loss, right = self._step(
+                    parameters, optimiser, events, train.labels[chosen]
+                )
+                if not np.isfinite(loss):
+                    raise UserError(
+                        f"epoch {epoch}: the loss is {float(loss)}; lower tasks."
+                        f"{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
+                    )
+                losses, correct = losses + float(loss), correct + int(right)
+                on_step()
+            progress.parameters = {name: np.asarray(value) for name, value in parameters.items()}
+            progress.optimiser = [np.asarray(leaf) for leaf in jax.tree.leaves(optimiser)]
+            progress.epoch = epoch
+            self._judge(progress, validation, losses / self.steps, correct)
+            yield progress
+
+    def evaluate(self, parameters: Arrays, split: Split) -> Evaluation:
+        """Run the network with `parameters` over `split`."""
+        counts, losses, rates = [], [], []
+        total = len(split.labels)
+        for start in range(0, total, self.batch):
+            events = split.events[start : start + self.batch]
+            labels = split.labels[start : start + self.batch]
+            short = self.batch - len(labels)  # the last batch is filled up to the compiled shape
+            events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
+            count, loss, rate = self._batch_evaluation(
+                parameters, events, np.pad(labels, (0, short))
+            )
+            here = self.batch - short
+            counts.append(np.asarray(count)[:here])
+            losses.append(np.asarray(loss)[:here])
+            rates.append({name: np.asarray(value)[:here] for name, value in rate.items()})
+        predicted = np.concatenate(counts).argmax(axis=1)
+        return Evaluation(
+            loss=float(np.concatenate(losses).mean(dtype=np.float64)),
+            predicted=predicted,
+            correct=int((predicted == split.labels).sum()),
+            spike_rate={
+                name: float(np.concatenate([rate[name] for rate in rates]).mean(dtype=np.float64))
+                for name in rates[0]
+            },
+        )
+
+    def _judge(self, progress: Progress, validation: Split, loss: float, correct: int) -> None:
+        """Add a line to the curves and keep the parameters if they are the best so far."""
+        seen = self.evaluate(progress.parameters, validation)
+        if silent := [name for name, rate in seen.spike_rate.items() if rate == 0]:
+            raise UserError(
+                f"epoch {progress.epoch}: {silent[0]} fires no spike on the validation split; "
+                f"lower tasks.{self.task.name}.network.threshold ({self.task.network.threshold}) "
+                f"or tasks.{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
+            )
+        row = {
+            "epoch": progress.epoch,
+            "train_loss": loss,
+            "train_accuracy": correct / (self.steps * self.batch),
+            "validation_loss": seen.loss,
+            "validation_accuracy": seen.correct / len(validation.labels),
+        }
+        if not progress.rows or _quality(row) > _quality(progress.rows[progress.best_epoch - 1]):
+            progress.best, progress.best_epoch = progress.parameters, progress.epoch
+        progress.rows.append(row)
+
+    def _make_step(self):
+        def step(parameters, state, events, labels):
+            trained = _trained(parameters)
+
+            def loss_of(trained):
+                model = self._with({**parameters, **trained})
+                spikes, _ = engine.run(model, networks.to_model_layout(events))
+                return self._loss(spikes, labels), spikes.sum(0)
+
+            (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+            updates, state = self.optimiser.update(gradients, state, trained)
+            parameters = {**parameters, **optax.apply_updates(trained, updates)}
+            return parameters, state, loss, (counts.argmax(1) == labels).sum()
+
+        return step
+
+    def _evaluate_batch(self, parameters, events, labels):
+        model = self._with(parameters)
+        spikes, layers = engine.trace(model, networks.to_model_layout(events))
+        counts = spikes.sum(0)
+        # The loss of one sample is the loss of a batch of one.
+        losses = jax.vmap(lambda s, l: self._loss(s[:, None], l[None]), (1, 0))(spikes, labels)
+        rates = {
+            f"layers.{i} ({type(self.model.layers[i]).__name__})": out.mean(
+                axis=(0, *range(2, out.ndim))
+            )
+            for i, (out, state) in enumerate(layers)
+            if state is not None
+        }
+        return counts, losses, rates
+
+    def _with(self, parameters):
+        return networks.with_parameters(nnx.merge(self._graph, self._variables), parameters)
+
+
+def augment(events: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
+    """Move every image of (N, T, C, H, W) by up to `settings.max_shift` pixels in x and y.
+
+    What leaves the frame is lost, what enters is empty. Other events are returned as they are.
+    """
+    reach = settings.max_shift
+    if reach == 0 or events.ndim != 5:
+        return events
+    height, width = events.shape[3:]
+    framed = np.pad(events, [(0, 0)] * 3 + [(reach, reach)] * 2)
+    moves = rng.integers(0, 2 * reach + 1, (len(events), 2))
+    return np.stack(
+        [
+            sample[..., y : y + height, x : x + width]
+            for sample, (y, x) in zip(framed, moves, strict=True)
+        ]
+    )
+
+
+def _trained(parameters: Arrays) -> Arrays:
+    """The parameters that the optimiser changes: all weights, no decays."""
+    return {n: p for n, p in parameters.items() if n.rsplit(".", 1)[-1] not in ("alpha", "beta")}
+
+
+def _quality(row: dict[str, float]) -> tuple[float, float]:
+    return row["validation_accuracy"], -row["validation_loss"]

@@ -1,0 +1,222 @@
+"""Train the network of a task: `python -m pipeline.train <task>`.
+
+Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch that was
+best on the validation split), train.json, curves.csv, confusion.csv. While it runs, every epoch is
+stored in checkpoint/; a training that was killed continues from there and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import files, metrics, params, stage, weights
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from pipeline import fit
+    from pipeline.datasets import prepared
+
+SPLITS = ("train", "validation", "test")
+
+
+def train(task: params.Task, root: Path = Path(".")) -> None:
+    """Train `task` in the project folder `root`.
+
+    Raises:
+        UserError: the prepared file is missing, broken or made with other parameters, the loss is
+            not finite, or a layer never fires.
+    """
+    from pipeline.datasets import prepared
+
+    source, target = root / "data" / "prepared" / f"{task.name}.h5", root / "models" / task.name
+    data = prepared.read(source)
+    from pipeline import fit, networks  # seconds of imports: only once the data is there
+
+    splits = _splits(task, data, source)
+    digest = _digest(task, source)
+    training = fit.Fit(task, samples=len(splits["train"].labels))
+    progress, before = _load_checkpoint(target, digest) or (training.start(), 0.0)
+    if progress.epoch:
+        print(f"{task.name}: going on after epoch {progress.epoch}", flush=True)
+
+    began = time.perf_counter() - before
+    with _display(task, training.steps, progress.epoch) as (on_step, on_epoch):
+        for _ in training.epochs(progress, splits["train"], splits["validation"], on_step):
+            _save_checkpoint(target, digest, progress, time.perf_counter() - began)
+            on_epoch(progress.rows[-1])
+    seconds = time.perf_counter() - began
+
+    seen = {name: training.evaluate(progress.best, split) for name, split in splits.items()}
+    accuracy = {
+        name: metrics.accuracy_entry(seen[name].correct, len(split.labels))
+        for name, split in splits.items()
+    }
+    report = {
+        "accuracy": accuracy,
+        "loss": {name: seen[name].loss for name in splits},
+        "spike_rate": seen["test"].spike_rate,
+        "best_epoch": progress.best_epoch,
+        "epochs": task.train.epochs,
+        "seconds": seconds,
+        "samples_per_s": training.steps * training.batch * task.train.epochs / seconds,
+    }
+    files.write_json(target / "train.json", report)
+    files.write_text(target / "curves.csv", _curves(progress.rows))
+    actual = splits["test"].labels
+    files.write_text(
+        target / "confusion.csv", _confusion(task.data.classes, actual, seen["test"].predicted)
+    )
+    networks.save_weights(
+        networks.with_parameters(networks.build(task), progress.best),
+        task,
+        target / "weights.safetensors",
+        epoch=progress.best_epoch,
+        validation_accuracy=progress.rows[progress.best_epoch - 1]["validation_accuracy"],
+    )
+    shutil.rmtree(target / "checkpoint", ignore_errors=True)
+    print(f"{task.name}: test accuracy {accuracy['test']}, best epoch {progress.best_epoch}")
+
+
+def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[str, fit.Split]:
+    """The three splits, after a check that they fit the task's parameters."""
+    from pipeline import fit, networks
+
+    shape = tuple(data.events.shape[1:])
+    expected = (task.data.bins, *networks.input_shape(task))
+    if shape != expected or tuple(data.classes) != task.data.classes:
+        raise UserError(
+            f"{source}: holds samples of shape {shape} in the classes {', '.join(data.classes)}; "
+            f"the parameters say {expected} and {', '.join(task.data.classes)}; run `dvc repro`"
+        )
+    splits = {name: fit.Split(*data.subset(name)) for name in SPLITS}
+    for name, split in splits.items():
+        if not len(split.labels):
+            raise UserError(f"{source}: the {name} split is empty; raise its share in the data")
+    return splits
+
+
+def _digest(task: params.Task, source: Path) -> str:
+    """What a checkpoint belongs to: the parameters that training reads, its data, its libraries."""
+    sections = {
+        "network": dataclasses.asdict(task.network),
+        "train": dataclasses.asdict(task.train),
+        "dt": task.export.dt,
+        "data": files.sha256(source),
+        "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
+    }
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+
+
+def _save_checkpoint(target: Path, digest: str, progress: fit.Progress, seconds: float) -> None:
+    arrays = {
+        **{f"parameters.{name}": array for name, array in progress.parameters.items()},
+        **{f"best.{name}": array for name, array in progress.best.items()},
+        **{f"optimiser.{i:03}": leaf for i, leaf in enumerate(progress.optimiser)},
+    }
+    metadata = {
+        "digest": digest,
+        "epoch": str(progress.epoch),
+        "best_epoch": str(progress.best_epoch),
+        "rows": json.dumps(progress.rows),
+        "seconds": repr(seconds),
+    }
+    weights.write(target / "checkpoint" / "epoch.safetensors", arrays, metadata)
+
+
+def _load_checkpoint(target: Path, digest: str) -> tuple[fit.Progress, float] | None:
+    """The progress and the seconds of a training that was killed; None if there is none to use."""
+    from pipeline import fit
+
+    try:
+        arrays, metadata = weights.read(target / "checkpoint" / "epoch.safetensors")
+    except UserError:
+        return None  # none yet, or not ours: start over
+    if metadata.get("digest") != digest:
+        return None
+
+    def group(prefix: str) -> dict[str, np.ndarray]:
+        start = prefix + "."
+        return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+
+    leaves = group("optimiser")
+    progress = fit.Progress(
+        parameters=group("parameters"),
+        optimiser=[leaves[name] for name in sorted(leaves)],
+        best=group("best"),
+        epoch=int(metadata["epoch"]),
+        best_epoch=int(metadata["best_epoch"]),
+        rows=json.loads(metadata["rows"]),
+    )
+    return progress, float(metadata["seconds"])
+
+
+def _curves(rows: list[dict[str, float]]) -> str:
+    lines = [",".join(rows[0])]
+    lines += [",".join(f"{value:.6g}" for value in row.values()) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _confusion(classes: tuple[str, ...], actual: np.ndarray, predicted: np.ndarray) -> str:
+    lines = ["actual,predicted"]
+    lines += [f"{classes[a]},{classes[p]}" for a, p in zip(actual, predicted, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+@contextlib.contextmanager
+def _display(
+    task: params.Task, steps: int, done: int
+) -> Iterator[tuple[Callable[[], None], Callable[[dict[str, float]], None]]]:
+    """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe."""
+    epochs = task.train.epochs
+
+    def text(row: dict[str, float]) -> str:
+        return (
+            f"{task.name}: epoch {row['epoch']}/{epochs}, loss {row['train_loss']:.4f}, "
+            f"accuracy {row['train_accuracy']:.3f}, "
+            f"validation loss {row['validation_loss']:.4f}, "
+            f"accuracy {row['validation_accuracy']:.3f}"
+        )
+
+    if not sys.stdout.isatty():
+        every = max(1, epochs // 10)
+
+        def on_epoch(row: dict[str, float]) -> None:
+            if row["epoch"] % every == 0 or row["epoch"] == epochs:
+                print(text(row), flush=True)
+
+        yield lambda: None, on_epoch
+        return
+
+    from rich import progress as rich_progress
+
+    with rich_progress.Progress(
+        *rich_progress.Progress.get_default_columns(), rich_progress.TimeElapsedColumn()
+    ) as bar:
+        line = bar.add_task(task.name, total=epochs * steps, completed=done * steps)
+        yield (
+            lambda: bar.advance(line),
+            lambda row: bar.update(line, description=text(row)),
+        )
+
+
+def main() -> None:
+    # One thread repeats the same bytes on any number of cores. XLA reads this when jax is imported.
+    os.environ.setdefault("NPROC", "1")
+    stage.main(train, "Train the network of a task on its prepared data.")
+
+
+if __name__ == "__main__":
+    main()
