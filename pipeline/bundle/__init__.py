@@ -1,0 +1,1 @@
+"""What a deploy bundle holds, one module per part."""

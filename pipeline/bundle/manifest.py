@@ -1,0 +1,169 @@
+"""manifest.json: what a machine wants to know about a bundle. No time stamps, no revision."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import math
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+
+SCHEMA = 1
+PACKAGES = (
+    "spyx-to-chip",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "spyx",
+    "nir",
+    "numpy",
+    "h5py",
+    "tonic",
+    "safetensors",
+)
+
+
+def build(
+    task: params.Task,
+    *,
+    plan: Any,
+    contract: dict[str, Any],
+    parity: dict[str, Any],
+    provenance: dict[str, Any],
+    digests: dict[str, dict[str, str]],
+    vectors: dict[str, Any],
+) -> dict[str, Any]:
+    """The manifest.
+
+    Args:
+        plan: `reference.make_plan` of the graph. contract: the graph's metadata.
+        parity: what the parity stage wrote. provenance: of the prepared data.
+        digests: per file name its `sha256` and, for graphs, `content`.
+        vectors: which samples the golden vectors are.
+    """
+    nodes = [describe(name, plan) for name in plan.order]
+    resets = sorted({node["reset"] for node in nodes if "reset" in node})
+    delays = sorted({node["spike_delay"] for node in nodes if "spike_delay" in node})
+    return {
+        "schema_version": SCHEMA,
+        "task": task.name,
+        "dt": task.export.dt,
+        "time_unit": task.export.time_unit,
+        "input_bin_s": task.data.bin_us * 1e-6,
+        "n_steps": task.data.bins,
+        "classes": list(task.data.classes),
+        "readout": contract.get("readout"),
+        "axis_order": "time-major (T, N, ...), channels first (C, H, W)",
+        "input_shape": list(plan.shapes[plan.inputs[0]]),
+        "output_shape": list(plan.shapes[plan.outputs[0]]),
+        "nodes": nodes,
+        "edges": [list(edge) for edge in sorted(plan.edges)],
+        "neurons": sum(node.get("neurons", 0) for node in nodes),
+        "synapses": sum(node.get("synapses", 0) for node in nodes),
+        "parameters_stored": sum(node.get("weights", 0) for node in nodes),
+        "reset": resets[0] if len(resets) == 1 else resets,
+        "spike_delay": delays[0] if len(delays) == 1 else delays,
+        "plain_nir_is_enough": resets == ["v_reset"] and delays == [0],
+        "not_in_nir": not_in_nir(task, resets, delays),
+        "contract": contract,
+        "files": digests,
+        "vectors": vectors,
+        "parity": {key: parity[key] for key in ("verdict", "differing_spikes", "ties", "layers")},
+        "metrics": {"test_accuracy": parity["accuracy"], "test_samples": parity["samples"]},
+        "parameters": parameters(task),
+        "data": provenance,
+        "versions": versions(),
+    }
+
+
+def describe(name: str, plan: Any) -> dict[str, Any]:
+    """One row of the node table: type, shapes, counts, and the range of every number it holds."""
+    node = plan.nodes[name]
+    row: dict[str, Any] = {
+        "node": name,
+        "type": node["type"],
+        "input_shape": list(plan.arrives[name]),
+        "output_shape": list(plan.shapes[name]),
+    }
+    if node["type"] in ("Input", "Output"):
+        return row
+    if "v_threshold" in node or "v_leak" in node or node["type"] == "I":
+        row["neurons"] = math.prod(plan.shapes[name])
+    for contract in ("reset", "spike_delay"):
+        if contract in node:
+            row[contract] = node[contract]
+    if "weight" in node:
+        row["weights"] = int(np.size(node["weight"]))
+        row["synapses"] = synapses(node, plan.arrives[name], plan.shapes[name])
+    ranges = {}
+    for key, value in sorted(node.items()):
+        array = np.asarray(value)
+        if isinstance(value, np.ndarray | np.generic | float) and array.dtype.kind == "f":
+            ranges[key] = [float(array.min()), float(array.max())]
+    if ranges:
+        row["ranges"] = ranges
+    return row
+
+
+def synapses(node: dict[str, Any], arrives: tuple[int, ...], leaves: tuple[int, ...]) -> int:
+    """Connections of a weight node: pairs of an input and an output element that a weight joins.
+
+    In a convolution every position counts, and what falls into the padding does not.
+    """
+    weight = np.asarray(node["weight"])
+    if not node["type"].startswith("Conv"):
+        return int(weight.size)
+    dims = weight.ndim - 2
+    taps = 1
+    for axis in range(dims):
+        size, out = arrives[1 + axis], leaves[1 + axis]
+        stride = int(np.broadcast_to(node["stride"], dims)[axis])
+        dilation = int(np.broadcast_to(node["dilation"], dims)[axis])
+        reach = dilation * (weight.shape[2 + axis] - 1)
+        padding: Any = node["padding"]
+        if isinstance(padding, str | bytes):
+            same = padding in ("same", b"same")
+            start = -(reach // 2) if same else 0
+        else:
+            start = -int(np.broadcast_to(padding, dims)[axis])
+        at = start + stride * np.arange(out)[:, None] + np.arange(0, reach + 1, dilation)
+        taps *= int(((at >= 0) & (at < size)).sum())
+    return int(weight.shape[0] * weight.shape[1] * taps)
+
+
+def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[dict[str, str]]:
+    """What a reader must know that no field of NIR says; it stands in the graph's metadata."""
+    facts = [
+        ("step", f"dt = {task.export.dt:g}; time constants are in the same unit"),
+        ("time unit", {"s": "seconds", "step": "time steps"}[task.export.time_unit]),
+        (
+            "input",
+            f"one step per bin of {task.data.bin_us} us, {task.data.bins} steps, event counts; "
+            "dt scales the time constants and is not the bin's length",
+        ),
+        ("reset", f"{', '.join(resets)}; NIR knows v_reset only"),
+        ("spike delay", f"{', '.join(map(str, delays))} steps after the crossing; NIR means 0"),
+        ("readout", f"the class with most spikes, of {', '.join(task.data.classes)}"),
+        ("integration", "forward Euler; all states start at 0"),
+        ("training", "surrogate gradient and loss; not needed to run the graph"),
+    ]
+    return [{"what": what, "here": here} for what, here in facts]
+
+
+def parameters(task: params.Task) -> dict[str, Any]:
+    """The task's parameters, without the path of a folder on the machine that trained it."""
+    values = dataclasses.asdict(task)
+    del values["data"]["path"], values["name"]
+    return values
+
+
+def versions() -> dict[str, str]:
+    """The packages that made the bundle, as installed, and the HDF5 library."""
+    import h5py
+
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {**found, "hdf5": h5py.version.hdf5_version}
