@@ -169,7 +169,8 @@ def _parity(parity: dict[str, Any]) -> list[str]:
     lines = [
         f"Parity: **{parity['verdict']}**. Of {differing['entries']} spike entries of the test set "
         f"{differing['reimported']} differ between the trained and the re-imported model, and "
-        f"{differing['reference']} between the trained model (float32) and the reference (float64).",
+        f"{differing['reference']} between the trained model (float32) and the reference "
+        "(float64).",
     ]
     if ties["starts"]:
         lines += [

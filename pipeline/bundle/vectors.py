@@ -49,7 +49,8 @@ def write_npz(
         raise UserError(f"node `{min(clash)}` has a name that vectors.npz keeps for itself")
     with open(path, "wb") as stream:
         arrays: dict[str, Any] = {"input": x, "output": output, **spikes}
-        np.savez_compressed(stream, **{k: np.ascontiguousarray(a) for k, a in arrays.items()})
+        whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
+        np.savez_compressed(stream, allow_pickle=False, **whole)
 
 
 def write_nir_data(
