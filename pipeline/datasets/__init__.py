@@ -1,0 +1,1 @@
+"""Recordings: simulated, from a folder or downloaded, and always read through tonic."""

@@ -1,0 +1,228 @@
+"""Braille letters felt by a robot's fingertip (Müller-Cleve et al. 2022), as events.
+
+Two public formats are read: `taxels_40Hz.npz` (samples, encoded here) and the pickles
+`data_braille_letters_th_<threshold>.pkl` (events) of Zenodo record 7050094.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tonic
+
+from pipeline.datasets import sigma_delta, splits, unpickle
+from pipeline.errors import UserError
+
+TAXELS = 12
+NPZ = "taxels_40Hz.npz"
+# No contact; the signal that is encoded is the distance from it.
+NO_CONTACT = 255
+
+
+class Braille(tonic.Dataset):
+    """Recordings of single letters as events of twelve taxels.
+
+    `dataset[i]` is (events, target): a structured array with `t` in microseconds, `x` the taxel
+    from 0 to 11, `p` 1 for ON (more contact) and 0 for OFF, ordered in time; and the index into
+    `classes`. If the folder holds the samples they are read, otherwise the events of the lowest
+    threshold; `file` is the one that was read.
+
+    Args:
+        folder: the one that holds the file.
+        window_us: samples of a longer recording are cut to the middle `window_us` microseconds
+            before they are encoded. The public release was cut to 1.275 s around the letter; the
+            early release lasts 1.9 s.
+        split: None for all recordings, or "train", "validation" or "test".
+        validation, test: fractions of the two; the split is stratified by letter.
+        seed: of the split.
+
+    Raises:
+        UserError: the folder or file is missing, damaged or in another format.
+    """
+
+    classes = ("Space", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    sensor_size = (TAXELS, 1, 2)
+    dtype = sigma_delta.EVENT
+    ordering = dtype.names
+
+    def __init__(
+        self,
+        folder: str | Path,
+        window_us: int | None = None,
+        split: str | None = None,
+        validation: float = 0.15,
+        test: float = 0.25,
+        seed: int = 0,
+        transform: Callable[..., Any] | None = None,
+        target_transform: Callable[..., Any] | None = None,
+        transforms: Callable[..., Any] | None = None,
+    ):
+        super().__init__(str(folder), transform, target_transform, transforms)
+        self.location_on_system = str(folder)
+        self.file = find(folder)
+        if self.file.name == NPZ:
+            self.data, letters = _from_samples(self.file, window_us)
+        else:
+            self.data, letters = _from_pickle(self.file)
+        unknown = sorted(set(letters) - set(self.classes))
+        if unknown:
+            raise UserError(f"{self.file}: unknown letter {unknown[0]!r}; known are Space, A to Z")
+        self.targets = [self.classes.index(letter) for letter in letters]
+        if split is not None:
+            if split not in splits.NAMES:
+                raise UserError(f"`split` must be one of {', '.join(splits.NAMES)}, got {split!r}")
+            parts = splits.stratified(np.array(self.targets), (validation, test), seed)
+            keep = np.flatnonzero(parts == splits.NAMES.index(split))
+            self.data = [self.data[i] for i in keep]
+            self.targets = [self.targets[i] for i in keep]
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        events, target = self.data[index].copy(), self.targets[index]
+        if self.transform is not None:
+            events = self.transform(events)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        if self.transforms is not None:
+            events, target = self.transforms(events, target)
+        return events, target
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def _check_exists(self) -> bool:
+        return True  # __init__ has looked; tonic's own check is never asked
+
+
+def find(folder: str | Path) -> Path:
+    """The file of a folder that is read: the samples, else the events of the lowest threshold."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    if (folder / NPZ).is_file():
+        return folder / NPZ
+    pickles = {
+        int(match[1]): path
+        for path in folder.iterdir()
+        if (match := re.fullmatch(r"data_braille_letters_th_(\d+)\.pkl", path.name))
+    }
+    if not pickles:
+        raise UserError(f"{folder}: holds neither {NPZ} nor data_braille_letters_th_*.pkl")
+    return pickles[min(pickles)]
+
+
+def save_samples(
+    path: str | Path,
+    taxels: np.ndarray,
+    length: np.ndarray,
+    letter: np.ndarray,
+    repetition: np.ndarray,
+    sample_rate_hz: float,
+) -> None:
+    """Write samples in the format of `taxels_40Hz.npz`.
+
+    Args:
+        path: the file to write.
+        taxels: (N, T, 12) uint8, 255 = no contact, rows past `length` are 0.
+        length: (N,) samples of each recording.
+        letter: (N,) "Space" or "A" to "Z".
+        repetition: (N,) which recording of its letter it is.
+        sample_rate_hz: samples per second.
+    """
+    np.savez(
+        path,
+        taxels=taxels,
+        length=length.astype(np.int16),
+        letter=letter,
+        repetition=repetition.astype(np.int16),
+        sample_rate_hz=np.float64(sample_rate_hz),
+    )
+
+
+def _from_samples(path: Path, window_us: int | None) -> tuple[list[np.ndarray], list[str]]:
+    taxels, length, letters, rate = _read_samples(path)
+    period_us = 1e6 / rate
+    window = None if window_us is None else int(window_us / period_us) + 1
+    recordings = []
+    for samples, count in zip(taxels, length, strict=True):
+        cut = samples[:count]
+        if window is not None and count > window:
+            start = (count - window) // 2
+            cut = cut[start : start + window]
+        recordings.append(sigma_delta.encode(NO_CONTACT - cut.astype(np.float64), period_us))
+    return recordings, letters
+
+
+def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            taxels, length = file["taxels"], file["length"]
+            letters, rate = (
+                [str(letter) for letter in file["letter"]],
+                float(file["sample_rate_hz"]),
+            )
+    except KeyError as error:
+        raise UserError(f"{path}: the array {error} is missing") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path}: not a readable .npz file (truncated?): {error}") from None
+    if taxels.ndim != 3 or taxels.shape[2] != TAXELS or taxels.dtype != np.uint8:
+        raise UserError(
+            f"{path}: `taxels` must be (N, T, {TAXELS}) uint8, got {taxels.shape} {taxels.dtype}"
+        )
+    if not len(taxels) == len(length) == len(letters) > 0:
+        raise UserError(
+            f"{path}: {len(taxels)} taxels, {len(length)} lengths and {len(letters)} letters: "
+            "they must be as many, and more than none"
+        )
+    if not ((length >= 1) & (length <= taxels.shape[1])).all():
+        raise UserError(f"{path}: `length` must lie between 1 and {taxels.shape[1]}")
+    if not 0 < rate < float("inf"):
+        raise UserError(f"{path}: `sample_rate_hz` must be above 0, got {rate}")
+    return taxels, length, letters, rate
+
+
+def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
+    content = unpickle.load(path)
+    if isinstance(content, dict) and {"letter", "events"} <= set(content):
+        rows = [
+            {"letter": letter, "events": events}
+            for letter, events in zip(content["letter"], content["events"], strict=False)
+        ]
+    else:
+        rows = content
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: must hold a list of {{letter, events}}, and not an empty one")
+    recordings = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict) or not {"letter", "events"} <= set(row):
+            raise UserError(f"{path}: recording {number} has no `letter` and `events`")
+        try:
+            recordings.append(_from_times(row["events"]))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{path}: recording {number}: `events` must be [[on times], [off times]] in "
+                f"seconds for each of {TAXELS} taxels ({error})"
+            ) from None
+    return recordings, [str(row["letter"]) for row in rows]
+
+
+def _from_times(taxels: Any) -> np.ndarray:
+    if len(taxels) != TAXELS:
+        raise ValueError(f"got {len(taxels)} taxels")
+    parts = []
+    for taxel, (on, off) in enumerate(taxels):
+        for polarity, times in ((1, on), (0, off)):
+            seconds = np.asarray(times, dtype=np.float64).reshape(-1)
+            if not np.isfinite(seconds).all() or (seconds < 0).any() or (seconds > 1e6).any():
+                raise ValueError(f"a time of taxel {taxel} is negative, not finite or beyond 1e6")
+            events = np.empty(len(seconds), sigma_delta.EVENT)
+            events["t"] = np.rint(seconds * 1e6)
+            events["x"] = taxel
+            events["p"] = polarity
+            parts.append(events)
+    events = np.concatenate(parts)
+    return events[np.lexsort((events["x"], events["t"]))]

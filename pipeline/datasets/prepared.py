@@ -1,0 +1,157 @@
+"""data/prepared/<task>.h5: binned events, labels and splits, as every later stage reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.datasets import splits
+from pipeline.errors import UserError
+from pipeline.files import atomic
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a prepared file holds; events are read from disk when a split is asked for."""
+
+    path: Path
+    shape: tuple[int, ...]  # (N, T, 12) or (N, T, 2, 34, 34)
+    labels: np.ndarray  # (N,) int64, index into classes
+    split: np.ndarray  # (N,) uint8: 0 train, 1 validation, 2 test
+    classes: tuple[str, ...]
+    bins: int
+    bin_us: int
+    source: str
+    provenance: dict[str, Any]
+
+    def subset(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The recordings of "train", "validation" or "test".
+
+        Returns:
+            Events (n, T, ...) uint8, channels first, and labels (n,) int64.
+
+        Raises:
+            UserError: the name is no split, or the file cannot be read.
+        """
+        if name not in splits.NAMES:
+            raise UserError(f"unknown split `{name}`; allowed are {', '.join(splits.NAMES)}")
+        where = np.flatnonzero(self.split == splits.NAMES.index(name))
+        events = np.empty((len(where), *self.shape[1:]), np.uint8)
+        try:
+            with h5py.File(self.path, "r") as file:
+                stored = file["events"]
+                # Neighbours are read at once: a chunk is decompressed once.
+                ends = np.flatnonzero(np.diff(where) != 1) + 1
+                for run in np.split(np.arange(len(where)), ends):
+                    if len(run):
+                        first, last = where[run[0]], where[run[-1]] + 1
+                        events[run[0] : run[-1] + 1] = stored[first:last]
+        except (OSError, KeyError) as error:
+            raise _broken(self.path, error) from None
+        return events, self.labels[where]
+
+
+def read(path: str | Path) -> Prepared:
+    """Open a prepared file and check it.
+
+    Raises:
+        UserError: it is missing, truncated or not what the prepare stage writes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run `dvc repro` (or the prepare stage) first")
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = file.attrs
+            if int(attributes["format"]) != FORMAT:
+                raise ValueError(f"format {attributes['format']}, expected {FORMAT}")
+            prepared = Prepared(
+                path=path,
+                shape=tuple(map(int, file["events"].shape)),
+                labels=file["labels"][:],
+                split=file["split"][:],
+                classes=tuple(json.loads(attributes["classes"])),
+                bins=int(attributes["bins"]),
+                bin_us=int(attributes["bin_us"]),
+                source=str(attributes["source"]),
+                provenance=json.loads(attributes["provenance"]),
+            )
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise _broken(path, error) from None
+    count = prepared.shape[0]
+    consistent = (
+        len(prepared.labels) == len(prepared.split) == count > 0
+        and prepared.shape[1] == prepared.bins
+        and 0 <= prepared.labels.min()
+        and prepared.labels.max() < len(prepared.classes)
+    )
+    if not consistent:
+        raise _broken(path, "events, labels, split and classes do not fit together")
+    return prepared
+
+
+def write(
+    path: str | Path,
+    events: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    labels: np.ndarray,
+    split: np.ndarray,
+    attributes: dict[str, Any],
+    provenance: dict[str, Any],
+) -> None:
+    """Write a prepared file, one recording after the other, atomically and repeatably.
+
+    Args:
+        path: the file.
+        events: N arrays (T, ...) uint8.
+        shape: (N, T, ...).
+        labels: (N,) int64.
+        split: (N,) uint8.
+        attributes: classes, bins, bin_us, source.
+        provenance: what the numbers were made from; may be completed while `events` runs.
+    """
+    # Small recordings share a chunk, or the file would be all index.
+    size = int(np.prod(shape[1:]))
+    chunk = min(shape[0], max(1, 65536 // size))
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        stored = file.create_dataset(
+            "events",
+            shape,
+            np.uint8,
+            chunks=(chunk, *shape[1:]),
+            compression="gzip",
+            compression_opts=1,
+            track_times=False,
+        )
+        buffer: list[np.ndarray] = []
+        start = 0
+        for recording in events:
+            buffer.append(recording)
+            if len(buffer) == chunk:
+                stored[start : start + len(buffer)] = np.stack(buffer)
+                start += len(buffer)
+                buffer = []
+        if buffer:
+            stored[start : start + len(buffer)] = np.stack(buffer)
+        file.create_dataset("labels", data=labels.astype(np.int64), track_times=False)
+        file.create_dataset("split", data=split.astype(np.uint8), track_times=False)
+        file.attrs["format"] = FORMAT
+        file.attrs["classes"] = json.dumps(attributes["classes"])
+        file.attrs["bins"] = attributes["bins"]
+        file.attrs["bin_us"] = attributes["bin_us"]
+        file.attrs["source"] = attributes["source"]
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+
+
+def _broken(path: Path, reason: object) -> UserError:
+    return UserError(
+        f"{path}: not a complete prepared file ({reason}); delete it and run `dvc repro`"
+    )
