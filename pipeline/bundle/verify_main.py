@@ -125,7 +125,7 @@ def main() -> int:
         "folder",
         nargs="?",
         type=Path,
-        default=Path(__file__).resolve().parent,
+        default=Path(__file__).parent,
         help="the bundle; default: where this file lies",
     )
     folder = parser.parse_args().folder
