@@ -8,7 +8,8 @@ order of NIR's equations under forward Euler.
 Shapes: `x` and the output are (B, *hidden_shape), float32; a parameter is a scalar or has
 `hidden_shape` (channels last in spatial layers). Decays are per step and unitless: with NIR's time
 constants beta = 1 - dt/tau. `gain` is what the input is multiplied with before it is integrated
-(NIR: r * dt/tau); None means exactly 1. `v_leak` None means exactly 0.
+(NIR: r * dt/tau); None means exactly 1. `v_leak` None means exactly 0. The membrane starts at 0, or at
+`v_leak` with `start_at_leak`.
 
 Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`, Euler step):
 
@@ -51,7 +52,15 @@ class Integrator(nnx.Module):
     spikes = False
 
     def __init__(
-        self, hidden_shape, *, alpha=None, beta=None, gain=None, gain_in=None, v_leak=None
+        self,
+        hidden_shape,
+        *,
+        alpha=None,
+        beta=None,
+        gain=None,
+        gain_in=None,
+        v_leak=None,
+        start_at_leak=False,
     ):
         self.hidden_shape = tuple(hidden_shape)
         self.alpha = None if alpha is None else nnx.Param(jnp.asarray(alpha, jnp.float32))
@@ -59,11 +68,13 @@ class Integrator(nnx.Module):
         self.gain = _constant(gain)
         self.gain_in = _constant(gain_in)
         self.v_leak = _constant(v_leak)
+        self.start_at_leak = bool(start_at_leak) and v_leak is not None
 
     def initial_state(self, batch_size: int) -> Any:
-        """Zero state for a batch of `batch_size`."""
+        """The state before the first step, for a batch of `batch_size`."""
         zeros = jnp.zeros((batch_size, *self.hidden_shape), jnp.float32)
-        return zeros if self.alpha is None else (zeros, zeros)
+        v = zeros + self.v_leak[...] if self.start_at_leak else zeros
+        return v if self.alpha is None else (v, zeros)
 
     def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """One step: input current x (B, *hidden_shape) and state to output and new state."""
@@ -142,19 +153,15 @@ class I(Integrator):
 class LI(Integrator):
     """Leaky integrator, NIR's `LI`."""
 
-    def __init__(self, hidden_shape, beta, *, gain=None, v_leak=None, rngs=None):
-        super().__init__(hidden_shape, beta=beta, gain=gain, v_leak=v_leak)
+    def __init__(self, hidden_shape, beta, *, rngs=None, **options):
+        super().__init__(hidden_shape, beta=beta, **options)
 
 
 class CubaLI(Integrator):
     """Current-based leaky integrator, NIR's `CubaLI`."""
 
-    def __init__(
-        self, hidden_shape, alpha, beta, *, gain_in=None, gain=None, v_leak=None, rngs=None
-    ):
-        super().__init__(
-            hidden_shape, alpha=alpha, beta=beta, gain_in=gain_in, gain=gain, v_leak=v_leak
-        )
+    def __init__(self, hidden_shape, alpha, beta, *, rngs=None, **options):
+        super().__init__(hidden_shape, alpha=alpha, beta=beta, **options)
 
 
 class IF(SpikingIntegrator):

@@ -1,0 +1,340 @@
+"""Layers to a NIR graph and back: order, names, subgraphs, chains and what is no chain."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from pipeline.converter import contract
+from pipeline.converter.layout import Site, flatten_order
+from pipeline.converter.node import NeedsGraph, class_name, exporter, load_layer, register
+from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
+from pipeline.errors import GraphError
+
+# Layers that hand on what they get when a trained model runs: nothing to write.
+TRANSPARENT = ("spyx.nn.ActivityRegularization",)
+# Quantised layers keep integers where the exporters read floats.
+QUANTISED = ("qwix", "spyx.quant")
+
+
+# ------------------------------------------------------------------------------------------ export
+
+
+def to_nir(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Mapping[str, Sequence[int]],
+    dt: float = 1.0,
+    *,
+    strict: bool = False,
+    recurrent: str = "nested",
+    **told: Any,
+) -> nir.NIRGraph:
+    """Write a Spyx model as a NIR graph that means the same to every reader.
+
+    Args:
+        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer.
+        input_shape, output_shape: one name and the shape without batch, channels first, such as
+            `{"input": (2, 34, 34)}`.
+        dt: the step; time constants come out in its unit, tau = dt/(1-beta).
+        strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
+        recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
+        told: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
+
+    Returns:
+        The graph. Spiking nodes carry `reset` and `spike_delay` in their metadata, the graph the rest
+        of the contract (see `pipeline.converter.contract`).
+
+    Raises:
+        GraphError: a value, shape or layer that cannot be written; names the layer.
+
+    Warns:
+        UserWarning: a layer was left out (only with `strict=False`).
+    """
+    return export_named(
+        model, input_shape, output_shape, dt, strict=strict, recurrent=recurrent, **told
+    )[0]
+
+
+def export_named(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Mapping[str, Sequence[int]],
+    dt: float = 1.0,
+    *,
+    strict: bool = True,
+    recurrent: str = "nested",
+    **told: Any,
+) -> tuple[nir.NIRGraph, list[str | None]]:
+    """As `to_nir`, and for each layer the path of the node whose output is that layer's output.
+
+    A layer inside a subgraph is named with a dot (`rcubalif_1.lif`); None for a layer that has no
+    node of its own.
+    """
+    register()
+    dt = _positive(dt)
+    if recurrent not in ("nested", "flat"):
+        raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
+    entry, shape = _port(input_shape, "input_shape")
+    exit_, last_shape = _port(output_shape, "output_shape")
+    if entry == exit_:
+        raise GraphError(f"input and output are both called `{entry}`")
+    nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
+    edges: list[tuple[str, str]] = []
+    names: list[str | None] = []
+    before, order = entry, None
+    for index, layer in enumerate(_layers(model)):
+        where = f"layer {index} ({_label(layer)})"
+        name = f"{_label(layer).lower()}_{index}"
+        export = exporter(layer)
+        if export is None and class_name(type(layer)) in TRANSPARENT:
+            names.append(None)
+            continue
+        if export is None:
+            _unknown(layer, where, strict)
+            names.append(None)
+            continue
+        site = Site(where, shape, dt, order)
+        for suffix, node in export(layer, site):
+            path = name + suffix
+            if isinstance(node, nir.NIRGraph) and recurrent == "flat":
+                cell, weight = f"{path}.lif", f"{path}.w_rec"
+                nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
+                edges += [(before, cell), (cell, weight), (weight, cell)]
+                before = leaving = cell
+            else:
+                nodes[path] = node
+                edges.append((before, path))
+                before = path
+                leaving = f"{path}.lif" if isinstance(node, nir.NIRGraph) else path
+            shape, order = _after(node, shape, order, where)
+        names.append(leaving)
+    if shape != last_shape:
+        raise GraphError(
+            f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
+        )
+    nodes[exit_] = nir.Output(np.array(shape))
+    edges.append((before, exit_))
+    metadata = contract.make(dt, output_order=None if order is None else "HWC", **told)
+    graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
+    make_plan(graph.to_dict())  # refuses NaN and infinite numbers, and whatever else has no meaning
+    return graph, names
+
+
+def _layers(model: Any) -> list[Any]:
+    from flax import nnx
+
+    if isinstance(model, nnx.Sequential):
+        return list(model.layers)
+    if isinstance(model, nir.NIRGraph):
+        raise GraphError("`model` is a NIR graph already; a Spyx model is needed")
+    return [model]
+
+
+def _label(layer: Any) -> str:
+    function = layer.func if isinstance(layer, functools.partial) else layer
+    return getattr(function, "__name__", type(layer).__name__).strip("<>")
+
+
+def _unknown(layer: Any, where: str, strict: bool) -> None:
+    module = type(layer).__module__
+    kernel = getattr(layer, "kernel", None)
+    if module.startswith(QUANTISED) or type(getattr(kernel, "value", kernel)).__module__.startswith(
+        QUANTISED
+    ):
+        raise GraphError(
+            f"{where} is quantised: NIR holds float weights. Export the float model that it was "
+            "made from, or put its dequantised weights into nnx.Linear or nnx.Conv"
+        )
+    text = f"{where}: {class_name(type(layer))} has no equivalent in NIR"
+    if strict:
+        raise GraphError(f"{text}; replace it, or pass strict=False to leave it out")
+    warnings.warn(f"{text}; it is left out", UserWarning, stacklevel=4)
+
+
+def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[int, ...]]:
+    if not isinstance(shapes, Mapping) or len(shapes) != 1:
+        raise GraphError(
+            f"`{what}` must be a mapping from one name to a shape, such as "
+            f"{{'input': (2, 34, 34)}}, got {shapes!r}"
+        )
+    ((name, shape),) = shapes.items()
+    try:
+        found = tuple(int(n) for n in np.ravel(shape))
+    except (TypeError, ValueError):
+        found = ()
+    if not isinstance(name, str) or not name or "/" in name or not found or min(found) < 1:
+        raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")
+    return name, found
+
+
+def _positive(dt: Any) -> float:
+    return step_dt(Plan({}, [], [], []), dt)
+
+
+def _after(
+    node: nir.NIRNode, shape: tuple[int, ...], order: np.ndarray | None, where: str
+) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """The shape and the feature order behind a node."""
+    if isinstance(node, nir.NIRGraph):
+        return shape, order
+    fields = node.to_dict()
+    fields.pop("metadata", None)
+    try:
+        out = tuple(int(n) for n in EQUATIONS[fields["type"]].shape(fields, shape))
+    except GraphError as error:
+        raise GraphError(f"{where}: {error}") from None
+    if isinstance(node, nir.Flatten):
+        return out, order if len(shape) == 1 else flatten_order(shape)
+    if isinstance(node, (nir.Linear, nir.Affine)):
+        return out, None
+    return out, order
+
+
+# ------------------------------------------------------------------------------------------ import
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A graph as a model: `model` follows Spyx's layer contract, a `spyx.nn.Sequential` for a chain.
+
+    `names[i]` is the path of the node whose output layer i puts out (for a chain; () otherwise).
+    """
+
+    model: Any
+    names: tuple[str, ...]
+    plan: Plan
+    dt: float
+
+    @property
+    def chain(self) -> bool:
+        """Whether `model` is a `spyx.nn.Sequential`."""
+        return bool(self.names)
+
+
+def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
+    """Build a model from a graph without running it.
+
+    Args:
+        graph: of any writer. Its contract counts where it has one, else NIR's own rule.
+        dt: the step, in the unit of the graph's time constants; None takes the contract's.
+        reset: "v_reset", "subtract" or "subtract_after_decay" for every neuron, or a mapping from
+            node path to one of them; overrides the contract.
+
+    Raises:
+        GraphError: no graph, or one with a part that has no meaning; names the node.
+    """
+    register()
+    if not isinstance(graph, nir.NIRGraph):
+        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}")
+    plan = make_plan(as_dict(graph), reset)
+    contract.check(plan.metadata)
+    step = step_dt(plan, dt)
+    told = plan.metadata.get("dt")
+    if told is not None and abs(step / float(told) - 1) > 2**-22:
+        raise GraphError(
+            f"dt = {step:g} differs from the contract's dt = {float(told):g}; pass dt={told!r}"
+        )
+    check_dt(plan, step)
+    chain = _chain(plan)
+    if chain is not None:
+        try:
+            return Loaded(*_sequential(plan, chain, step), plan, step)
+        except NeedsGraph:
+            pass
+    return Loaded(_graph_model(plan, step), (), plan, step)
+
+
+def as_dict(graph: nir.NIRGraph) -> dict[str, Any]:
+    """`graph.to_dict()`, with types that a node lacks left out.
+
+    Raises:
+        GraphError: the graph holds something that is no NIR node.
+    """
+    try:
+        return graph.to_dict()
+    except (AttributeError, TypeError, KeyError, RecursionError) as error:
+        raise GraphError(f"the graph holds something that is no NIR node: {error}") from None
+
+
+def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
+    """The nodes from Input to Output as (path, path of its recurrent weight); None if no chain."""
+    if len(plan.inputs) != 1 or len(plan.outputs) != 1:
+        return None
+    after: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    before: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    for source, target in plan.edges:
+        after[source].append(target)
+        before[target].append(source)
+    recurrent: dict[str, str] = {}
+    for path, node in plan.nodes.items():
+        if node["type"] in ("Linear", "Affine") and before[path] == after[path] != []:
+            (cell, *more) = before[path]
+            if not more and EQUATIONS[plan.nodes[cell]["type"]].stateful:
+                if cell in recurrent:
+                    return None
+                recurrent[cell] = path
+    for cell, weight in recurrent.items():
+        after[cell].remove(weight)
+        before[cell].remove(weight)
+    path, row = plan.inputs[0], []
+    while after[path]:
+        if len(after[path]) > 1:
+            return None
+        path = after[path][0]
+        if len(before[path]) > 1:
+            return None
+        if plan.nodes[path]["type"] not in ("Input", "Output"):
+            row.append((path, recurrent.get(path)))
+    return row
+
+
+def _sequential(
+    plan: Plan, chain: list[tuple[str, str | None]], dt: float
+) -> tuple[Any, tuple[str, ...]]:
+    import spyx.nn as snn
+
+    from pipeline.converter.nodes.recurrent import load_recurrent
+
+    layers: list[Any] = []
+    names: list[str] = []
+    order: np.ndarray | None = None
+    keep_spyx = plan.metadata.get("output_order") == "HWC"
+    types = [plan.nodes[path]["type"] for path, _ in chain]
+    for index, (path, weight) in enumerate(chain):
+        node = plan.nodes[path]
+        site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, order)
+        stock = True
+        if node["type"] == "Flatten":
+            # Spyx flattens channels last; a later weight absorbs that, an Output only by contract.
+            absorbed = any(t in ("Linear", "Affine") for t in types[index + 1 :])
+            stock = absorbed or keep_spyx
+            stock = stock and len(plan.shapes[path]) == 1
+            if stock and order is None:
+                order = flatten_order(plan.arrives[path])
+        if weight is not None:
+            layers.append(load_recurrent(node, plan.nodes[weight], site, stock))
+        else:
+            layers.append(load_layer(node, site, stock))
+        if node["type"] in ("Linear", "Affine"):
+            order = None
+        names.append(path)
+    return snn.Sequential(*layers), tuple(names)
+
+
+def _graph_model(plan: Plan, dt: float) -> Any:
+    from pipeline.converter.layers import GraphModel
+
+    layers = {}
+    for path in plan.order:
+        node = plan.nodes[path]
+        if node["type"] not in ("Input", "Output"):
+            site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt)
+            layers[path] = load_layer(node, site, False)
+    return GraphModel(plan, layers)

@@ -1,0 +1,221 @@
+"""Where numbers lie: channels first in NIR, last in Spyx; flatten order; padding; time constants.
+
+NIR shapes have no batch axis and put channels first: (C, H, W), (C, L). Flax and Spyx put them last:
+(H, W, C), (L, C). Shapes of any other rank are the same on both sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import GraphError
+
+
+def last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A NIR shape as Spyx sees it: (C, H, W) -> (H, W, C)."""
+    return (*shape[1:], shape[0]) if len(shape) in (2, 3) else tuple(shape)
+
+
+def to_last(array: Any, rank: int) -> Any:
+    """The last `rank` axes of an array from channels first to channels last."""
+    return np.moveaxis(array, -rank, -1) if rank in (2, 3) else array
+
+
+def to_first(array: Any, rank: int) -> Any:
+    """The last `rank` axes of an array from channels last to channels first."""
+    return np.moveaxis(array, -1, -rank) if rank in (2, 3) else array
+
+
+def flatten_order(shape: tuple[int, ...]) -> np.ndarray | None:
+    """For the flattened NIR shape: position k of NIR's vector is position order[k] of Spyx's.
+
+    None where the two are the same.
+    """
+    if len(shape) not in (2, 3):
+        return None
+    index = np.arange(int(np.prod(shape))).reshape(last(shape))
+    order = to_first(index, len(shape)).ravel()
+    return None if np.array_equal(order, np.arange(order.size)) else order
+
+
+def tau_of(decay: np.ndarray, dt: float) -> np.ndarray:
+    """Time constants from decays per step: tau = dt / (1 - decay), in the unit of dt.
+
+    float32 where 1 - dt/tau gives the same float32 decay back, else float64, which always does.
+    Decays must be below 1.
+    """
+    tau = dt / (1.0 - np.asarray(decay, np.float64))
+    short = tau.astype(np.float32)
+    same = decay_of(short, dt) == np.asarray(decay, np.float32)
+    return short if same.all() else tau
+
+
+def decay_of(tau: Any, dt: float) -> np.ndarray:
+    """Decays per step from time constants: 1 - dt/tau in float64, then float32; never below 0."""
+    return np.maximum(1.0 - dt / np.asarray(tau, np.float64), 0.0).astype(np.float32)
+
+
+def gain_of(gain: Any) -> np.ndarray | None:
+    """The factor on an input, or None where it is 1.
+
+    r and tau are each rounded to float32 in a file, half a unit of 2^-23 each: a gain within 2^-22
+    of 1 is a gain of 1.
+    """
+    gain = np.asarray(gain, np.float64)
+    return None if (np.abs(gain - 1.0) <= 2.0**-22).all() else gain.astype(np.float32)
+
+
+@dataclass
+class Site:
+    """Where a layer or node stands while it is converted.
+
+    `shape` is the NIR shape that arrives. `order` says how Spyx's features lie there after a
+    Flatten (see `flatten_order`), None for the same order.
+    """
+
+    where: str
+    shape: tuple[int, ...]
+    dt: float
+    order: np.ndarray | None = None
+
+    def refuse(self, text: str) -> GraphError:
+        """The error to raise: names the place."""
+        return GraphError(f"{self.where}: {text}")
+
+    def to_nir(self, value: Any, name: str) -> np.ndarray:
+        """A parameter of a Spyx layer (a scalar, or one that broadcasts) in NIR's shape, float64."""
+        array = np.asarray(value, np.float64)
+        try:
+            array = np.broadcast_to(array, last(self.shape))
+        except ValueError:
+            raise self.refuse(
+                f"`{name}` has shape {array.shape}, but {last(self.shape)} arrives"
+            ) from None
+        array = to_first(array, len(self.shape))
+        return array if self.order is None else array[self.order]
+
+    def decay(self, value: Any, name: str) -> np.ndarray:
+        """A Spyx decay in NIR's shape, clipped to [0, 1] as Spyx clips it when it runs."""
+        array = self.to_nir(value, name)
+        if np.isnan(array).any():
+            raise self.refuse(f"`{name}` holds NaN")
+        return np.clip(array, 0.0, 1.0)
+
+    def to_spyx(self, value: Any) -> np.ndarray:
+        """A NIR parameter in Spyx's order, float32; a single number stays one."""
+        array = np.asarray(value, np.float32)
+        if array.size == 1 and array.shape != self.shape:
+            return array.reshape(())
+        array = to_last(array, len(self.shape))
+        if self.order is not None:
+            turned = np.empty_like(array)
+            turned[self.order] = array
+            array = turned
+        return np.ascontiguousarray(array)
+
+    def check_hidden(self, hidden_shape: Any) -> None:
+        """A Spyx neuron's `hidden_shape` must be what arrives."""
+        if tuple(hidden_shape) != last(self.shape):
+            raise self.refuse(
+                f"`hidden_shape` is {tuple(hidden_shape)}, but {last(self.shape)} arrives"
+            )
+
+
+def symmetric_padding(
+    kernel: np.ndarray, pads: list[tuple[int, int]], dilation: list[int], square: bool
+) -> tuple[np.ndarray, list[int], list[int]]:
+    """An equivalent kernel with the same padding on both sides, and square if asked.
+
+    NIR pads both sides alike, and nir 1.0.8 infers a 2-D output from the first kernel dimension only,
+    so a kernel must be square to pass its type check. Rows of zeros before (a) or after (b) a kernel
+    shift it: a zero tap before it needs one step of dilation more padding there. So lo + d*a = hi +
+    d*b must hold, and k + a + b must be the same along both axes. Where the dilation does not divide
+    the difference, the kernel is written out dense with dilation 1.
+
+    Args:
+        kernel: (C_out, C_in, *spatial).
+        pads: (low, high) per spatial axis. dilation: per spatial axis.
+
+    Returns:
+        The kernel, the padding per axis, the dilation per axis.
+
+    Raises:
+        ValueError: the sides of the kernel differ by an odd number of taps: no square one exists.
+    """
+    axes = range(len(pads))
+    if any((hi - lo) % d for (lo, hi), d in zip(pads, dilation, strict=True)) or (
+        square and len(set(dilation)) > 1
+    ):
+        kernel, dilation = _dense(kernel, dilation), [1 for _ in axes]
+    before, after = [], []
+    for axis in axes:
+        (lo, hi), d = pads[axis], dilation[axis]
+        before.append(max(0, (hi - lo) // d))
+        after.append(max(0, (lo - hi) // d))
+    size = [kernel.shape[2 + axis] + before[axis] + after[axis] for axis in axes]
+    if square and len(set(size)) > 1:
+        if len({n % 2 for n in size}) > 1:
+            raise ValueError(
+                f"a kernel that covers {size} taps has no square equivalent with equal padding on "
+                "both sides, which is all that nir 1.0.8 can type-check"
+            )
+        for axis in axes:
+            extra = (max(size) - size[axis]) // 2
+            before[axis] += extra
+            after[axis] += extra
+    padding = [pads[axis][0] + dilation[axis] * before[axis] for axis in axes]
+    widths = [(0, 0), (0, 0), *((before[axis], after[axis]) for axis in axes)]
+    return np.pad(kernel, widths), padding, list(dilation)
+
+
+def _dense(kernel: np.ndarray, dilation: list[int]) -> np.ndarray:
+    """A dilated kernel with its gaps written out as zeros."""
+    sizes = [d * (k - 1) + 1 for k, d in zip(kernel.shape[2:], dilation, strict=True)]
+    dense = np.zeros((*kernel.shape[:2], *sizes), kernel.dtype)
+    dense[(slice(None), slice(None), *(slice(None, None, d) for d in dilation))] = kernel
+    return dense
+
+
+def block_diagonal(kernel: np.ndarray, groups: int) -> np.ndarray:
+    """A grouped kernel (C_out, C_in/groups, ...) as an ungrouped one (C_out, C_in, ...) with zeros."""
+    out, inner = kernel.shape[:2]
+    full = np.zeros((out, inner * groups, *kernel.shape[2:]), kernel.dtype)
+    step = out // groups
+    for g in range(groups):
+        full[g * step : (g + 1) * step, g * inner : (g + 1) * inner] = kernel[
+            g * step : (g + 1) * step
+        ]
+    return full
+
+
+def explicit_padding(
+    padding: Any, sizes: tuple[int, ...], kernel: list[int], strides: list[int], dilation: list[int]
+) -> list[tuple[int, int]]:
+    """Flax's padding argument as (low, high) per spatial axis.
+
+    "SAME" follows XLA: ceil(size/stride) outputs, the odd one of the padding at the end. An integer
+    pads every side, an integer per axis both its sides.
+
+    Raises:
+        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express.
+    """
+    if isinstance(padding, str):
+        if padding == "VALID":
+            return [(0, 0)] * len(sizes)
+        if padding == "SAME":
+            result = []
+            for n, k, s, d in zip(sizes, kernel, strides, dilation, strict=True):
+                total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
+                result.append((total // 2, total - total // 2))
+            return result
+        if padding == "CAUSAL" and len(sizes) == 1:
+            return [(dilation[0] * (kernel[0] - 1), 0)]
+        raise ValueError(
+            f"padding {padding!r} has no equivalent in NIR; use SAME, VALID or numbers"
+        )
+    if isinstance(padding, int):
+        return [(padding, padding)] * len(sizes)
+    return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding]

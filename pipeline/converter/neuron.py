@@ -1,0 +1,142 @@
+"""What the neuron files in `nodes/` share: decays to time constants, contracts, stock or exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from pipeline.converter.layout import Site, decay_of, gain_of, last, tau_of
+from pipeline.converter.node import NeedsGraph
+
+# NIR's LIF is written as IF, and LI as I, where the decay is exactly 1; see `decays`.
+
+
+def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray] | None:
+    """The decays of a layer in NIR's shape; None where there is one and it is 1 everywhere.
+
+    Spyx clips decays to [0, 1] when it runs, so its layers are read clipped; the exact neurons do
+    not clip, so theirs must lie in the range.
+
+    Raises:
+        GraphError: a decay outside the range, or exactly 1 (which has no finite time constant).
+    """
+    found = []
+    for name in names:
+        value = getattr(layer, name)[...]
+        decay = site.decay(value, name)
+        if not clip and not np.array_equal(decay, site.to_nir(value, name)):
+            raise site.refuse(f"`{name}` lies outside [0, 1]: {np.asarray(value).ravel()[:3]}")
+        if (decay == 1).all() and len(names) == 1:
+            return None
+        if (decay == 1).any():
+            place = tuple(int(i) for i in np.argwhere(decay == 1)[0])
+            raise site.refuse(
+                f"`{name}` is 1 at {place}: no finite time constant has a decay of exactly 1; keep "
+                "it below 1, or use a neuron without leak for all of the layer"
+            )
+        found.append(decay)
+    return found
+
+
+def fields(site: Site, **values: Any) -> dict[str, np.ndarray]:
+    """NIR fields of one shape and one type: float32 unless a value needs float64 to survive."""
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    dtype = np.result_type(np.float32, *(a.dtype for n, a in arrays.items() if n[:3] == "tau"))
+    return {
+        name: np.ascontiguousarray(np.broadcast_to(array.astype(dtype), site.shape))
+        for name, array in arrays.items()
+    }
+
+
+def membrane(site: Site, beta: np.ndarray, gain: np.ndarray, dt: float) -> dict[str, np.ndarray]:
+    """`tau` and `r` of a leaky membrane whose input has the factor `gain`: r = gain * tau/dt."""
+    tau = tau_of(beta, dt)
+    return {"tau": tau, "r": gain * (np.asarray(tau, np.float64) / dt)}
+
+
+def optional(layer: Any, name: str, site: Site, default: float) -> np.ndarray:
+    """A constant of an exact neuron in NIR's shape, or its default."""
+    value = getattr(layer, name, None)
+    return site.to_nir(default if value is None else value[...], name)
+
+
+def spoken(reset: str, delay: int) -> dict[str, Any]:
+    """The neuron's part of the contract, as its node's metadata."""
+    return {"reset": reset, "spike_delay": delay}
+
+
+@cache
+def surrogate() -> Callable:
+    """One surrogate gradient for all imported neurons, so that equal models share a compilation."""
+    from spyx import axn
+
+    return axn.superspike()
+
+
+def threshold_of(node: dict, site: Site) -> Any:
+    """A threshold as Spyx's layers take it: a float where all are equal, else an array."""
+    import jax.numpy as jnp
+
+    value = site.to_spyx(node["v_threshold"])
+    return float(value.flat[0]) if (value == value.flat[0]).all() else jnp.asarray(value)
+
+
+def parts(node: dict, site: Site) -> dict[str, Any]:
+    """`alpha`, `beta`, `gain_in`, `gain`, `v_leak` of a node, float32, in Spyx's order."""
+    made: dict[str, Any] = {}
+    dt = site.dt
+    tau = node.get("tau", node.get("tau_mem"))
+    if "tau_syn" in node:
+        made["alpha"] = site.to_spyx(decay_of(node["tau_syn"], dt))
+        made["gain_in"] = gain_of(dt / np.asarray(node["tau_syn"], np.float64) * node["w_in"])
+    if tau is None:
+        made["gain"] = gain_of(dt * np.asarray(node["r"], np.float64))
+    else:
+        made["beta"] = site.to_spyx(decay_of(tau, dt))
+        made["gain"] = gain_of(dt / np.asarray(tau, np.float64) * node["r"])
+        made["v_leak"] = node["v_leak"] if np.any(node["v_leak"]) else None
+    for name in ("gain", "gain_in", "v_leak"):
+        if made.get(name) is not None:
+            made[name] = site.to_spyx(made[name])
+    if node.get("v_init") == "v_leak" and made["v_leak"] is not None:
+        made["start_at_leak"] = True
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def load_spiking(
+    node: dict, site: Site, stock: bool, exact: Callable, stock_layer: Callable, stock_reset: str
+) -> Any:
+    """An exact neuron, or, where the layer must delay its spike, the stock Spyx neuron.
+
+    Raises:
+        NeedsGraph: the stock neuron does something else than the node says.
+    """
+    found = parts(node, site)
+    if node["spike_delay"] and stock:
+        if node["reset"] != stock_reset or set(found) - {"alpha", "beta"}:
+            raise NeedsGraph
+        return stock_layer(last(site.shape), threshold_of(node, site), found)
+    import jax.numpy as jnp
+
+    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
+    return exact(
+        last(site.shape),
+        threshold=site.to_spyx(node["v_threshold"]),
+        v_reset=site.to_spyx(node["v_reset"]),
+        reset=node["reset"],
+        activation=surrogate(),
+        **arrays,
+    )
+
+
+def with_decays(layer: Any, found: dict[str, Any]) -> Any:
+    """Put decays of any shape into a stock Spyx layer, whose constructor takes scalars only."""
+    import jax.numpy as jnp
+    from flax import nnx
+
+    for name, value in found.items():
+        setattr(layer, name, nnx.Param(jnp.asarray(value)))
+    return layer

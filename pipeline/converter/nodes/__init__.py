@@ -1,0 +1,1 @@
+"""One kind of NIR node per file; `pipeline.converter.node` finds them."""

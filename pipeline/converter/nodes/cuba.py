@@ -1,0 +1,163 @@
+"""Current-based neurons: a synaptic current before the membrane.
+
+    NIR CubaLIF   i += dt/tau_syn * (-i + w_in*x)
+                  v += dt/tau_mem * (v_leak - v + r*i)  with the new i
+                  z = v > v_threshold;  where z: v = v_reset
+    NIR CubaLI    the same without spike, output v
+    exact CubaLIF i' = alpha*i + gain_in*x;  u = beta*v + (1-beta)*v_leak + gain*i'
+                  alpha = 1 - dt/tau_syn, gain_in = w_in*dt/tau_syn
+                  beta = 1 - dt/tau_mem, gain = r*dt/tau_mem
+    Spyx CuBaLIF  s = u > threshold;  i' = alpha*i + x;  u' = beta*(u - threshold*s) + i'
+                  w_in = tau_syn/dt, r = tau_mem/dt; reset `subtract`, one step late
+
+x: (B, *shape); time constants in the unit of dt; the rest is unitless.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from pipeline.converter.layout import last, tau_of
+from pipeline.converter.neuron import (
+    decays,
+    fields,
+    load_spiking,
+    membrane,
+    optional,
+    parts,
+    spoken,
+    with_decays,
+)
+from pipeline.converter.node import Kind
+from pipeline.converter.reference import Equation, fire, rest, same_shape
+
+
+def step_cuba(node, x, state, dt):
+    i = state.get("i", 0.0)
+    i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
+    v = state["v"] if state else rest(node, x)
+    u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i) - state.get("owed", 0.0)
+    return i, u
+
+
+def step_cuba_lif(node, x, state, dt):
+    i, u = step_cuba(node, x, state, dt)
+    z, state = fire(node, u, state)
+    return z, {**state, "i": i}
+
+
+def step_cuba_li(node, x, state, dt):
+    i, v = step_cuba(node, x, state, dt)
+    return v, {"v": v, "i": i}
+
+
+def load_lif(node, site, stock):
+    import spyx.nn as snn
+    from flax import nnx
+
+    from pipeline import neurons
+
+    def stock_layer(shape, threshold, found):
+        return with_decays(snn.CuBaLIF(shape, 0.5, 0.5, threshold, rngs=nnx.Rngs(0)), found)
+
+    return load_spiking(node, site, stock, neurons.CubaLIF, stock_layer, "subtract")
+
+
+def load_li(node, site, stock):
+    import jax.numpy as jnp
+
+    from pipeline import neurons
+
+    found = parts(node, site)
+    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
+    return neurons.CubaLI(last(site.shape), **arrays)
+
+
+def _values(layer, site, clip):
+    alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
+    mem = membrane(site, beta, optional(layer, "gain", site, 1.0), site.dt)
+    syn = tau_of(alpha, site.dt)
+    gain_in = optional(layer, "gain_in", site, 1.0)
+    return {
+        "tau_syn": syn,
+        "tau_mem": mem["tau"],
+        "r": mem["r"],
+        "w_in": gain_in * (np.asarray(syn, np.float64) / site.dt),
+        "v_leak": optional(layer, "v_leak", site, 0.0),
+    }
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = site.to_nir(layer.threshold, "threshold")
+    values = fields(site, **_values(layer, site, True), v_threshold=threshold, v_reset=0.0)
+    return [("", nir.CubaLIF(**values, metadata=spoken("subtract", 1)))]
+
+
+def export_lif(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    values = fields(
+        site,
+        **_values(layer, site, False),
+        v_threshold=optional(layer, "threshold", site, 1.0),
+        v_reset=optional(layer, "v_reset", site, 0.0),
+    )
+    contract = spoken(layer.reset, 0)
+    if layer.start_at_leak:
+        contract["v_init"] = "v_leak"
+    return [("", nir.CubaLIF(**values, metadata=contract))]
+
+
+def export_li(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    contract = {"v_init": "v_leak"} if layer.start_at_leak else {}
+    return [("", nir.CubaLI(**fields(site, **_values(layer, site, False)), metadata=contract))]
+
+
+def _random(rng, shape):
+    return {
+        "tau_syn": rng.uniform(1.5, 5.0, shape).astype(np.float32),
+        "tau_mem": rng.uniform(1.5, 9.0, shape).astype(np.float32),
+        "r": rng.uniform(2.0, 6.0, shape).astype(np.float32),
+        "v_leak": rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+        "w_in": rng.uniform(0.5, 3.0, shape).astype(np.float32),
+    }
+
+
+def lif_examples(rng):
+    def node(shape):
+        return nir.CubaLIF(
+            **_random(rng, shape),
+            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
+            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+def li_examples(rng):
+    return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
+
+
+FIELDS = "tau_syn tau_mem r v_leak w_in"
+KINDS = [
+    Kind(
+        "CubaLIF",
+        Equation(
+            step_cuba_lif, same_shape, f"{FIELDS} v_threshold v_reset?", stateful=True, spikes=True
+        ),
+        load_lif,
+        lif_examples,
+        {"spyx.nn.CuBaLIF": export_spyx, "pipeline.neurons.CubaLIF": export_lif},
+        (step_cuba,),
+    ),
+    Kind(
+        "CubaLI",
+        Equation(step_cuba_li, same_shape, FIELDS, stateful=True),
+        load_li,
+        li_examples,
+        {"pipeline.neurons.CubaLI": export_li},
+        (step_cuba,),
+    ),
+]

@@ -1,0 +1,126 @@
+"""Leaky integrator and integrator: no spike, the output is the membrane.
+
+    NIR LI       v += dt/tau * (v_leak - v + r*x)
+    NIR I        v += dt * r * x
+    Spyx LI      v' = beta*v + x          tau = dt/(1-beta), r = tau/dt, v_leak = 0
+    exact LI, I  v' = beta*v + (1-beta)*v_leak + gain*x;  v' = v + gain*x
+    Spyx PSU_LIF v' = beta*v + x, s = v' > threshold: an LI, then a Threshold; no delay
+
+x: (B, *shape); tau in the unit of dt. A beta of exactly 1 is an I with r = 1/dt.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from pipeline.converter.layout import last
+from pipeline.converter.neuron import decays, fields, membrane, optional, parts, with_decays
+from pipeline.converter.node import Kind
+from pipeline.converter.reference import Equation, rest, same_shape
+
+
+def step_li(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    v = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x)
+    return v, {"v": v}
+
+
+def step_i(node, x, state, dt):
+    v = (state["v"] if state else rest(node, x)) + dt * node["r"] * x
+    return v, {"v": v}
+
+
+def load_li(node, site, stock):
+    import jax.numpy as jnp
+    import spyx.nn as snn
+    from flax import nnx
+
+    from pipeline import neurons
+
+    found = parts(node, site)
+    if set(found) == {"beta"}:
+        return with_decays(snn.LI(last(site.shape), 0.5, rngs=nnx.Rngs(0)), found)
+    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
+    return neurons.LI(last(site.shape), **arrays)
+
+
+def load_i(node, site, stock):
+    from pipeline import neurons
+
+    return neurons.I(last(site.shape), **parts(node, site))
+
+
+def _export(layer, site, *, gain, v_leak, clip):
+    found = decays(layer, site, "beta", clip=clip)
+    if found is None:
+        return nir.I(**fields(site, r=np.asarray(gain, np.float64) / site.dt))
+    values = fields(site, **membrane(site, found[0], gain, site.dt), v_leak=v_leak)
+    contract = {"v_init": "v_leak"} if getattr(layer, "start_at_leak", False) else {}
+    return nir.LI(**values, metadata=contract)
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.layer_shape)
+    return [("", _export(layer, site, gain=1.0, v_leak=0.0, clip=True))]
+
+
+def export_psu(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = site.to_nir(layer.threshold, "threshold").astype(np.float32)
+    return [
+        (".li", _export(layer, site, gain=1.0, v_leak=0.0, clip=True)),
+        (".threshold", nir.Threshold(threshold)),
+    ]
+
+
+def export_exact(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    gain = optional(layer, "gain", site, 1.0)
+    v_leak = optional(layer, "v_leak", site, 0.0)
+    return [("", _export(layer, site, gain=gain, v_leak=v_leak, clip=False))]
+
+
+def export_i(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    return [("", nir.I(**fields(site, r=optional(layer, "gain", site, 1.0) / site.dt)))]
+
+
+def li_examples(rng):
+    def node(shape):
+        return nir.LI(
+            tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
+            r=rng.uniform(0.5, 3.0, shape).astype(np.float32),
+            v_leak=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+def i_examples(rng):
+    return [
+        (nir.I(rng.uniform(0.5, 3.0, (3,)).astype(np.float32)), (3,)),
+        (nir.I(rng.uniform(0.5, 3.0, (2, 3, 4)).astype(np.float32)), (2, 3, 4)),
+    ]
+
+
+KINDS = [
+    Kind(
+        "LI",
+        Equation(step_li, same_shape, "tau r v_leak", stateful=True),
+        load_li,
+        li_examples,
+        {
+            "spyx.nn.LI": export_spyx,
+            "spyx.nn.PSU_LIF": export_psu,
+            "pipeline.neurons.LI": export_exact,
+        },
+    ),
+    Kind(
+        "I",
+        Equation(step_i, same_shape, "r", stateful=True),
+        load_i,
+        i_examples,
+        {"pipeline.neurons.I": export_i},
+    ),
+]

@@ -1,0 +1,141 @@
+"""Recurrent layers: a neuron and a weight from its output back to its input.
+
+    input -> lif, lif -> w_rec, w_rec -> lif, lif -> output
+
+The weight sees the spikes of the step before; its bias acts from the first step on. Spyx's
+`recurrent_w` is (source, target), NIR's weight (target, source). A stock Spyx layer's spike is one
+step late for everybody, so its own feedback is on time.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from pipeline.converter.layout import last
+from pipeline.converter.neuron import parts, threshold_of, with_decays
+from pipeline.converter.node import Kind, NeedsGraph, exporter, load_layer
+from pipeline.converter.nodes import cuba, if_, lif
+
+STOCK = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
+
+
+def export_spyx(export_cell):
+    """The exporter of a stock recurrent layer whose cell is exported by `export_cell`."""
+
+    def export(layer, site):
+        ((_, cell),) = export_cell(layer, site)
+        return _subgraph(cell, layer.recurrent_w[...], None, site)
+
+    return export
+
+
+def export_exact(layer, site):
+    export_cell = exporter(layer.cell)
+    if export_cell is None:
+        raise site.refuse(f"its cell {type(layer.cell).__name__} is no neuron of NIR")
+    ((_, cell),) = export_cell(layer.cell, site)
+    bias = None if layer.recurrent_b is None else layer.recurrent_b[...]
+    return _subgraph(cell, layer.recurrent_w[...], bias, site)
+
+
+def _subgraph(cell, weight, bias, site):
+    weight = np.asarray(weight, np.float32)
+    if len(site.shape) != 1 or weight.ndim != 2:
+        raise site.refuse(f"recurrent layers take a flat input, but shape {site.shape} arrives")
+    weight = weight.T
+    bias = None if bias is None else np.asarray(bias, np.float32)
+    if site.order is not None:
+        weight = weight[site.order][:, site.order]
+        bias = None if bias is None else bias[site.order]
+    weight = np.ascontiguousarray(weight)
+    shape = np.array(site.shape)
+    nodes = {
+        "input": nir.Input(shape),
+        "lif": cell,
+        "w_rec": nir.Linear(weight) if bias is None else nir.Affine(weight, bias),
+        "output": nir.Output(shape),
+    }
+    edges = [("input", "lif"), ("lif", "output"), ("lif", "w_rec"), ("w_rec", "lif")]
+    return [("", nir.NIRGraph(nodes, edges, type_check=False))]
+
+
+def load_recurrent(cell, weight, site, stock):
+    """The layer of a neuron node and the Linear or Affine that leads from it back to it.
+
+    Raises:
+        NeedsGraph: the neuron must delay its spike, and no stock layer does what the nodes say.
+    """
+    import jax.numpy as jnp
+    import spyx.nn as snn
+    from flax import nnx
+
+    from pipeline import neurons
+
+    w = np.asarray(weight["weight"], np.float32)
+    bias = np.asarray(weight["bias"], np.float32) if "bias" in weight else None
+    bias = None if bias is None else np.broadcast_to(bias, w.shape[:1])
+    if site.order is not None:
+        turned = np.empty_like(w)
+        turned[np.ix_(site.order, site.order)] = w
+        w, given = turned, bias
+        if given is not None:
+            bias = np.empty_like(given)
+            bias[site.order] = given
+    matrix = jnp.asarray(w.T)
+    if cell.get("spike_delay") and stock:
+        # Refuses what the stock cell refuses; the recurrent layer then takes its place.
+        load_layer(cell, site, True)
+        if cell["type"] not in STOCK or (bias is not None and bias.any()):
+            raise NeedsGraph
+        found = parts(cell, site)
+        layer = getattr(snn, STOCK[cell["type"]])(
+            last(site.shape),
+            *(0.5 for _ in found),
+            threshold=threshold_of(cell, site),
+            rngs=nnx.Rngs(0),
+        )
+        layer.recurrent_w = nnx.Param(matrix)
+        return with_decays(layer, found)
+    inner = load_layer(cell, site, False)
+    if not isinstance(inner, neurons.Integrator):
+        raise NeedsGraph
+    layer = neurons.Recurrent(inner, bias=bias is not None, rngs=nnx.Rngs(0))
+    layer.recurrent_w = nnx.Param(matrix)
+    if bias is not None:
+        layer.recurrent_b = nnx.Param(jnp.asarray(bias))
+    return layer
+
+
+def examples(rng):
+    def subgraph(bias):
+        cell, shape = lif.examples(rng)[0]
+        weight = rng.normal(size=(3, 3)).astype(np.float32)
+        nodes = {
+            "input": nir.Input(np.array(shape)),
+            "lif": cell,
+            "w_rec": nir.Affine(weight, rng.normal(size=3).astype(np.float32))
+            if bias
+            else nir.Linear(weight),
+            "output": nir.Output(np.array(shape)),
+        }
+        edges = [("input", "lif"), ("lif", "output"), ("lif", "w_rec"), ("w_rec", "lif")]
+        return nir.NIRGraph(nodes, edges, type_check=False), shape
+
+    return [subgraph(False), subgraph(True)]
+
+
+KINDS = [
+    Kind(
+        "NIRGraph",
+        None,
+        None,
+        examples,
+        {
+            "spyx.nn.RIF": export_spyx(if_.export_spyx),
+            "spyx.nn.RLIF": export_spyx(lif.export_spyx),
+            "spyx.nn.RCuBaLIF": export_spyx(cuba.export_spyx),
+            "pipeline.neurons.Recurrent": export_exact,
+        },
+    )
+]

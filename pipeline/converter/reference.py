@@ -1,0 +1,609 @@
+"""The reference: what a NIR graph means on a grid of step dt, in float64 NumPy, and nothing else.
+
+This module follows the graph's edges and NIR's equations under forward Euler. It imports NumPy and
+the standard library only and knows no other framework. The equations themselves stand beside each
+kind of node in `nodes/` and are entered in `EQUATIONS`; a bundle's verify.py carries the text of
+this module and of the equations its graph uses.
+
+A graph here is a plain dictionary, the form of `nir.NIRGraph.to_dict()` and of the HDF5 file:
+`{"type": "NIRGraph", "nodes": {name: {"type": ..., field: array}}, "edges": [(from, to)],
+"metadata": {}}`. Data is time-major and channels first: (T, B, *shape).
+
+Order of things in one step:
+- a node's input is the sum of its incoming edges;
+- a spike leaves in the step in which it occurs, unless its neuron's contract says `spike_delay` 1;
+- an edge that closes a cycle carries its source's previous output; before the first step that is
+  what the source gives when every neuron is silent, so a recurrent bias acts from the first step on.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import GraphError
+
+RESETS = ("v_reset", "subtract", "subtract_after_decay")
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One kind of node: `step(node, x, state, dt) -> (y, state)`, `shape(node, shape) -> shape`.
+
+    `fields` names what the node's dictionary holds; a name with "?" may be missing.
+    """
+
+    step: Callable[..., tuple[Any, dict]]
+    shape: Callable[[dict, tuple], tuple]
+    fields: str
+    stateful: bool = False
+    spikes: bool = False
+
+
+EQUATIONS: dict[str, Equation] = {}
+
+
+# ---------------------------------------------------------------- what several equations share
+
+
+def same_shape(node: dict, shape: tuple) -> tuple:
+    """Element by element: every array parameter has the shape that arrives, or is one number."""
+    for name, value in node.items():
+        if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
+            raise GraphError(f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives")
+    return tuple(shape)
+
+
+def uniform(value: Any, shape: tuple) -> np.ndarray:
+    """A parameter as float64, a single number of any shape spread as a scalar."""
+    array = np.asarray(value, np.float64)
+    return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
+
+
+def rest(node: dict, x: np.ndarray) -> np.ndarray:
+    """The membrane before the first step: 0, or `v_leak` where the node's contract says so."""
+    start = node["v_leak"] if node.get("v_init") == "v_leak" else 0.0
+    return np.zeros_like(x) + start
+
+
+def fire(node: dict, u: np.ndarray, state: dict) -> tuple[np.ndarray, dict]:
+    """Spike where the membrane u exceeds the threshold, then reset as the contract says."""
+    z = (u > node["v_threshold"]).astype(np.float64)
+    reset = node.get("reset", "v_reset")
+    if reset == "v_reset":
+        v = np.where(z > 0, node["v_reset"], u)
+    else:
+        v = u - node["v_threshold"] * z if reset == "subtract" else u
+    state = {**state, "u": u, "v": v}
+    if reset == "subtract_after_decay":
+        state["owed"] = node["v_threshold"] * z
+    return z, state
+
+
+# ------------------------------------------------------------------------------ the plan of a graph
+
+
+@dataclass
+class Plan:
+    """A graph without nesting, and the order in which one step runs through it.
+
+    `sources[path]` lists (source, closes): where each node's input comes from, and whether the edge
+    closes a cycle. `shapes[path]` is the shape that leaves a node and `arrives[path]` the one that comes
+    in, without the batch axis. `quiet` orders the nodes without state, for the time before the start.
+    """
+
+    nodes: dict[str, dict]
+    edges: list[tuple[str, str]]
+    inputs: list[str]
+    outputs: list[str]
+    order: list[str] = field(default_factory=list)
+    sources: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
+    shapes: dict[str, tuple] = field(default_factory=dict)
+    arrives: dict[str, tuple] = field(default_factory=dict)
+    quiet: list[str] = field(default_factory=list)
+    metadata: dict = field(default_factory=dict)
+
+
+def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
+    """Flatten, check and order a graph.
+
+    Args:
+        graph: see the module's docstring.
+        reset: one of `RESETS` for every neuron, or a mapping from node path to one; overrides the
+            contract.
+
+    Raises:
+        ValueError: anything that would leave a node, edge or field without meaning.
+    """
+    plan = Plan({}, [], [], [], metadata=dict(graph.get("metadata") or {}))
+    ends = _inline(graph, "", plan, 0)
+    plan.inputs, plan.outputs = ends
+    for path, node in plan.nodes.items():
+        if node["type"] not in EQUATIONS:
+            raise GraphError(
+                f"node `{path}`: unknown type {node['type']!r}; known are "
+                f"{', '.join(sorted(EQUATIONS))}"
+            )
+        _contract(path, node, reset)
+        _check_fields(path, node)
+    if isinstance(reset, Mapping) and (extra := sorted(set(reset) - set(plan.nodes))):
+        raise GraphError(f"`reset` names `{extra[0]}`, which is no node of the graph")
+    _check_reach(plan)
+    _order(plan)
+    _infer_shapes(plan)
+    return plan
+
+
+def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], list[str]]:
+    """Put the nodes and edges of `graph` and its subgraphs into `plan` under dotted paths."""
+    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
+    if depth > 16:
+        raise GraphError(f"{where}: nested more than 16 deep")
+    if not isinstance(graph, Mapping) or "nodes" not in graph or "edges" not in graph:
+        raise GraphError(f"{where} is no NIR graph: `nodes` or `edges` is missing")
+    if not graph["nodes"]:
+        raise GraphError(f"{where} is empty: it has no nodes")
+    edges = _edges(graph, where)
+    nodes = graph["nodes"]
+    ports: dict[str, tuple[list[str], list[str]]] = {}
+    inner_ends: list[str] = []
+    for name, node in nodes.items():
+        path = prefix + name
+        kind = node.get("type") if isinstance(node, Mapping) else None
+        if kind is None:
+            raise GraphError(f"node `{path}` has no `type`")
+        if kind == "NIRGraph":
+            ports[name] = _inline(_modern(node, path), path + ".", plan, depth + 1)
+        else:
+            if path in plan.nodes:
+                raise GraphError(f"node `{path}`: two nodes have this path")
+            plan.nodes[path] = dict(node)
+            ports[name] = ([path], [path])
+        if depth and kind in ("Input", "Output"):
+            inner_ends.append(path)
+    for source, target in edges:
+        leaving, arriving = ports[source][1], ports[target][0]
+        for what, found, at in (("Output", leaving, source), ("Input", arriving, target)):
+            if len(found) != 1:
+                raise GraphError(
+                    f"edge ({source!r}, {target!r}) in {where}: subgraph `{prefix}{at}` has "
+                    f"{len(found)} {what} nodes, exactly 1 is needed"
+                )
+        plan.edges.append((leaving[0], arriving[0]))
+    kinds = {name: nodes[name]["type"] for name in nodes}
+    return (
+        [prefix + name for name, kind in kinds.items() if kind == "Input"],
+        [prefix + name for name, kind in kinds.items() if kind == "Output"],
+    )
+
+
+def _edges(graph: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+    seen: set[tuple[str, str]] = set()
+    result = []
+    for edge in graph["edges"]:
+        if isinstance(edge, (str, bytes)) or len(edge) != 2:
+            raise GraphError(f"{where}: edge {edge!r} is no pair of node names")
+        source, target = (e.decode("utf8") if isinstance(e, bytes) else str(e) for e in edge)
+        for end in (source, target):
+            if end not in graph["nodes"]:
+                raise GraphError(
+                    f"{where}: edge ({source!r}, {target!r}) names `{end}`, which is no node"
+                )
+        if (source, target) in seen:
+            raise GraphError(f"{where}: duplicate edge ({source!r}, {target!r})")
+        seen.add((source, target))
+        result.append((source, target))
+    return result
+
+
+def _modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """Read the legacy recurrent wiring `input -> w_rec` as `input -> neuron`, with a warning."""
+    kinds = {name: node.get("type") for name, node in graph.get("nodes", {}).items()}
+    entry = [name for name, kind in kinds.items() if kind == "Input"]
+    exits = [name for name, kind in kinds.items() if kind == "Output"]
+    weights = [name for name, kind in kinds.items() if kind in ("Linear", "Affine")]
+    cells = [n for n in kinds if n not in entry + exits + weights]
+    if not (len(kinds) == 4 and len(entry) == len(exits) == len(weights) == len(cells) == 1):
+        return graph
+    (i,), (w,), (c,), (o,) = entry, weights, cells, exits
+    edges = set(_edges(graph, f"subgraph `{path}`"))
+    if edges != {(i, w), (w, c), (c, w), (c, o)}:
+        return graph
+    warnings.warn(
+        f"subgraph `{path}` has the legacy wiring {i} -> {w}; it is read as {i} -> {c}",
+        UserWarning,
+        stacklevel=2,
+    )
+    return {**graph, "edges": [(i, c), (w, c), (c, w), (c, o)]}
+
+
+def _contract(path: str, node: dict, reset: Any) -> None:
+    """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
+    told = dict(node.pop("metadata", None) or {})
+    node.pop("name", None)
+    equation = EQUATIONS[node["type"]]
+    if equation.spikes and "v_threshold" in node:
+        rule = told.get("reset", "v_reset")
+        if isinstance(reset, Mapping):
+            rule = reset.get(path, rule)
+        elif reset is not None:
+            rule = reset
+        rule = rule.decode("utf8") if isinstance(rule, bytes) else str(rule)
+        if rule not in RESETS:
+            raise GraphError(f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}")
+        node["reset"] = rule
+        delay = told.get("spike_delay", 0)
+        if np.size(delay) != 1 or float(np.ravel(delay)[0]) not in (0.0, 1.0):
+            raise GraphError(f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1")
+        node["spike_delay"] = int(np.ravel(delay)[0])
+        if node.get("v_reset") is None:
+            node["v_reset"] = np.zeros_like(np.asarray(node["v_threshold"], np.float64))
+    if "v_leak" in node and "v_init" in told:
+        start = told["v_init"]
+        start = start.decode("utf8") if isinstance(start, bytes) else str(start)
+        if start not in ("zero", "v_leak"):
+            raise GraphError(f"node `{path}`: v_init {start!r} is neither zero nor v_leak")
+        node["v_init"] = start
+
+
+def _check_fields(path: str, node: dict) -> None:
+    """Nothing missing, nothing that would be ignored, every number finite, time constants above 0."""
+    kind = node["type"]
+    where = f"{kind} node `{path}`"
+    words = EQUATIONS[kind].fields.split()
+    allowed = {word.rstrip("?") for word in words} | {"type", "reset", "spike_delay", "v_init"}
+    for word in words:
+        if not word.endswith("?") and node.get(word) is None:
+            raise GraphError(f"{where}: the field `{word}` is missing")
+    for name, value in node.items():
+        if name not in allowed:
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+        if not isinstance(value, (np.ndarray, np.generic, int, float)):
+            continue
+        array = np.asarray(value)
+        if array.dtype.kind not in "buif":
+            raise GraphError(f"{where}: `{name}` holds {array.dtype}, numbers are needed")
+        if array.size == 0:
+            raise GraphError(f"{where}: `{name}` is empty, shape {array.shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise GraphError(
+                f"{where}: `{name}` holds {_first_bad(array)}; finite numbers are needed"
+            )
+        if name.startswith("tau") and not (array > 0).all():
+            raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
+
+
+def _first_bad(array: np.ndarray) -> str:
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return f"{array[place]} at {place}"
+
+
+def check_dt(plan: Plan, dt: float) -> None:
+    """Euler's step must not be longer than a time constant: dt/tau at most 1.
+
+    Raises:
+        GraphError: names the node and the largest dt that is allowed. A file's float32 may put a
+            tau of exactly dt up to one part in 2^23 below it; that counts as equal.
+    """
+    for path, node in plan.nodes.items():
+        for name, value in node.items():
+            if name.startswith("tau") and (smallest := float(np.min(value))) * (1 + 2**-22) < dt:
+                raise GraphError(
+                    f"{node['type']} node `{path}`: dt = {dt:g} is longer than {name} = "
+                    f"{smallest:g}; the largest dt allowed is {smallest:g}"
+                )
+
+
+def _check_reach(plan: Plan) -> None:
+    """Every node lies on a way from an input to an output."""
+    for ends, what in ((plan.inputs, "Input"), (plan.outputs, "Output")):
+        if not ends:
+            raise GraphError(f"the graph has no {what} node")
+    forward: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    backward: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    for source, target in plan.edges:
+        forward[source].append(target)
+        backward[target].append(source)
+    for path in plan.inputs:
+        if backward[path]:
+            raise GraphError(f"an edge leads from `{backward[path][0]}` into Input `{path}`")
+    for path in plan.outputs:
+        if forward[path]:
+            raise GraphError(f"an edge leads out of Output `{path}` to `{forward[path][0]}`")
+    reached, useful = _reach(plan.inputs, forward), _reach(plan.outputs, backward)
+    for path, node in plan.nodes.items():
+        what = f"{node['type']} node `{path}`"
+        if path not in reached:
+            raise GraphError(f"{what} cannot be reached from an Input; remove it or connect it")
+        if path not in useful:
+            raise GraphError(f"{what} leads to no Output; remove it or connect it")
+
+
+def _reach(start: list[str], forward: Mapping[str, list[str]]) -> set[str]:
+    seen, todo = set(start), list(start)
+    while todo:
+        for nxt in forward[todo.pop()]:
+            if nxt not in seen:
+                seen.add(nxt)
+                todo.append(nxt)
+    return seen
+
+
+def _order(plan: Plan) -> None:
+    """Find the edges that close cycles, and an order for the rest.
+
+    A cycle is closed where the signal from outside enters it: inside every strongly connected part
+    the edges into the nodes that are fed from outside carry the previous output; then the same again
+    for what is still cyclic. That depends neither on names nor on the order of edges. The spike of a
+    neuron with `spike_delay` 1 was decided in the step before, so its edges close nothing.
+    """
+    stateful = {p: EQUATIONS[n["type"]].stateful for p, n in plan.nodes.items()}
+    ready = {path for path, node in plan.nodes.items() if node.get("spike_delay")}
+    stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
+    parts = _components([p for p in plan.nodes if not stateful[p]], stateless)
+    for part in parts:
+        if len(part) > 1 or (part[0], part[0]) in stateless:
+            raise GraphError(
+                f"cycle without state through {', '.join(f'`{p}`' for p in sorted(part))}: nothing "
+                "in it carries a value from one step to the next; put a neuron or a Delay into it"
+            )
+    edges = [edge for edge in plan.edges if edge[0] not in ready]
+    closing: set[tuple[str, str]] = set()
+    todo = [list(plan.nodes)]
+    while todo:
+        inside = set(todo.pop())
+        within = [e for e in edges if e not in closing and e[0] in inside and e[1] in inside]
+        for part in _components(inside, within):
+            members = set(part)
+            ring = [e for e in within if e[0] in members and e[1] in members]
+            if not ring:
+                continue
+            entries = {t for s, t in plan.edges if t in members and s not in members} or members
+            closing |= {edge for edge in ring if edge[1] in entries}
+            todo.append(part)
+    plan.sources = {path: [] for path in plan.nodes}
+    for source, target in plan.edges:
+        plan.sources[target].append((source, (source, target) in closing))
+    for found in plan.sources.values():
+        found.sort()
+    free = [edge for edge in edges if edge not in closing]
+    plan.quiet = [part[0] for part in parts if part[0] not in plan.inputs]
+    plan.order = [part[0] for part in _components(plan.nodes, free)]
+
+
+def _components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:
+    """Strongly connected parts, sources first (Tarjan 1972, without recursion), by sorted names."""
+    after: dict[str, list[str]] = {path: [] for path in sorted(nodes)}
+    for source, target in sorted(edges, reverse=True):
+        after[source].append(target)
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    on_stack: set[str] = set()
+    parts: list[list[str]] = []
+    for root in sorted(after, reverse=True):
+        if root in index:
+            continue
+        work = [(root, iter(after[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        on_stack.add(root)
+        while work:
+            path, targets = work[-1]
+            for target in targets:
+                if target not in index:
+                    index[target] = low[target] = len(index)
+                    stack.append(target)
+                    on_stack.add(target)
+                    work.append((target, iter(after[target])))
+                    break
+                if target in on_stack:
+                    low[path] = min(low[path], index[target])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[path])
+                if low[path] == index[path]:
+                    part = []
+                    while True:
+                        member = stack.pop()
+                        on_stack.discard(member)
+                        part.append(member)
+                        if member == path:
+                            break
+                    parts.append(part)
+    return parts[::-1]
+
+
+def _infer_shapes(plan: Plan) -> None:
+    """Shapes along the edges, from the inputs on; a sum needs equal shapes."""
+    targets: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    for source, target in plan.edges:
+        targets[source].append(target)
+    todo = []
+    for path in plan.inputs:
+        shape = tuple(int(n) for n in np.ravel(plan.nodes[path]["shape"]))
+        if not shape or min(shape) < 1:
+            raise GraphError(f"Input node `{path}` has shape {shape}, sizes must be 1 or more")
+        plan.arrives[path] = plan.shapes[path] = shape
+        todo.append(path)
+    while todo:
+        source = todo.pop()
+        shape = plan.shapes[source]
+        for path in targets[source]:
+            if path in plan.arrives:
+                if plan.arrives[path] != shape:
+                    raise GraphError(
+                        f"node `{path}`: shape mismatch, {shape} arrives from `{source}` and "
+                        f"{plan.arrives[path]} from elsewhere"
+                    )
+                continue
+            node = plan.nodes[path]
+            try:
+                result = EQUATIONS[node["type"]].shape(node, shape)
+            except GraphError as error:
+                raise GraphError(f"{node['type']} node `{path}`: {error}") from None
+            plan.arrives[path] = shape
+            plan.shapes[path] = tuple(int(n) for n in result)
+            todo.append(path)
+
+
+# ----------------------------------------------------------------------------------------- running
+
+
+@dataclass
+class Result:
+    """What a run gives, all time-major (T, B, *shape), channels first, keyed by node path.
+
+    outputs: what arrives at each Output. spikes: what leaves each spiking node, uint8, after its
+    delay. fired: the same before the delay. membranes: float64, before the reset.
+    """
+
+    outputs: dict[str, np.ndarray]
+    spikes: dict[str, np.ndarray]
+    fired: dict[str, np.ndarray]
+    membranes: dict[str, np.ndarray]
+
+    @property
+    def output(self) -> np.ndarray:
+        """The only output; a graph with several is asked by name."""
+        (only,) = self.outputs.values()
+        return only
+
+
+def step_dt(plan: Plan, dt: float | None) -> float:
+    """The step: `dt`, else the contract's; checked."""
+    if dt is None:
+        dt = plan.metadata.get("dt")
+        if dt is None:
+            raise GraphError("`dt` is in no contract of this graph: give it")
+    value = float(np.ravel(dt)[0]) if np.size(dt) == 1 else float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise GraphError(f"`dt` must be a finite number above 0, got {dt!r}")
+    return value
+
+
+def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
+    """`x` as an array (T, B, *shape) of finite numbers."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "buif":
+        raise GraphError(f"input `{name}`: numbers are needed, got dtype {x.dtype}")
+    if x.ndim != 2 + len(shape) or x.shape[2:] != tuple(shape):
+        raise GraphError(
+            f"input `{name}` must be time-major (T, B, {', '.join(map(str, shape))}), "
+            f"got shape {x.shape}"
+        )
+    if min(x.shape[:2]) < 1:
+        raise GraphError(f"input `{name}` has no {'time steps' if not x.shape[0] else 'batch'}")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise GraphError(f"input `{name}` holds NaN or infinite values")
+    return x
+
+
+def run(
+    graph: Mapping[str, Any] | Plan, x: Any, dt: float | None = None, *, reset: Any = None
+) -> Result:
+    """Run a graph on time-major data.
+
+    Args:
+        graph: a graph dictionary, or a plan made before.
+        x: (T, B, *input shape), channels first; a mapping from input name to such an array where
+            the graph has several inputs.
+        dt: the step, in the unit of the graph's time constants; None takes the contract's.
+        reset: as in `make_plan`.
+
+    Raises:
+        ValueError: the graph or the input is refused; names the node and the value.
+    """
+    plan = graph if isinstance(graph, Plan) else make_plan(graph, reset)
+    dt = step_dt(plan, dt)
+    check_dt(plan, dt)
+    if not isinstance(x, Mapping):
+        if len(plan.inputs) != 1:
+            raise GraphError(f"the graph has inputs {plan.inputs}: give a mapping by name")
+        x = {plan.inputs[0]: x}
+    if sorted(x) != sorted(plan.inputs):
+        raise GraphError(f"inputs must be {sorted(plan.inputs)}, got {sorted(x)}")
+    data = {name: check_input(x[name], name, plan.shapes[name]) for name in plan.inputs}
+    sizes = {array.shape[:2] for array in data.values()}
+    if len(sizes) != 1:
+        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}")
+    steps, batch = sizes.pop()
+
+    equations = {path: EQUATIONS[node["type"]] for path, node in plan.nodes.items()}
+    nodes = {
+        path: _float64(node, plan.arrives[path], equations[path].shape is same_shape)
+        for path, node in plan.nodes.items()
+    }
+    spiking = [path for path in plan.order if equations[path].spikes]
+    delayed = [path for path in spiking if nodes[path].get("spike_delay")]
+    silent = {p: np.zeros((batch, *plan.shapes[p])) for p in plan.order}
+
+    def gather(path: str, values: dict, previous: dict) -> np.ndarray:
+        found = [previous[s] if closes else values[s] for s, closes in plan.sources[path]]
+        return found[0] if len(found) == 1 else sum(found[1:], found[0])
+
+    previous = dict(silent)
+    for path in plan.quiet:
+        previous[path] = equations[path].step(
+            nodes[path], gather(path, previous, previous), {}, dt
+        )[0]
+    states: dict[str, dict] = {path: {} for path in plan.order}
+    last_fired = {path: silent[path] for path in delayed}
+    result = Result({}, {}, {}, {})
+    for path in spiking:
+        shape = (steps, batch, *plan.shapes[path])
+        result.fired[path] = np.zeros(shape, np.uint8)
+        result.spikes[path] = np.zeros(shape, np.uint8)
+        result.membranes[path] = np.zeros(shape)
+    for path in plan.outputs:
+        result.outputs[path] = np.zeros((steps, batch, *plan.shapes[path]))
+    for t in range(steps):
+        values: dict[str, np.ndarray] = dict(last_fired)
+        for path in plan.order:
+            if path in data:
+                values[path] = data[path][t].astype(np.float64)
+                continue
+            value = gather(path, values, previous)
+            y, states[path] = equations[path].step(nodes[path], value, states[path], dt)
+            if path in result.fired:
+                result.fired[path][t] = y
+                result.membranes[path][t] = states[path]["u"]
+            if path in last_fired:
+                last_fired[path] = y
+            else:
+                values[path] = y
+            if path in result.spikes:
+                result.spikes[path][t] = values[path]
+        for path in plan.outputs:
+            result.outputs[path][t] = values[path]
+        previous = values
+    return result
+
+
+def _float64(node: dict, shape: tuple, elementwise: bool) -> dict:
+    """Numbers as float64; those of an element-by-element node that are single ones as scalars."""
+    ready = {}
+    for name, value in node.items():
+        numeric = isinstance(value, (np.ndarray, np.generic, float)) and (
+            np.asarray(value).dtype.kind in "fiu"
+        )
+        if numeric:
+            value = uniform(value, shape) if elementwise else np.asarray(value, np.float64)
+        ready[name] = value
+    return ready
+
+
+def predict(output: np.ndarray) -> np.ndarray:
+    """The class with the most spikes over time: (T, B, classes) -> (B,); the first one of equals."""
+    return np.argmax(output.sum(axis=0, dtype=np.float64), axis=-1)
+
+
+def classes(metadata: Mapping[str, Any]) -> list[str]:
+    """The class names of a contract, in the order of the output; empty where it has none."""
+    return json.loads(metadata["classes"]) if "classes" in metadata else []
