@@ -18,7 +18,8 @@ def write(
     """Write `arrays` (any shapes, little-endian) and `metadata` to `path`, atomically."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Unlike ascontiguousarray this leaves a scalar a scalar.
+    contiguous = {name: np.array(array, order="C") for name, array in arrays.items()}
     blob = save(contiguous, dict(metadata))
     with files.atomic(path) as temporary:
         temporary.write_bytes(_sorted_metadata(blob))
