@@ -295,9 +295,9 @@ def _check_range(events: np.ndarray, recordings: Recordings, number: int, item: 
 def _shape(task: params.Task, recordings: Recordings) -> tuple[int, ...]:
     width, height, polarities = recordings.sensor_size
     channels = 1 if task.data.merge_polarity else polarities
-    spatial = (channels, height, width) if height > 1 else (channels, width)
-    if height == 1 and channels == 1:
-        spatial = (width,)
+    spatial: tuple[int, ...] = (channels, height, width)
+    if height == 1:
+        spatial = (width,) if channels == 1 else (channels, width)
     return (len(recordings.place), task.data.bins, *spatial)
 
 

@@ -90,7 +90,7 @@ def read(path: str | Path) -> Prepared:
     consistent = (
         len(prepared.labels) == len(prepared.split) == count > 0
         and prepared.shape[1] == prepared.bins
-        and 0 <= prepared.labels.min()
+        and prepared.labels.min() >= 0
         and prepared.labels.max() < len(prepared.classes)
     )
     if not consistent:

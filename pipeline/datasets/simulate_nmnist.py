@@ -27,21 +27,24 @@ SCALE = 0.98
 # The published motion is a triangle of three straight 105 ms saccades (tonic's `stabilize`
 # undoes it); the speed within a saccade is bell-shaped.
 PATH = np.array([
-    (0, -2.95, -1.9), (15, -2.9, -1.35), (30, -2.75, -0.3), (45, -2.4, 1.0), (55, -2.0, 2.1),
-    (65, -1.5, 2.95), (75, -0.95, 3.3), (90, -0.75, 3.5), (105, -0.5, 3.9), (117, -0.25, 4.05),
-    (127, -0.05, 3.4), (137, 0.55, 2.7), (147, 1.15, 1.4), (157, 1.5, 0.15), (167, 1.85, -0.8),
-    (177, 2.3, -1.35), (187, 2.7, -1.5), (205, 3.15, -1.6), (222, 3.2, -1.6), (232, 2.6, -1.65),
-    (247, 1.15, -1.7), (257, 0.1, -1.7), (267, -0.9, -1.75), (277, -1.65, -1.75),
-    (290, -2.15, -1.75), (305, -2.3, -1.75), (315, -2.3, -1.75),
+    (0, -2.4, -1.9), (10, -2.5, -1.75), (20, -2.75, -1.2), (30, -2.9, -0.35), (41, -2.9, 0.75),
+    (50, -2.55, 1.6), (57, -2.1, 2.3), (65, -1.55, 2.95), (75, -0.95, 3.4), (85, -0.75, 3.6),
+    (105, -0.5, 3.7), (117, -0.3, 3.85), (127, -0.05, 3.4), (137, 0.55, 2.7), (147, 1.15, 1.4),
+    (157, 1.5, 0.15), (167, 1.85, -0.8), (177, 2.3, -1.35), (187, 2.6, -1.55), (193, 2.7, -1.6),
+    (207, 3.2, -1.6), (222, 3.25, -1.6), (231, 2.75, -1.65), (241, 1.85, -1.7), (251, 0.8, -1.7),
+    (261, -0.3, -1.75), (271, -1.15, -1.75), (281, -1.75, -1.75), (291, -2.2, -1.75),
+    (300, -2.45, -1.75), (315, -2.5, -1.75),
 ])  # fmt: skip
 # The screen: dark strokes on a bright ground, for the leading edge of a real recording is OFF.
 CONTRAST = 0.85
-BLUR = 0.6  # optics and screen, standard deviation in pixels
-LOW_PASS_MS = 3.0
-THRESHOLD = 0.25
+BLUR = 0.5  # optics and screen, standard deviation in pixels
+LOW_PASS_MS = 1.0
+ON_THRESHOLD, OFF_THRESHOLD = 0.140, 0.148
 MISMATCH = 0.08  # of the thresholds, pixel to pixel
-REFRACTORY_US = 2000
-NOISE_HZ = 0.25  # per pixel
+REFRACTORY_US = 1200
+LEAK_MS = 14.0  # the reference leaks towards the light: slow changes stay silent
+NOISE_HZ = 0.35  # per pixel
+HOT_PIXEL, HOT_HZ = (18, 30), 47.0  # (x, y): the real sensor has one
 BATCH = 64
 
 
@@ -71,8 +74,10 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
     mismatch = np.stack(
         [generator.normal(1, MISMATCH, (2, SIZE, SIZE)) for generator in generators]
     )
-    on, off = np.moveaxis(THRESHOLD * np.clip(mismatch, 0.5, 1.5), 1, 0).astype(np.float32)
+    thresholds = np.array([ON_THRESHOLD, OFF_THRESHOLD])[:, None, None]
+    on, off = np.moveaxis(thresholds * np.clip(mismatch, 0.5, 1.5), 1, 0).astype(np.float32)
     follow = np.float32(1 / (1 + LOW_PASS_MS))
+    forget = np.float32(1 / LEAK_MS)
     path = _path()
     light = _view(world, *path[0])
     reference = light.copy()
@@ -82,9 +87,12 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
         before = light
         light = before + follow * (_view(world, *path[step]) - before)
         now = 1000 * step
+        reference += forget * (light - reference)
         # A pixel that was held in reset takes the light of the moment it is released.
-        released = (ready > now - 1000) & (ready <= now)
-        np.copyto(reference, light, where=released)
+        released = np.flatnonzero((ready > now - 1000) & (ready <= now))
+        late = (now - ready.ravel()[released]).astype(np.float32) / np.float32(1000)
+        here, past = light.ravel()[released], before.ravel()[released]
+        reference.ravel()[released] = here - late * (here - past)
         change = light - reference
         fired = ((change >= on) | (change <= -off)) & (ready <= now)
         where = np.flatnonzero(fired)
@@ -207,8 +215,11 @@ def _members(owner: np.ndarray, count: int) -> list[np.ndarray]:
 def _with_noise(
     pixel: np.ndarray, times: np.ndarray, polarity: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    noise = generator.poisson(NOISE_HZ * SIZE * SIZE * DURATION_MS / 1000)
-    pixel = np.concatenate([pixel, generator.integers(0, SIZE * SIZE, noise)])
+    seconds = DURATION_MS / 1000
+    everywhere = generator.integers(0, SIZE * SIZE, generator.poisson(NOISE_HZ * SIZE**2 * seconds))
+    hot = np.full(generator.poisson(HOT_HZ * seconds), HOT_PIXEL[1] * SIZE + HOT_PIXEL[0])
+    noise = len(everywhere) + len(hot)
+    pixel = np.concatenate([pixel, everywhere, hot])
     times = np.concatenate([times, generator.integers(0, 1000 * DURATION_MS, noise)])
     polarity = np.concatenate([polarity, generator.integers(0, 2, noise)])
     order = np.lexsort((pixel, times))
