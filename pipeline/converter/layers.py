@@ -139,7 +139,8 @@ class GraphModel(nnx.Module):
         layers = dict(zip(self.paths, self.layers, strict=True))
         silent = {p: jnp.zeros((batch_size, *s), jnp.float32) for p, s in shapes.items()}
         for path in self.quiet:
-            value = sum(silent[source] for source, _ in sources[path])
+            found = [silent[source] for source, _ in sources[path]]
+            value = sum(found[1:], found[0])
             silent[path] = layers[path](value) if path in layers else value
         return {
             "layers": {

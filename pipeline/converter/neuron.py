@@ -51,10 +51,25 @@ def fields(site: Site, **values: Any) -> dict[str, np.ndarray]:
     }
 
 
-def membrane(site: Site, beta: np.ndarray, gain: np.ndarray, dt: float) -> dict[str, np.ndarray]:
+def factor(gain: Any, rate: Any, dtype: Any = np.float32) -> np.ndarray:
+    """The r or w_in with rate * r = gain, rounded so that the product never exceeds the gain.
+
+    Spikes and round thresholds make exact ties common: a membrane of exactly 1 stays silent at a
+    threshold of 1. A product one rounding above 1 would let it fire in every other reader; one below
+    does not. `rate` is dt/tau, or dt for a neuron without leak.
+    """
+    rate = np.asarray(rate, np.float64)
+    gain = np.broadcast_to(np.asarray(gain, np.float64), rate.shape)
+    r = (gain / rate).astype(dtype)
+    while (over := np.abs(rate * r.astype(np.float64)) > np.abs(gain)).any():
+        r = np.where(over, np.nextafter(r, np.zeros_like(r)), r)
+    return r
+
+
+def membrane(beta: np.ndarray, gain: Any, dt: float) -> tuple[np.ndarray, np.ndarray]:
     """`tau` and `r` of a leaky membrane whose input has the factor `gain`: r = gain * tau/dt."""
     tau = tau_of(beta, dt)
-    return {"tau": tau, "r": gain * (np.asarray(tau, np.float64) / dt)}
+    return tau, factor(gain, dt / np.asarray(tau, np.float64), tau.dtype)
 
 
 def optional(layer: Any, name: str, site: Site, default: float) -> np.ndarray:

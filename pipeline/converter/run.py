@@ -17,8 +17,7 @@ from pipeline.converter.reference import check_input
 from pipeline.errors import GraphError
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _scan(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:
+def _walk(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:
     """Scan a model over time; `every` also returns each step's state instead of the last one."""
     model = nnx.merge(graphdef, variables)
     state = model.initial_state(jax.tree.leaves(x)[0].shape[1])
@@ -29,6 +28,9 @@ def _scan(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:
 
     final, (outputs, states) = jax.lax.scan(step, state, x)
     return outputs, states if every else final
+
+
+_scan = functools.partial(jax.jit, static_argnums=(0, 3))(_walk)
 
 
 def run(model: Any, x: Any, *, return_all_states: bool = False) -> tuple[Any, Any]:
@@ -54,7 +56,7 @@ def run(model: Any, x: Any, *, return_all_states: bool = False) -> tuple[Any, An
     try:
         hash(graphdef)
     except TypeError:  # a layer made with lists, such as `padding=[(1, 1)]`: no key for the cache
-        return _scan.__wrapped__(graphdef, variables, x, return_all_states)
+        return _walk(graphdef, variables, x, return_all_states)
     return _scan(graphdef, variables, x, return_all_states)
 
 

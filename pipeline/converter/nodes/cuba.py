@@ -18,7 +18,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.layout import last, tau_of
+from pipeline.converter.layout import last
 from pipeline.converter.neuron import (
     decays,
     fields,
@@ -75,15 +75,15 @@ def load_li(node, site, stock):
 
 
 def _values(layer, site, clip):
-    alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
-    mem = membrane(site, beta, optional(layer, "gain", site, 1.0), site.dt)
-    syn = tau_of(alpha, site.dt)
-    gain_in = optional(layer, "gain_in", site, 1.0)
+    found = decays(layer, site, "alpha", "beta", clip=clip)
+    assert found is not None
+    tau_syn, w_in = membrane(found[0], optional(layer, "gain_in", site, 1.0), site.dt)
+    tau_mem, r = membrane(found[1], optional(layer, "gain", site, 1.0), site.dt)
     return {
-        "tau_syn": syn,
-        "tau_mem": mem["tau"],
-        "r": mem["r"],
-        "w_in": gain_in * (np.asarray(syn, np.float64) / site.dt),
+        "tau_syn": tau_syn,
+        "tau_mem": tau_mem,
+        "r": r,
+        "w_in": w_in,
         "v_leak": optional(layer, "v_leak", site, 0.0),
     }
 

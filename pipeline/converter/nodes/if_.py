@@ -14,7 +14,7 @@ import nir
 import numpy as np
 
 from pipeline.converter.layout import Site
-from pipeline.converter.neuron import fields, load_spiking, optional, spoken
+from pipeline.converter.neuron import factor, fields, load_spiking, optional, spoken
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, fire, rest, same_shape
 
@@ -54,7 +54,7 @@ def export_exact(layer, site):
 
 def node_of(site: Site, gain, threshold, v_reset, contract) -> nir.IF:
     """The NIR node of an IF whose input has the factor `gain`."""
-    r = np.asarray(gain, np.float64) / site.dt
+    r = factor(gain, np.full(site.shape, site.dt))
     found = fields(site, r=r, v_threshold=threshold, v_reset=v_reset)
     return nir.IF(**found, metadata=contract)
 

@@ -15,7 +15,7 @@ import nir
 import numpy as np
 
 from pipeline.converter.layout import last
-from pipeline.converter.neuron import decays, fields, membrane, optional, parts, with_decays
+from pipeline.converter.neuron import decays, factor, fields, membrane, optional, parts, with_decays
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, rest, same_shape
 
@@ -54,8 +54,9 @@ def load_i(node, site, stock):
 def _export(layer, site, *, gain, v_leak, clip):
     found = decays(layer, site, "beta", clip=clip)
     if found is None:
-        return nir.I(**fields(site, r=np.asarray(gain, np.float64) / site.dt))
-    values = fields(site, **membrane(site, found[0], gain, site.dt), v_leak=v_leak)
+        return nir.I(**fields(site, r=factor(gain, np.full(site.shape, site.dt))))
+    tau, r = membrane(found[0], gain, site.dt)
+    values = fields(site, tau=tau, r=r, v_leak=v_leak)
     contract = {"v_init": "v_leak"} if getattr(layer, "start_at_leak", False) else {}
     return nir.LI(**values, metadata=contract)
 
@@ -83,7 +84,8 @@ def export_exact(layer, site):
 
 def export_i(layer, site):
     site.check_hidden(layer.hidden_shape)
-    return [("", nir.I(**fields(site, r=optional(layer, "gain", site, 1.0) / site.dt)))]
+    r = factor(optional(layer, "gain", site, 1.0), np.full(site.shape, site.dt))
+    return [("", nir.I(**fields(site, r=r)))]
 
 
 def li_examples(rng):

@@ -53,9 +53,11 @@ def export_spyx(layer, site):
     found = decays(layer, site, "beta", clip=True)
     if found is None:
         return [("", if_.node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
+    tau, r = membrane(found[0], 1.0, site.dt)
     values = fields(
         site,
-        **membrane(site, found[0], 1.0, site.dt),
+        tau=tau,
+        r=r,
         v_leak=0.0,
         v_threshold=threshold,
         v_reset=0.0,
@@ -68,9 +70,11 @@ def export_exact(layer, site):
     found = decays(layer, site, "beta", clip=False)
     if found is None:
         return if_.export_exact(layer, site)
+    tau, r = membrane(found[0], optional(layer, "gain", site, 1.0), site.dt)
     values = fields(
         site,
-        **membrane(site, found[0], optional(layer, "gain", site, 1.0), site.dt),
+        tau=tau,
+        r=r,
         v_leak=optional(layer, "v_leak", site, 0.0),
         v_threshold=optional(layer, "threshold", site, 1.0),
         v_reset=optional(layer, "v_reset", site, 0.0),
