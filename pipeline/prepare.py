@@ -52,23 +52,16 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
     folder = raw_folder(task, Path(root))
     recordings = _open(task, folder)
     shape = _shape(task, recordings)
-    past = 0
-    counts: list[int] = []
 
     def binned() -> Iterator[np.ndarray]:
-        nonlocal past
         for number, item in recordings.place:
             events, _ = recordings.datasets[number][item]
             _check_range(events, recordings, number, item)
             frames, late = to_bins(
                 events, recordings.sensor_size, data.bins, data.bin_us, data.merge_polarity
             )
-            past += late
-            counts.append(len(events))
-            provenance["events"] = {
-                "total": sum(counts[-1:]) + provenance["events"]["total"],
-                "past_the_last_bin": past,
-            }
+            provenance["events"]["total"] += len(events)
+            provenance["events"]["past_the_last_bin"] += late
             yield frames
 
     provenance: dict[str, Any] = {
@@ -174,12 +167,14 @@ def _open(task: params.Task, folder: Path) -> Recordings:
 
 
 def _open_braille(task: params.Task, folder: Path) -> Recordings:
-    from pipeline.datasets.braille import Braille
+    from pipeline.datasets.braille import Braille, candidates
 
     data = task.data
     _known_letters(data.classes)
     dataset = Braille(folder, window_us=data.bins * data.bin_us)
     print(f"reading {dataset.file.name}: {len(dataset)} recordings")
+    for other in candidates(folder)[1:]:
+        print(f"not read, the one above comes first: {other.name}")
     keep, labels, left_out = _choose(
         [dataset.classes[target] for target in dataset.targets], data.classes, dataset.file
     )

@@ -100,19 +100,28 @@ class Braille(tonic.Dataset):
 
 def find(folder: str | Path) -> Path:
     """The file of a folder that is read: the samples, else the events of the lowest threshold."""
+    return candidates(folder)[0]
+
+
+def candidates(folder: str | Path) -> list[Path]:
+    """All files of a folder that could be read, the one that is read first.
+
+    Raises:
+        UserError: there is no such folder, or none of the files.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    if (folder / NPZ).is_file():
-        return folder / NPZ
-    pickles = {
+    samples = [folder / NPZ] if (folder / NPZ).is_file() else []
+    thresholds = {
         int(match[1]): path
         for path in folder.iterdir()
         if (match := re.fullmatch(r"data_braille_letters_th_(\d+)\.pkl", path.name))
     }
-    if not pickles:
+    files = samples + [path for _, path in sorted(thresholds.items())]
+    if not files:
         raise UserError(f"{folder}: holds neither {NPZ} nor data_braille_letters_th_*.pkl")
-    return pickles[min(pickles)]
+    return files
 
 
 def save_samples(

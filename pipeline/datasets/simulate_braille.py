@@ -38,14 +38,15 @@ TAXELS_MM = np.array([
     (1.5, -1.5), (1.5, 1.5), (1.5, 4.5), (4.5, -3.0), (4.5, 0.0), (4.5, 3.0),
 ])  # fmt: skip
 
-# Resting pressure of a ball on a plate: full at its lowest point, none beyond the contact's edge.
+# Resting pressure of a ball on a plate: full at its lowest point, none beyond the contact's edge,
+# where a dot must first bridge the gap.
 REST = 165.0
 CONTACT_RADIUS_MM = 4.0
 # A dot presses within PRESS_MM (compliance of the skin) and lifts within LIFT_MM.
-PRESS, PRESS_MM = 75.0, 1.3
-LIFT, LIFT_MM = 30.0, 3.0
+PRESS, PRESS_MM = 55.0, 1.4
+LIFT, LIFT_MM = 20.0, 3.0
 # Spread between recordings (standard deviations).
-START_MM, LATERAL_MM, SPEED, PRESSURE, GAIN, NOISE = 0.5, 0.25, 0.03, 0.06, 0.08, 0.8
+START_MM, LATERAL_MM, SPEED, PRESSURE, GAIN, NOISE = 0.6, 0.3, 0.03, 0.06, 0.12, 0.6
 
 
 def simulate(letter: str, count: int, seed: int) -> np.ndarray:
@@ -88,7 +89,7 @@ def _record(letter: str, generator: np.random.Generator) -> np.ndarray:
     finger = np.stack([along, np.full(SAMPLES, lateral)], axis=-1)
     taxels = finger[:, None, :] + TAXELS_MM  # (T, 12, 2)
     radius = np.hypot(*TAXELS_MM.T)
-    rest = REST * pressure * np.maximum(0, 1 - (radius / CONTACT_RADIUS_MM) ** 2)
+    rest = REST * pressure * (1 - (radius / CONTACT_RADIUS_MM) ** 2)
     contact = np.tile(rest, (SAMPLES, 1))
     for dot in DOTS[letter]:
         column, row = divmod(dot - 1, 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy._core import multiarray, numeric
 
 from pipeline.errors import UserError
 
@@ -32,12 +33,12 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _latin1,
     **{
-        (f"numpy.{core}.{module}", name): getattr(getattr(np._core, module), name)
+        (f"numpy.{core}.{module.__name__.rpartition('.')[2]}", name): getattr(module, name)
         for core in ("core", "_core")
         for module, name in (
-            ("multiarray", "_reconstruct"),
-            ("multiarray", "scalar"),
-            ("numeric", "_frombuffer"),
+            (multiarray, "_reconstruct"),
+            (multiarray, "scalar"),
+            (numeric, "_frombuffer"),
         )
     },
 }
