@@ -94,7 +94,7 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
     """The three splits, after a check that they fit the task's parameters."""
     from pipeline import fit, networks
 
-    shape = tuple(data.events.shape[1:])
+    shape = data.shape[1:]
     expected = (task.data.bins, *networks.input_shape(task))
     if shape != expected or tuple(data.classes) != task.data.classes:
         raise UserError(
