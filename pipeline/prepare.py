@@ -35,7 +35,9 @@ class Recordings:
     split: np.ndarray  # (N,) 0 train, 1 validation, 2 test
     left_out: dict[str, int]  # recordings of other classes
     sensor_size: tuple[int, int, int]
-    files: dict[str, Any]  # what was read, with digests
+    files: dict[str, str]  # what was read: SHA-256 of each
+    encoder: str  # how it became events
+    split_rule: str
 
 
 def prepare(task: params.Task, root: str | Path = ".") -> None:
@@ -68,6 +70,8 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
         "source": data.source,
         "seed": data.seed,
         "files": recordings.files,
+        "encoder": recordings.encoder,
+        "split": recordings.split_rule,
         "recordings": {
             name: {
                 label: int(np.sum((recordings.split == part) & (recordings.labels == index)))
@@ -188,6 +192,11 @@ def _open_braille(task: params.Task, folder: Path) -> Recordings:
         left_out=left_out,
         sensor_size=dataset.sensor_size,
         files={dataset.file.name: sha256(dataset.file)},
+        encoder=dataset.encoder,
+        split_rule=(
+            f"stratified by letter, seed {data.seed}: {data.validation} validation, "
+            f"{data.test} test, the rest train"
+        ),
     )
 
 
@@ -224,6 +233,11 @@ def _open_nmnist(task: params.Task, folder: Path) -> Recordings:
         left_out=left_out,
         sensor_size=datasets[0].sensor_size,
         files=files,
+        encoder="event sensor",
+        split_rule=(
+            f"test is the folder Test; {data.validation} of the folder Train is validation, "
+            f"stratified by digit, seed {data.seed}"
+        ),
     )
 
 

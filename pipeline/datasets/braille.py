@@ -67,8 +67,10 @@ class Braille(tonic.Dataset):
         self.file = find(folder)
         if self.file.name == NPZ:
             self.data, letters = _from_samples(self.file, window_us)
+            self.encoder = f"sigma-delta, threshold 1, middle {window_us} us of the samples"
         else:
             self.data, letters = _from_pickle(self.file)
+            self.encoder = "sigma-delta, by the publisher of the file"
         unknown = sorted(set(letters) - set(self.classes))
         if unknown:
             raise UserError(f"{self.file}: unknown letter {unknown[0]!r}; known are Space, A to Z")
@@ -156,14 +158,23 @@ def _from_samples(path: Path, window_us: int | None) -> tuple[list[np.ndarray], 
     taxels, length, letters, rate = _read_samples(path)
     period_us = 1e6 / rate
     window = None if window_us is None else int(window_us / period_us) + 1
-    recordings = []
+    cuts = []
     for samples, count in zip(taxels, length, strict=True):
-        cut = samples[:count]
-        if window is not None and count > window:
-            start = (count - window) // 2
-            cut = cut[start : start + window]
-        recordings.append(sigma_delta.encode(NO_CONTACT - cut.astype(np.float64), period_us))
-    return recordings, letters
+        start = 0 if window is None else max(0, (count - window) // 2)
+        cuts.append(samples[start : count if window is None else min(count, start + window)])
+    return _encode(cuts, period_us), letters
+
+
+def _encode(recordings: list[np.ndarray], period_us: float) -> list[np.ndarray]:
+    """Encode all recordings, (T, 12) uint8 each, at once: their taxels side by side."""
+    longest = max(map(len, recordings))
+    # A shorter recording stays at its last sample, which makes no events.
+    padded = [samples[np.minimum(np.arange(longest), len(samples) - 1)] for samples in recordings]
+    side_by_side = NO_CONTACT - np.concatenate(padded, axis=1).astype(np.float64)
+    events = sigma_delta.encode(side_by_side, period_us)
+    owner, events["x"] = np.divmod(events["x"], TAXELS)
+    order = np.argsort(owner, kind="stable")
+    return np.split(events[order], np.searchsorted(owner[order], np.arange(1, len(recordings))))
 
 
 def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]:
