@@ -22,6 +22,7 @@ TAXELS = 12
 NPZ = "taxels_40Hz.npz"
 # No contact; the signal that is encoded is the distance from it.
 NO_CONTACT = 255
+MAX_SECONDS = 1e6
 
 
 class Braille(tonic.Dataset):
@@ -233,16 +234,18 @@ def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
 def _from_times(taxels: Any) -> np.ndarray:
     if len(taxels) != TAXELS:
         raise ValueError(f"got {len(taxels)} taxels")
-    parts = []
-    for taxel, (on, off) in enumerate(taxels):
-        for polarity, times in ((1, on), (0, off)):
-            seconds = np.asarray(times, dtype=np.float64).reshape(-1)
-            if not np.isfinite(seconds).all() or (seconds < 0).any() or (seconds > 1e6).any():
-                raise ValueError(f"a time of taxel {taxel} is negative, not finite or beyond 1e6")
-            events = np.empty(len(seconds), sigma_delta.EVENT)
-            events["t"] = np.rint(seconds * 1e6)
-            events["x"] = taxel
-            events["p"] = polarity
-            parts.append(events)
-    events = np.concatenate(parts)
+    seconds: list[float] = []
+    counts = []
+    for on, off in taxels:
+        seconds.extend(on)
+        seconds.extend(off)
+        counts += [len(on), len(off)]
+    times = np.array(seconds, dtype=np.float64)
+    if not ((times >= 0) & (times <= MAX_SECONDS)).all():
+        raise ValueError(f"a time is negative, not finite or beyond {MAX_SECONDS:.0f} s")
+    channel = np.repeat(np.arange(2 * TAXELS), counts)
+    events = np.empty(len(times), sigma_delta.EVENT)
+    events["t"] = np.rint(times * 1e6)
+    events["x"] = channel // 2
+    events["p"] = 1 - channel % 2
     return events[np.lexsort((events["x"], events["t"]))]

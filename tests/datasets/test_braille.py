@@ -1,0 +1,214 @@
+"""Both public formats through one tonic data set, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.datasets.braille import NPZ, Braille, save_samples
+from pipeline.errors import UserError
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "Braille"
+needs_real = pytest.mark.skipif(
+    not (REAL / NPZ).is_file(), reason="no real Braille recordings at ../shared/data/Braille"
+)
+
+
+def write_npz(folder: Path, **changes: Any) -> Path:
+    """Two recordings: taxel 3 falls from no contact (255) by 4 in one period; a silent one."""
+    taxels = np.full((2, 5, 12), 255, np.uint8)
+    taxels[0, 2:, 3] = 251
+    arrays = {
+        "taxels": taxels,
+        "length": np.array([5, 4]),
+        "letter": np.array(["A", "Space"]),
+        "repetition": np.array([0, 0]),
+        "sample_rate_hz": 40.0,
+        **changes,
+    }
+    np.savez(folder / NPZ, **{name: value for name, value in arrays.items() if value is not None})
+    return folder
+
+
+def write_pickle(folder: Path, content: Any, threshold: int = 1) -> Path:
+    path = folder / f"data_braille_letters_th_{threshold}.pkl"
+    path.write_bytes(pickle.dumps(content))
+    return folder
+
+
+def silent_taxels(**spikes: list[list[float]]) -> list[list[list[float]]]:
+    return [spikes.get(f"taxel_{number}", [[], []]) for number in range(12)]
+
+
+def test_samples_become_events(tmp_path: Path) -> None:
+    dataset = Braille(write_npz(tmp_path))
+    events, target = dataset[0]
+    # Contact rises by 4 between 25 and 50 ms: an ON event every 6.25 ms.
+    assert events["t"].tolist() == [31_250, 37_500, 43_750, 50_000]
+    assert events["x"].tolist() == [3] * 4
+    assert events["p"].tolist() == [1] * 4
+    assert dataset.classes[target] == "A"
+    events, target = dataset[1]
+    assert len(events) == 0
+    assert dataset.classes[target] == "Space"
+    assert dataset.sensor_size == (12, 1, 2)
+
+
+def test_a_longer_recording_is_cut_to_its_middle(tmp_path: Path) -> None:
+    # 9 samples; 100 ms hold 5 of them, so 2 are cut off at either end.
+    taxels = np.full((1, 9, 12), 255, np.uint8)
+    taxels[0, :, 0] = [255, 254, 253, 252, 251, 250, 249, 248, 247]
+    write_npz(
+        tmp_path,
+        taxels=taxels,
+        length=np.array([9]),
+        letter=np.array(["B"]),
+        repetition=np.array([0]),
+    )
+    events, _ = Braille(tmp_path, window_us=100_000)[0]
+    assert events["t"].tolist() == [25_000, 50_000, 75_000, 100_000]
+    assert len(Braille(tmp_path)[0][0]) == 8
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_published_events_become_events(tmp_path: Path, as_dict: bool) -> None:
+    # [[on times], [off times]] per taxel, in seconds.
+    rows = [
+        {"letter": "E", "events": silent_taxels(taxel_6=[[0.167, 0.6553191489361703], [0.15]])},
+        {"letter": "Space", "events": silent_taxels()},
+    ]
+    content = {key: [row[key] for row in rows] for key in rows[0]} if as_dict else rows
+    dataset = Braille(write_pickle(tmp_path, content))
+    events, target = dataset[0]
+    assert events["t"].tolist() == [150_000, 167_000, 655_319]
+    assert events["p"].tolist() == [0, 1, 1]
+    assert set(events["x"]) == {6}
+    assert dataset.classes[target] == "E"
+    assert len(dataset[1][0]) == 0
+
+
+def test_samples_come_before_events_and_low_thresholds_before_high(tmp_path: Path) -> None:
+    rows = [{"letter": "A", "events": silent_taxels()}]
+    write_pickle(tmp_path, rows, threshold=10)
+    write_pickle(tmp_path, rows, threshold=2)
+    assert Braille(tmp_path).file.name == "data_braille_letters_th_2.pkl"
+    write_npz(tmp_path)
+    assert Braille(tmp_path).file.name == NPZ
+
+
+def test_splits_are_disjoint_and_complete(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    n = 40
+    write_npz(
+        tmp_path,
+        taxels=random.integers(0, 256, (n, 5, 12)).astype(np.uint8),
+        length=np.full(n, 5),
+        letter=np.repeat(["A", "Z"], n // 2),
+        repetition=np.tile(np.arange(n // 2), 2),
+    )
+    parts = [Braille(tmp_path, split=name, seed=3) for name in ("train", "validation", "test")]
+    assert [len(part) for part in parts] == [24, 6, 10]  # 0.15 and 0.25 of 20 a letter
+    contents = [part[i][0].tobytes() for part in parts for i in range(len(part))]
+    whole = Braille(tmp_path)
+    assert sorted(contents) == sorted(whole[i][0].tobytes() for i in range(n))
+    with pytest.raises(UserError, match="`split` must be one of train, validation, test, got 'x'"):
+        Braille(tmp_path, split="x")
+
+
+def test_transforms_are_applied_in_tonics_order(tmp_path: Path) -> None:
+    dataset = Braille(
+        write_npz(tmp_path),
+        transform=lambda events: events["t"].tolist(),
+        target_transform=lambda target: -target,
+        transforms=lambda events, target: (len(events), target),
+    )
+    assert dataset[0] == (4, -1)
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    taxels = np.random.default_rng(2).integers(200, 256, (3, 6, 12)).astype(np.uint8)
+    letters = np.array(["A", "B", "Space"])
+    save_samples(tmp_path / NPZ, taxels, np.full(3, 6), letters, np.zeros(3), 40.0)
+    with np.load(tmp_path / NPZ) as file:
+        np.testing.assert_array_equal(file["taxels"], taxels)
+        assert sorted(file) == ["length", "letter", "repetition", "sample_rate_hz", "taxels"]
+    assert len(Braille(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"letter": None}, "the array .*letter.* is missing"),
+        ({"taxels": np.zeros((2, 5, 11), np.uint8)}, r"`taxels` must be \(N, T, 12\) uint8, got"),
+        ({"taxels": np.zeros((2, 5, 12))}, r"`taxels` must be \(N, T, 12\) uint8, got .* float64"),
+        ({"length": np.array([5])}, "2 taxels, 1 lengths and 2 letters"),
+        ({"length": np.array([6, 5])}, "`length` must lie between 1 and 5"),
+        ({"sample_rate_hz": 0.0}, "`sample_rate_hz` must be above 0, got 0"),
+        ({"letter": np.array(["A", "Ä"])}, "unknown letter 'Ä'; known are Space, A to Z"),
+        ({"letter": np.array(["A", object()])}, r"not a readable .npz file .*allow_pickle"),
+    ],
+)
+def test_wrong_samples(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_npz(tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
+        Braille(tmp_path)
+
+
+def test_truncated_samples(tmp_path: Path) -> None:
+    path = write_npz(tmp_path) / NPZ
+    for size in (0, 100, path.stat().st_size - 30):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(UserError, match=r"not a readable \.npz file \(truncated\?\)"):
+            Braille(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "must hold a list"),
+        ("text", "must hold a list"),
+        ([{"letter": "A"}], "recording 0 has no `letter` and `events`"),
+        ([{"letter": "A", "events": [[[], []]]}], r"recording 0: `events` must be .*got 1 taxels"),
+        ([{"letter": "A", "events": silent_taxels(taxel_1=[["x"], []])}], "recording 0: `events`"),
+        ([{"letter": "A", "events": silent_taxels(taxel_1=[[-1.0], []])}], "negative"),
+        ([{"letter": "A", "events": silent_taxels(taxel_1=[[float("nan")], []])}], "not finite"),
+    ],
+)
+def test_wrong_events(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Braille(write_pickle(tmp_path, content))
+
+
+def test_missing_folder_and_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none: no such folder"):
+        Braille(tmp_path / "none")
+    with pytest.raises(UserError, match=r"holds neither taxels_40Hz\.npz nor data_braille"):
+        Braille(tmp_path)
+
+
+@needs_real
+def test_real_samples() -> None:
+    dataset = Braille(REAL, window_us=1_280_000)
+    assert len(dataset) == 1080
+    assert set(np.bincount(dataset.targets)) == {40}
+    events, _ = dataset[0]
+    assert events["t"].max() <= 1_275_000  # 52 samples at 40 Hz
+    assert (np.diff(events["t"]) >= 0).all()
+
+
+@needs_real
+def test_real_events(tmp_path: Path) -> None:
+    name = "data_braille_letters_th_10.pkl"
+    (tmp_path / name).symlink_to(REAL / name)
+    dataset = Braille(tmp_path)
+    assert len(dataset) == 5400
+    assert set(np.bincount(dataset.targets)) == {200}
+    # Read off the file with pickletools: taxel 6 of the first recording.
+    events, target = dataset[0]
+    assert dataset.classes[target] == "A"
+    on = events["t"][(events["x"] == 6) & (events["p"] == 1)]
+    assert on.tolist() == [167_000, 275_000, 655_319, 660_638, 665_957, 671_277, 693_750]

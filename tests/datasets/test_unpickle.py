@@ -1,0 +1,88 @@
+"""Plain data comes back; anything that could run code is refused before it runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.datasets import unpickle
+from pipeline.errors import UserError
+
+PLAIN = [{"letter": "A", "events": [[[0.5, 1.25], []], [[], [3]]], "n": 7, "b": b"\x00\xff"}]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_data_of_every_protocol(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "plain.pkl"
+    path.write_bytes(pickle.dumps(PLAIN, protocol))
+    if protocol < 3:  # bytes are rebuilt by a function there; the data sets have none
+        path.write_bytes(pickle.dumps([{"letter": "A", "events": [[0.5], []]}], protocol))
+        assert unpickle.load(path) == [{"letter": "A", "events": [[0.5], []]}]
+    else:
+        assert unpickle.load(path) == PLAIN
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_numpy_arrays_and_scalars(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "arrays.pkl"
+    path.write_bytes(pickle.dumps({"t": np.arange(3.0), "n": np.int64(4)}, protocol))
+    value = unpickle.load(path)
+    np.testing.assert_array_equal(value["t"], [0.0, 1.0, 2.0])
+    assert value["n"] == 4
+
+
+class Malicious:
+    """Unpickled by the plain loader, this runs a command."""
+
+    def __init__(self, function: Any, *arguments: Any):
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (os.system, r"(posix|nt)\.system"),
+        (subprocess.check_call, r"subprocess\.check_call"),
+        (eval, r"builtins\.eval"),
+        (getattr, r"builtins\.getattr"),
+        (np.load, r"numpy\.load"),
+    ],
+)
+def test_a_malicious_pickle_is_refused_and_does_nothing(
+    tmp_path: Path, function: Any, name: str
+) -> None:
+    path, trace = tmp_path / "bad.pkl", tmp_path / "trace"
+    path.write_bytes(pickle.dumps([Malicious(function, f"touch {trace}")]))
+    with pytest.raises(UserError, match=rf"bad\.pkl: refused, the pickle asks for {name}; only"):
+        unpickle.load(path)
+    assert not trace.exists()
+
+
+def test_numpy_is_no_way_around(tmp_path: Path) -> None:
+    # Names with dots reach attributes of what was allowed (protocol 4's STACK_GLOBAL).
+    path = tmp_path / "dotted.pkl"
+    path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__init__\x93.")
+    with pytest.raises(UserError, match=r"refused, the pickle asks for numpy\.ndarray\.__init__"):
+        unpickle.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(PLAIN)[:-20]])
+def test_a_damaged_pickle_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "torn.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"torn\.pkl: not a readable pickle \(truncated\?\)"):
+        unpickle.load(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        unpickle.load(tmp_path / "none.pkl")
