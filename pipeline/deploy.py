@@ -77,7 +77,7 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     events, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors, report["differing_samples"])
     graph = converter.file.read(folder / "model.nir")
-    plan = converter.reference.make_plan(graph.to_dict())
+    plan = converter.load(graph, task.export.dt).plan
     check_reset_values(plan)
     answer = golden(task, folder / "weights.safetensors", plan, events[chosen])
 

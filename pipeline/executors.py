@@ -6,7 +6,7 @@ executor works with.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,15 @@ def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def model_executor(model: Any, names: list[str], spiking: set[str]) -> Executor:
-    """Runs a Spyx model; `names[i]` is the node that the output of layer i belongs to."""
+def model_executor(model: Any, names: Sequence[str | None], spiking: set[str]) -> Executor:
+    """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one."""
     from pipeline import engine, networks
 
     def execute(events: np.ndarray) -> Recording:
         outputs, layers = engine.trace(model, networks.to_model_layout(events))
         spikes, membranes = {}, {}
         for name, layer, (traced, state) in zip(names, model.layers, layers, strict=True):
-            if name not in spiking:
+            if name is None or name not in spiking:
                 continue
             out = np.asarray(traced)
             spikes[name] = channels_first(out).astype(np.uint8)
@@ -110,7 +110,7 @@ def reference_executor(plan: Any, dt: float) -> Executor:
     return execute
 
 
-def trained_model(task: params.Task, weights: Path) -> tuple[Any, list[str]]:
+def trained_model(task: params.Task, weights: Path) -> tuple[Any, list[str | None]]:
     """The trained network, and for each of its layers the node that its output belongs to."""
     from pipeline import converter, networks
 

@@ -248,11 +248,15 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
 
     trained, names = trained_model(task, weights_path)
     loaded = converter.load(graph, task.export.dt)
-    plan = converter.reference.make_plan(graph.to_dict())
-    layers = spiking_layers(plan, [name for name in names if name in plan.nodes])
+    plan = loaded.plan
+    in_file = {name for name, node in plan.nodes.items() if "v_threshold" in node}
+    if odd := sorted(in_file - (set(names) & set(loaded.names))):
+        raise UserError(
+            f"{model_path}: spiking node `{odd[0]}` is no layer of the trained network; "
+            f"run python -m pipeline.export {task.name}"
+        )
+    layers = spiking_layers(plan, names)
     spiking = {layer.name for layer in layers}
-    if missing := sorted(spiking - set(loaded.names)):
-        raise UserError(f"{model_path}: node `{missing[0]}` belongs to no layer of the network")
     size = events.shape[1] * sum(int(np.prod(plan.shapes[name])) for name in spiking)
     chunk = max(1, min(LARGEST_CHUNK, len(events), CHUNK_ENTRIES // size))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class Layer:
     recurrent: bool
 
 
-def spiking_layers(plan: Any, names: list[str]) -> list[Layer]:
+def spiking_layers(plan: Any, names: Sequence[str | None]) -> list[Layer]:
     """The spiking nodes of a `reference.Plan` in the order of the model's layers, `names`."""
     return [
         Layer(
@@ -31,7 +31,7 @@ def spiking_layers(plan: Any, names: list[str]) -> list[Layer]:
             recurrent=_comes_back(plan.edges, name),
         )
         for name in names
-        if "v_threshold" in plan.nodes[name]
+        if name is not None and "v_threshold" in plan.nodes.get(name, {})
     ]
 
 

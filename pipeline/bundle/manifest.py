@@ -45,7 +45,7 @@ def build(
         digests: per file name its `sha256` and, for graphs, `content`.
         vectors: which samples the golden vectors are.
     """
-    nodes = [describe(name, plan) for name in plan.order]
+    nodes = [describe(name, plan) for name in along_the_edges(plan)]
     resets = sorted({node["reset"] for node in nodes if "reset" in node})
     delays = sorted({node["spike_delay"] for node in nodes if "spike_delay" in node})
     return {
@@ -78,6 +78,14 @@ def build(
         "data": provenance,
         "versions": versions(),
     }
+
+
+def along_the_edges(plan: Any) -> list[str]:
+    """All nodes as a reader meets them who follows the edges from the input."""
+    order = list(plan.inputs)
+    for name in order:  # grows while it is walked
+        order += sorted({b for a, b in plan.edges if a == name} - set(order))
+    return order
 
 
 def describe(name: str, plan: Any) -> dict[str, Any]:
@@ -145,8 +153,11 @@ def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[
             f"one step per bin of {task.data.bin_us} us, {task.data.bins} steps, event counts; "
             "dt scales the time constants and is not the bin's length",
         ),
-        ("reset", f"{', '.join(resets)}; NIR knows v_reset only"),
-        ("spike delay", f"{', '.join(map(str, delays))} steps after the crossing; NIR means 0"),
+        ("reset", f"{', '.join(resets)}; NIR itself has v_reset alone"),
+        (
+            "spike delay",
+            f"{', '.join(map(str, delays))} (steps after the crossing); NIR itself means 0",
+        ),
         ("readout", f"the class with most spikes, of {', '.join(task.data.classes)}"),
         ("integration", "forward Euler; all states start at 0"),
         ("training", "surrogate gradient and loss; not needed to run the graph"),

@@ -125,10 +125,12 @@ def main() -> int:
         "folder",
         nargs="?",
         type=Path,
-        default=Path(__file__).parent,
+        default=Path(__file__).resolve().parent,
         help="the bundle; default: where this file lies",
     )
     folder = parser.parse_args().folder
+    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     problems = check(folder)
     for problem in problems:
         print(f"differs: {problem}", file=sys.stderr)

@@ -1,0 +1,59 @@
+"""The whole road on a handful of random samples, for the tests of parity and deploy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import params
+
+ROOT = Path(__file__).parent.parent
+SHAPES = {"braille": (16, 12), "nmnist": (10, 2, 34, 34)}  # (T, ...) of the tiny recordings
+
+
+def tiny_task(name: str, reset: str) -> params.Task:
+    """A task of params.yaml with few steps and few vectors."""
+    task = params.load(name, ROOT / "params.yaml")
+    return dataclasses.replace(
+        task,
+        data=dataclasses.replace(task.data, bins=SHAPES[name][0]),
+        network=dataclasses.replace(task.network, reset=reset),
+        deploy=dataclasses.replace(task.deploy, vectors=8),
+    )
+
+
+def walk(task: params.Task, root: Path) -> Path:
+    """Go from prepared data to a bundle in `root`; the network is untrained."""
+    from pipeline import networks
+    from pipeline.datasets import prepared
+    from pipeline.deploy import deploy
+    from pipeline.export import export
+    from pipeline.parity import parity
+
+    n, shape = 30, SHAPES[task.name]
+    random = np.random.default_rng(5)
+    events = (random.random((n, *shape)) < 0.2).astype(np.uint8)
+    labels = np.arange(n) % len(task.data.classes)
+    split = np.repeat([0, 1, 2], [6, 4, 20])
+    prepared.write(
+        root / "data" / "prepared" / f"{task.name}.h5",
+        iter(events),
+        events.shape,
+        labels,
+        split,
+        {
+            "classes": list(task.data.classes),
+            "bins": task.data.bins,
+            "bin_us": task.data.bin_us,
+            "source": task.data.source,
+        },
+        {"seed": 5, "source": "random events"},
+    )
+    weights = root / "models" / task.name / "weights.safetensors"
+    networks.save_weights(networks.build(task), task, weights)
+    export(task, root)
+    parity(task, root)
+    deploy(task, root)
+    return root

@@ -1,0 +1,538 @@
+"""The road from prepared data to a bundle, on tiny recordings; what deploy and verify.py refuse."""
+
+from __future__ import annotations
+
+import errno
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import nir
+import numpy as np
+import pytest
+from roads import ROOT, SHAPES, tiny_task
+
+from pipeline import deploy as stage
+from pipeline import files
+from pipeline.bundle import card, manifest, vectors, verify
+from pipeline.errors import UserError, exit_status
+from pipeline.parity import parity
+
+ROADS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
+
+# Runs a script and lets it import the standard library, numpy and h5py alone.
+GUARD = """
+import runpy, sys
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        top = name.split(".")[0]
+        if top not in {*sys.stdlib_module_names, "numpy", "h5py"}:
+            raise ImportError(f"{name} must not be imported")
+sys.meta_path.insert(0, Guard())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture
+def road(tiny_road, tmp_path) -> Path:
+    """A copy of the small road that a test may spoil."""
+    return Path(shutil.copytree(tiny_road("braille", "v_reset"), tmp_path / "road"))
+
+
+@pytest.fixture
+def bundle(road) -> Path:
+    return road / "models" / "braille" / "deploy"
+
+
+def run_verify(folder: Path, cwd: Path | None = None, *arguments: str):
+    command = [sys.executable, "-I", "-c", GUARD, str(folder / "verify.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def run_stage(name: str, root: Path):
+    """The command that a person or DVC runs."""
+    command = [sys.executable, "-m", f"pipeline.{name}", "braille"]
+    return subprocess.run(
+        [*command, "--params", str(ROOT / "params.yaml")], cwd=root, capture_output=True, text=True
+    )
+
+
+def problems(folder: Path) -> list[str]:
+    """What the bundle's verify.py finds, without starting a Python for it."""
+    return runpy.run_path(str(folder / "verify.py"), run_name="verify")["check"](folder)
+
+
+def sign_again(folder: Path) -> None:
+    """Make the checksums right, so that only the spikes can tell."""
+    (folder / "SHA256SUMS").unlink()
+    (folder / "SHA256SUMS").write_text(stage.sums(folder))
+
+
+# ------------------------------------------------------------------------------------------ the road
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
+    folder = tiny_road(task, reset) / "models" / task
+    report = json.loads((folder / "parity.json").read_text())
+    assert report["verdict"] == "pass"
+    assert report["differing_spikes"]["reimported"] == 0
+    assert report["samples"] == report["accuracy"]["reference"]["n"] == 20
+    # A silent network would agree with anything.
+    assert all(layer["spike_rate"] > 0 for layer in report["layers"])
+    assert (folder / "parity.png").read_bytes().startswith(b"\x89PNG")
+
+    bundle = folder / "deploy"
+    found = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
+    assert found == {
+        "model.nir",
+        "model-nir-1.0.4.nir",
+        "test_data_set_0/vectors.npz",
+        "test_data_set_0/nir_data.h5",
+        "manifest.json",
+        "MODEL_CARD.md",
+        "SHA256SUMS",
+        "verify.py",
+    }
+    assert (bundle / "model.nir").read_bytes() == (folder / "model.nir").read_bytes()
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_a_bundle_verifies_with_numpy_and_h5py_alone(tiny_road, tmp_path, task, reset):
+    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    done = run_verify(bundle, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"pass: {bundle}: digests right, 8 vectors")
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_vectors_are_test_samples_time_major_and_channels_first(tiny_road, task, reset):
+    root = tiny_road(task, reset)
+    bundle = root / "models" / task / "deploy"
+    with np.load(bundle / "test_data_set_0" / "vectors.npz", allow_pickle=False) as archive:
+        arrays = dict(archive)
+    facts = json.loads((bundle / "manifest.json").read_text())
+    with h5py.File(root / "data" / "prepared" / f"{task}.h5") as file:
+        test = file["events"][:][file["split"][:] == 2]
+        labels = file["labels"][:][file["split"][:] == 2]
+    chosen = facts["vectors"]["test_samples"]
+    steps, *shape = SHAPES[task]
+    assert arrays["input"].shape == (steps, 8, *shape)
+    assert (arrays["input"] == np.swapaxes(test[chosen], 0, 1)).all()
+    assert facts["vectors"]["labels"] == labels[chosen].tolist()
+    assert arrays["output"].any()
+    if task == "nmnist":
+        # The sizes of the paper's network, channels first.
+        sizes = {"if_1": (16, 16, 16), "if_3": (16, 16, 16), "if_6": (8, 8, 8)}
+        sizes |= {"if_10": (256,), "if_12": (10,)}
+        assert {k: v.shape[2:] for k, v in arrays.items() if k.startswith("if")} == sizes
+
+
+def test_first_layer_of_the_vectors_follows_the_equation(tiny_road):
+    # IF with r = 1, dt = 1 after a convolution, by hand: v += sum(w * x); spike above 1; reset to 0.
+    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy"
+    graph = nir.read(bundle / "model.nir")
+    with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
+        x, expected = archive["input"].astype(float), archive["if_1"]
+    channel, row, column = 3, 5, 7
+    weight = np.asarray(graph.nodes["conv_0"].weight, float)[channel]
+    padded = np.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (1, 1)))
+    patch = padded[..., 2 * row : 2 * row + 5, 2 * column : 2 * column + 5]
+    v = np.zeros(x.shape[1])
+    for t, current in enumerate((patch * weight).sum(axis=(2, 3, 4))):
+        v = v + current
+        assert ((v > 1) == expected[t, :, channel, row, column]).all()
+        v[v > 1] = 0
+    assert expected[:, :, channel].any()
+
+
+def test_the_file_for_older_readers_lacks_what_they_fail_on(bundle):
+    def names(path):
+        found: list[str] = []
+        with h5py.File(path) as file:
+            file.visit(found.append)
+            return {name.rsplit("/", 1)[-1] for name in found}
+
+    assert names(bundle / "model.nir") - names(bundle / "model-nir-1.0.4.nir") == {"v_reset"}
+
+
+@pytest.mark.parametrize(("task", "reset"), [("braille", "v_reset"), ("nmnist", "subtract")])
+def test_nir_reads_the_vectors_too(tiny_road, task, reset):
+    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    data = nir.read_data(bundle / "test_data_set_0" / "nir_data.h5")
+    with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
+        arrays = dict(archive)
+    for path, expected in arrays.items():
+        node = data
+        for name in path.split("."):
+            node = node.nodes[name]
+        (observable,) = node.observables.values()
+        # (samples, steps, neurons), space flattened as (C, H, W)
+        flat = np.swapaxes(expected, 0, 1).reshape(8, len(expected), -1)
+        assert (observable.data == flat).all()
+
+
+def test_sha256sum_agrees(bundle):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("sha256sum is not installed")
+    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=bundle, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_the_same_inputs_give_the_same_bytes(road, bundle):
+    before = {p: p.read_bytes() for p in (road / "models").rglob("*") if p.is_file()}
+    task = tiny_task("braille", "v_reset")
+    parity(task, road)
+    stage.deploy(task, road)
+    after = {p: p.read_bytes() for p in (road / "models").rglob("*") if p.is_file()}
+    assert {p for p in before.keys() | after.keys() if before.get(p) != after.get(p)} == set()
+
+
+# ------------------------------------------------------------------------- what the papers with it say
+
+
+def test_the_manifest_counts_the_paper_network(tiny_road):
+    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy"
+    facts = json.loads((bundle / "manifest.json").read_text())
+    assert facts["neurons"] == 2 * 16**3 + 8**3 + 256 + 10
+    # Rows (and columns) of a kernel that lie on the image, over all positions of a map:
+    # 34 wide, kernel 5, stride 2, padding 1: position 0 has 4, positions 1 to 15 have 5.
+    # 16 (8) wide, kernel 3, padding 1: the two ends have 2, the others 3.
+    first, second, third = 4 + 15 * 5, 2 * 2 + 14 * 3, 2 * 2 + 6 * 3
+    connections = 2 * 16 * first**2 + 16 * 16 * second**2 + 16 * 8 * third**2
+    assert facts["synapses"] == connections + 128 * 256 + 256 * 10
+    assert facts["dt"] == 1.0
+    assert facts["time_unit"] == "step"
+    assert facts["plain_nir_is_enough"] is True
+
+
+def test_the_manifest_gives_time_constants_and_limits(tiny_road):
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    facts = json.loads((bundle / "manifest.json").read_text())
+    (hidden, out) = [node for node in facts["nodes"] if node["type"] == "CubaLIF"]
+    # tau = dt / (1 - decay), decays of params.yaml: 0.55, 0.9 and 0.5, 0.55; float32 in the file.
+    for node, alpha, beta in ((hidden, 0.55, 0.9), (out, 0.5, 0.55)):
+        assert node["ranges"]["tau_syn"] == pytest.approx([1e-4 / (1 - alpha)] * 2, rel=1e-5)
+        assert node["ranges"]["tau_mem"] == pytest.approx([1e-4 / (1 - beta)] * 2, rel=1e-5)
+        assert node["ranges"]["v_threshold"] == [1.0, 1.0]
+    assert facts["neurons"] == 38 + 7
+    assert facts["synapses"] == 12 * 38 + 38 * 38 + 38 * 7
+    assert facts["data"]["source"] == "random events"
+    assert facts["parity"]["verdict"] == "pass"
+    assert facts["versions"]["nir"] == "1.0.8"
+    for name, digest in facts["files"].items():
+        assert files.sha256(bundle / name) == digest["sha256"]
+    assert str(bundle) not in json.dumps(facts)
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_the_card_warns_where_plain_nir_is_not_enough(tiny_road, task, reset):
+    import yaml
+
+    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    text = (bundle / "MODEL_CARD.md").read_text()
+    facts = json.loads((bundle / "manifest.json").read_text())
+    assert ("needs more than plain NIR" in text) == (reset == "subtract")
+    assert facts["plain_nir_is_enough"] == (reset == "v_reset")
+    assert facts["reset"] == reset
+    assert facts["spike_delay"] == (1 if reset == "subtract" else 0)
+    head = yaml.safe_load(text.split("---\n")[1])
+    assert head["license"] == "apache-2.0"
+    assert head["library_name"] == "nir"
+    (result,) = head["model-index"][0]["results"]
+    accuracy = json.loads((bundle.parent / "parity.json").read_text())["accuracy"]["trained"]
+    assert result["metrics"][0]["value"] == accuracy["accuracy"]
+
+
+def test_the_card_of_real_recordings_carries_their_licence(bundle):
+    facts = json.loads((bundle / "manifest.json").read_text())
+    facts["parameters"]["data"]["source"] = "folder"
+    text = card.write(facts)
+    assert "license: cc-by-4.0" in text
+    assert "Müller-Cleve et al." in text
+    assert "simulated" not in text
+
+
+# --------------------------------------------------------------------------------- what deploy refuses
+
+
+def refused(road: Path, *parts: str) -> None:
+    before = files.sha256(road / "models" / "braille" / "deploy" / "SHA256SUMS")
+    done = run_stage("deploy", road)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for part in ("error: models/braille/", *parts):
+        assert part in done.stderr
+    assert files.sha256(road / "models" / "braille" / "deploy" / "SHA256SUMS") == before
+
+
+def test_deploy_refuses_a_file_that_changed_after_parity(road):
+    with h5py.File(road / "models" / "braille" / "model.nir", "r+") as file:
+        file["node/nodes/linear_0/weight"][0, 0] += 1
+    refused(road, "model.nir: changed after parity", "run python -m pipeline.parity braille")
+
+
+def test_deploy_refuses_weights_that_changed_after_parity(road):
+    with open(road / "models" / "braille" / "weights.safetensors", "ab") as stream:
+        stream.write(b"\0")
+    refused(road, "weights.safetensors: changed after parity")
+
+
+def test_deploy_refuses_without_parity(road):
+    (road / "models" / "braille" / "parity.json").unlink()
+    refused(road, "parity.json: no such file", "pipeline.parity braille")
+
+
+def test_deploy_refuses_a_failed_parity(road):
+    path = road / "models" / "braille" / "parity.json"
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps(report | {"verdict": "fail", "reasons": ["3 spikes differ"]}))
+    refused(road, "the verdict is `fail`, `pass` is needed (3 spikes differ)")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"verdict": "pass"}', "\x00"])
+def test_deploy_refuses_what_is_no_report(road, text):
+    (road / "models" / "braille" / "parity.json").write_text(text)
+    with pytest.raises(UserError, match=r"parity\.json: not a report of the parity stage"):
+        stage.passed(road / "models" / "braille", "braille")
+
+
+def test_deploy_refuses_a_reset_that_the_older_file_cannot_say():
+    plan = SimpleNamespace(nodes={"a": {"v_reset": np.zeros(3)}, "b": {"v_reset": np.array(0.5)}})
+    with pytest.raises(UserError, match=r"node `b`: v_reset is not 0.*nir 1\.0\.4 cannot say"):
+        stage.check_reset_values(plan)
+
+
+def test_a_bundle_that_does_not_verify_is_not_published(road, bundle, monkeypatch):
+    before = (bundle / "SHA256SUMS").read_text()
+    golden = stage.golden
+
+    def wrong(*arguments):
+        answer = golden(*arguments)
+        answer["output"][0, 0, 0] ^= 1
+        return answer
+
+    monkeypatch.setattr(stage, "golden", wrong)
+    with pytest.raises(UserError, match=r"does not verify, so it was not published: .*output"):
+        stage.deploy(tiny_task("braille", "v_reset"), road)
+    assert (bundle / "SHA256SUMS").read_text() == before
+
+
+# ----------------------------------------------------------------------------------- parity that fails
+
+
+def test_a_file_that_means_something_else_fails_parity_and_says_why(road):
+    folder = road / "models" / "braille"
+    with h5py.File(folder / "model.nir", "r+") as file:
+        file["node/nodes/linear_0/weight"][0] *= -1
+    with pytest.raises(
+        UserError, match=r"parity of braille failed: .* re-imported model; 0 allowed"
+    ):
+        parity(tiny_task("braille", "v_reset"), road)
+    report = json.loads((folder / "parity.json").read_text())
+    assert report["verdict"] == "fail"
+    assert report["differing_spikes"]["reimported"] > 0
+    assert report["ties"]["unexplained"] > 0
+    assert report["model_nir"]["sha256"] == files.sha256(folder / "model.nir")
+    refused(road, "the verdict is `fail`")
+
+
+def test_a_file_of_another_network_is_named(road, tiny_road):
+    other = tiny_road("braille", "subtract") / "models" / "braille" / "model.nir"
+    shutil.copy(other, road / "models" / "braille" / "model.nir")
+    with pytest.raises(
+        UserError, match=r"spiking node `rcubalif_1\.lif` is no layer of the trained"
+    ):
+        parity(tiny_task("braille", "v_reset"), road)
+
+
+@pytest.mark.parametrize(
+    ("name", "maker"), [("model.nir", "export"), ("weights.safetensors", "train")]
+)
+def test_parity_names_what_is_missing_and_who_makes_it(road, name, maker):
+    (road / "models" / "braille" / name).unlink()
+    done = run_stage("parity", road)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: models/braille/{name}: no such file; run python -m pipeline.{maker} braille\n"
+    )
+
+
+# ------------------------------------------------------------------------------ interrupted, disk full
+
+
+def listing(road: Path) -> dict[str, str]:
+    return {p.as_posix(): files.sha256(p) for p in road.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device", "x"), 1)],
+)
+@pytest.mark.parametrize("place", ["bundle", "picture"])
+def test_an_interrupted_stage_leaves_what_was_there(road, monkeypatch, capsys, error, code, place):
+    def stop(*_, **__):
+        raise error
+
+    before = listing(road)
+    task = tiny_task("braille", "v_reset")
+    if place == "bundle":
+        monkeypatch.setattr(card, "write", stop)
+        status = exit_status(lambda: stage.deploy(task, road))
+    else:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", stop)
+        status = exit_status(lambda: parity(task, road))
+    assert status == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert listing(road) == before
+
+
+# ------------------------------------------------------------------------------ what verify.py notices
+
+
+def test_verify_notices_a_changed_weight_by_its_digest_and_by_its_spikes(bundle):
+    with h5py.File(bundle / "model.nir", "r+") as file:
+        file["node/nodes/linear_0/weight"][0] *= -1
+    done = run_verify(bundle)
+    assert done.returncode == 1
+    assert "differs: model.nir: SHA-256 is " in done.stderr
+    assert (
+        "entries of recurrent_1.lif differ, the first at (step, sample, neuron...)" in done.stderr
+    )
+    assert "model-nir-1.0.4.nir" not in done.stderr
+    sign_again(bundle)
+    done = run_verify(bundle)
+    assert done.returncode == 1
+    assert "SHA-256" not in done.stderr
+    assert done.stdout.startswith("FAIL: ")
+
+
+@pytest.mark.parametrize("key", ["output", "cubalif_3", "recurrent_1.lif"])
+def test_verify_notices_a_changed_vector(bundle, key):
+    path = bundle / "test_data_set_0" / "vectors.npz"
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays[key][3, 2, 1] ^= 1
+    np.savez_compressed(path, **arrays)
+    sign_again(bundle)
+    found = "\n".join(problems(bundle))
+    size = arrays[key].size
+    assert f"model.nir: 1 of {size} entries of {key} differ, the first at " in found
+    assert "(3, 2, 1)" in found
+
+
+def test_verify_notices_wrong_missing_and_extra_files(bundle):
+    sums = (bundle / "SHA256SUMS").read_text().splitlines()
+    sums[0] = "0" * 64 + sums[0][64:]
+    (bundle / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+    (bundle / "test_data_set_0" / "nir_data.h5").unlink()
+    (bundle / "extra.txt").write_text("")
+    found = "\n".join(problems(bundle))
+    assert "MODEL_CARD.md: SHA-256 is " in found
+    assert "test_data_set_0/nir_data.h5: missing" in found
+    assert "extra.txt: not listed in SHA256SUMS" in found
+
+
+@pytest.mark.parametrize(
+    "name", ["model.nir", "model-nir-1.0.4.nir", "test_data_set_0/vectors.npz", "manifest.json"]
+)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
+def test_verify_says_which_file_is_broken(bundle, name, damage):
+    path = bundle / name
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"")
+    found = "\n".join(problems(bundle))
+    assert f"{name}" in found
+    assert "Traceback" not in found
+
+
+def test_verify_does_not_follow_links_out_of_a_model(bundle):
+    with h5py.File(bundle / "model.nir", "r+") as file:
+        del file["node/nodes/linear_0/weight"]
+        file["node/nodes/linear_0/weight"] = h5py.ExternalLink("elsewhere.h5", "/secret")
+    sign_again(bundle)
+    found = "\n".join(problems(bundle))
+    assert "weight is a link, not data" in found
+
+
+def test_verify_explains_itself_and_takes_a_folder(bundle, tmp_path):
+    help_text = run_verify(bundle, None, "--help")
+    assert help_text.returncode == 0
+    assert "golden vectors" in help_text.stdout
+    assert run_verify(bundle, tmp_path, str(bundle)).returncode == 0
+    inside = subprocess.run(
+        [sys.executable, "verify.py"], cwd=bundle, capture_output=True, text=True
+    )
+    assert inside.stdout.startswith("pass: .: digests right")
+
+
+# -------------------------------------------------------------------------------------------- its parts
+
+
+def test_vectors_spread_over_the_classes():
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    # Round by round, one of each class, lowest index first: 0 5 8, 1 6 9, 2.
+    assert vectors.choose(labels, 7).tolist() == [0, 1, 2, 5, 6, 8, 9]
+    assert vectors.choose(labels, 3, excluded=[0, 5]).tolist() == [1, 6, 8]
+
+
+def test_too_few_vectors_are_refused():
+    with pytest.raises(
+        UserError,
+        match=r"deploy\.vectors asks for 9 test samples, 8 are available \(10 in the test set, 2 with",
+    ):
+        vectors.choose(np.zeros(10, int), 9, excluded=[3, 4])
+
+
+def test_a_node_may_not_take_a_key_of_the_vectors(tmp_path):
+    a = np.zeros((1, 1, 1))
+    with pytest.raises(UserError, match="node `output` has a name that"):
+        vectors.write_npz(tmp_path / "vectors.npz", a, a, {"output": a})
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 1), "same", "valid"])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_synapses_of_a_convolution_are_counted_one_by_one(padding, dilation):
+    height, width, kernel, stride = 7, 6, (3, 2), 2 if padding != "same" else 1
+    reach = [dilation * (k - 1) for k in kernel]
+    if padding == "same":
+        starts, out = [-(r // 2) for r in reach], (height, width)
+    else:
+        pads = (0, 0) if padding == "valid" else np.broadcast_to(padding, 2)
+        starts = [-int(p) for p in pads]
+        out = tuple(
+            (n + 2 * -s - r - 1) // stride + 1
+            for n, s, r in zip((height, width), starts, reach, strict=True)
+        )
+    count = 0
+    for i in range(out[0]):
+        for j in range(out[1]):
+            for a in range(kernel[0]):
+                for b in range(kernel[1]):
+                    y = starts[0] + stride * i + dilation * a
+                    x = starts[1] + stride * j + dilation * b
+                    count += 0 <= y < height and 0 <= x < width
+    node = {
+        "type": "Conv2d",
+        "weight": np.ones((5, 3, *kernel)),
+        "stride": stride,
+        "dilation": dilation,
+        "padding": padding,
+    }
+    assert manifest.synapses(node, (3, height, width), (5, *out)) == 3 * 5 * count
+
+
+def test_verify_source_is_one_python_text_with_the_reference_inside():
+    text = verify.source("from __future__ import annotations\nimport numpy as np\ndef run(): ...\n")
+    compile(text, "verify.py", "exec")
+    assert text.count("from __future__") == 1
+    assert "pipeline" not in text.split("def run(): ...")[1]
+    assert "from pipeline" not in text
