@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pipeline.converter.graph import export_named as export_named
     from pipeline.converter.graph import load as load
     from pipeline.converter.graph import to_nir as to_nir
-    from pipeline.converter.run import from_nir as from_nir
-    from pipeline.converter.run import reorder_layers as reorder_layers
-    from pipeline.converter.run import run as run
+    from pipeline.converter.runner import from_nir as from_nir
+    from pipeline.converter.runner import reorder_layers as reorder_layers
+    from pipeline.converter.runner import run as run
 
 _PLACES = {
     "Loaded": "graph",
     "export_named": "graph",
     "load": "graph",
     "to_nir": "graph",
-    "from_nir": "run",
-    "reorder_layers": "run",
-    "run": "run",
+    "from_nir": "runner",
+    "reorder_layers": "runner",
+    "run": "runner",
     "reference_source": "source",
 }
 
