@@ -449,9 +449,7 @@ def test_verify_says_which_file_is_broken(bundle, name, damage):
     path.unlink()
     if damage != "missing":
         path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"")
-    found = "\n".join(problems(bundle))
-    assert f"{name}" in found
-    assert "Traceback" not in found
+    assert any(line.startswith(f"{name}: ") for line in problems(bundle))
 
 
 def test_verify_does_not_follow_links_out_of_a_model(bundle):

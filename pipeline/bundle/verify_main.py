@@ -54,6 +54,13 @@ def read_graph(path: Path) -> dict[str, Any]:
         return read_group(file["node"])
 
 
+def read_vectors(folder: Path) -> dict[str, np.ndarray]:
+    """The golden vectors: input, output and the spikes of every neuron node, (T, N, ...)."""
+    # numpy leaves a broken archive open when it is given a path.
+    with open(folder / VECTORS, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return dict(archive)
+
+
 def wrong_digests(folder: Path) -> list[str]:
     """Lines that say which files are missing, changed or not listed in SHA256SUMS."""
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -71,8 +78,7 @@ def wrong_digests(folder: Path) -> list[str]:
 
 def wrong_spikes(folder: Path, name: str, dt: float) -> list[str]:
     """Lines that say where the file `name`, run on the vectors, differs from them."""
-    with np.load(folder / VECTORS, allow_pickle=False) as archive:
-        vectors = dict(archive)
+    vectors = read_vectors(folder)
     result = run(read_graph(folder / name), vectors["input"], dt)
     (output,) = result.outputs.values()
     problems = []
@@ -137,8 +143,7 @@ def main() -> int:
     if problems:
         print(f"FAIL: {folder}: {len(problems)} problem{'s' * (len(problems) > 1)}")
         return 1
-    with np.load(folder / VECTORS, allow_pickle=False) as archive:
-        samples = archive["input"].shape[1]
+    samples = read_vectors(folder)["input"].shape[1]
     print(f"pass: {folder}: digests right, {samples} vectors reproduced by {' and '.join(MODELS)}")
     return 0
 
