@@ -4,34 +4,205 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
 import nir
 import numpy as np
 
+from pipeline.converter import hdf5
+from pipeline.converter.node import kinds
 from pipeline.errors import GraphError
 from pipeline.files import atomic
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
+MAX_NODES = 4096
+MAX_NESTING = 16
+
+
+# ----------------------------------------------------------------------------------------- reading
 
 
 def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
-    """Read a graph. Types are not checked here: `load` computes shapes itself.
+    """Read a graph, whoever wrote the file; see `hdf5` for what a file may be.
+
+    Every node has a known type and its fields, and edges are pairs of names. Whether the graph means
+    something (edges that lead somewhere, shapes that fit, dt) is the question of `load` and of the
+    reference.
 
     Raises:
-        GraphError: no such file, no HDF5, no NIR graph; names the file.
+        GraphError: one line with file, place, value and what is allowed.
     """
-    if not Path(path).is_file():
-        raise GraphError(f"{path}: no such file")
+    content = read_dict(path)
     try:
-        graph = nir.read(path, type_check=False)
-    except Exception as error:
-        raise GraphError(f"{path}: no readable NIR graph: {' '.join(str(error).split())}") from None
-    if not isinstance(graph, nir.NIRGraph):
-        raise GraphError(f"{path}: holds a {type(graph).__name__}, a NIRGraph is needed")
-    return graph
+        return build(content)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+
+
+def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A file's graph as a dictionary, in the form of `nir.NIRGraph.to_dict()`.
+
+    Only its outline is checked: nodes are groups with a type that is text, edges are pairs of text.
+    Tools that explain what is wrong with a file start here.
+
+    Raises:
+        GraphError: as `read`.
+    """
+    content = hdf5.read(path)
+    try:
+        graph = content.get("node")
+        if not isinstance(graph, dict):
+            raise GraphError("no NIR graph: the group `node` is missing")
+        if graph.get("type") != "NIRGraph":
+            raise GraphError(f"`node` is of type {graph.get('type')!r}; a NIRGraph is needed")
+        return _graph(graph, "", [0], 0)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+
+
+def version(path: str | os.PathLike[str]) -> str | None:
+    """The version of `nir` that a file says wrote it, or None."""
+    found = hdf5.read(path).get("version")
+    return found if isinstance(found, str) else None
+
+
+def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
+    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
+    if depth > MAX_NESTING:
+        raise GraphError(f"{where}: nested more than {MAX_NESTING} deep")
+    nodes = group.get("nodes")
+    if not isinstance(nodes, dict):
+        raise GraphError(f"{where}: the group `nodes` is missing")
+    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where)}
+    for name, node in nodes.items():
+        count[0] += 1
+        if count[0] > MAX_NODES:
+            raise GraphError(f"more than {MAX_NODES} nodes")
+        path = prefix + name
+        kind = node.get("type") if isinstance(node, dict) else None
+        if not isinstance(kind, str):
+            raise GraphError(f"node `{path}` has no `type` that is text")
+        if kind == "NIRGraph":
+            node = _graph(node, path + ".", count, depth + 1)
+        _metadata(node, f"node `{path}`")
+        result["nodes"][name] = node
+    _metadata(group, where)
+    return result
+
+
+def _metadata(group: dict[str, Any], where: str) -> None:
+    if not isinstance(group.get("metadata", {}), dict):
+        raise GraphError(f"{where}: `metadata` is no group")
+
+
+def _edges(edges: Any, where: str) -> list[tuple[str, str]]:
+    if edges is None:
+        raise GraphError(f"{where}: `edges` is missing")
+    if isinstance(edges, np.ndarray) and edges.size == 0:
+        return []
+    if not isinstance(edges, np.ndarray) or edges.dtype != object or edges.shape[1:] != (2,):
+        kind = "text" if isinstance(edges, str) else getattr(edges, "dtype", "a group")
+        shape = getattr(edges, "shape", ())
+        raise GraphError(
+            f"{where}: `edges` is {kind} of shape {shape}; (edges, 2) names of nodes are needed"
+        )
+    return [(source, target) for source, target in edges]
+
+
+def build(content: Mapping[str, Any], prefix: str = "") -> nir.NIRGraph:
+    """The `nir.NIRGraph` of a dictionary; fields are checked by name, type and number of axes.
+
+    Raises:
+        GraphError: an unknown type of node, a field that is missing, unknown or of the wrong kind.
+    """
+    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
+    for name in content:
+        if name not in ("type", "nodes", "edges", "metadata"):
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+    nodes = {}
+    for name, node in content["nodes"].items():
+        path = prefix + name
+        if node["type"] == "NIRGraph":
+            nodes[name] = build(node, path + ".")
+        else:
+            nodes[name] = _node(node, path)
+    metadata = dict(content.get("metadata", {}))
+    return nir.NIRGraph(nodes, list(content["edges"]), metadata, type_check=False)
+
+
+def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
+    kind = node["type"]
+    known = {name: found for name, found in kinds().items() if found.equation is not None}
+    if kind not in known:
+        raise GraphError(
+            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(known))}"
+        )
+    where = f"{kind} node `{path}`"
+    fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
+    words = known[kind].equation.fields.split()  # type: ignore[union-attr]
+    for name in fields:
+        if name not in {word.rstrip("?") for word in words}:
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+    for word in words:
+        name = word.rstrip("?")
+        if name in fields:
+            _check_field(where, name, fields[name])
+        elif not word.endswith("?"):
+            raise GraphError(f"{where}: the field `{name}` is missing")
+        elif name != "v_reset":
+            fields[name] = None
+    make = _MAKE.get(kind, getattr(nir, kind))
+    try:
+        with np.errstate(all="ignore"):
+            return make(**fields, metadata=dict(node.get("metadata", {})))
+    except Exception as error:  # nir's constructors compute with what they get
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise GraphError(f"{where}: nir refuses it: {text[:200]}") from None
+
+
+_MAKE = {
+    "Input": lambda shape, metadata: nir.Input(shape, metadata=metadata),
+    "Output": lambda shape, metadata: nir.Output(shape, metadata=metadata),
+    "Flatten": lambda input_type, start_dim, end_dim, metadata: nir.Flatten(
+        {"input": input_type}, start_dim, end_dim, metadata=metadata
+    ),
+}
+
+# Fields of whole numbers, and how many axes the others have where that is fixed.
+WHOLE = {"shape", "input_shape", "input_type", "stride", "dilation", "groups"} | {
+    "kernel_size",
+    "start_dim",
+    "end_dim",
+    "padding",
+}
+AXES = {"Linear": (2, 8), "Affine": (2, 8), "Conv1d": (3, 3), "Conv2d": (4, 4)}
+
+
+def _check_field(where: str, name: str, value: Any) -> None:
+    if isinstance(value, str) and name == "padding" and value in ("same", "valid"):
+        return
+    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "biuf":
+        found = repr(value[:40]) if isinstance(value, str) else "no array of numbers"
+        allowed = "numbers, 'same' or 'valid'" if name == "padding" else "numbers are needed"
+        raise GraphError(f"{where}: `{name}` is {found}; {allowed}")
+    if name in WHOLE:
+        # 8 axes and 2^31 are far beyond any network; what nir computes from them stays small.
+        if value.size > 8 or value.ndim > 1 or (name != "input_shape" and value.size == 0):
+            raise GraphError(f"{where}: `{name}` has shape {value.shape}; a few numbers are needed")
+        if value.dtype.kind == "f" and not (value == np.floor(value)).all():
+            raise GraphError(f"{where}: `{name}` is {value.tolist()}; whole numbers are needed")
+        if (np.abs(value.astype(np.float64)) > 2**31).any():
+            raise GraphError(f"{where}: `{name}` is {value.tolist()}; at most 2^31 is allowed")
+    kind = where.partition(" ")[0]
+    if name == "weight" and not AXES[kind][0] <= value.ndim <= AXES[kind][1]:
+        raise GraphError(
+            f"{where}: `weight` has shape {value.shape}; {AXES[kind][0]} axes are needed"
+        )
+
+
+# ----------------------------------------------------------------------------------------- writing
 
 
 def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = "1.0.8") -> None:
@@ -39,10 +210,10 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = 
 
     Args:
         nir_version: "1.0.8", or "1.0.4" for readers that pin it: those fail on the field `v_reset`,
-            so it is left out, which is right only where it is 0.
+            so it is left out, which is right only where it is 0, and know no CubaLI.
 
     Raises:
-        GraphError: `v_reset` is not 0 somewhere and the older version is asked for.
+        GraphError: something that the version asked for cannot say, or no file can hold.
     """
     if nir_version not in NIR_VERSIONS:
         raise GraphError(f"`nir_version` must be one of {NIR_VERSIONS}, got {nir_version!r}")
@@ -51,14 +222,15 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = 
         content = _without_reset(content, "")
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         file.create_dataset("version", data=nir_version, dtype=h5py.string_dtype())
-        _write(file.create_group("node"), content)
+        _write(file.create_group("node"), content, "")
 
 
-def _write(group: h5py.Group, content: dict[str, Any]) -> None:
+def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
     for name, value in content.items():
+        inner = f"{place}/{name}"
         if isinstance(value, dict):
             if name != "metadata" or value:
-                _write(group.create_group(name), value)
+                _write(group.create_group(name), value, inner)
         elif isinstance(value, str):
             group.create_dataset(name, data=value, dtype=h5py.string_dtype())
         elif isinstance(value, np.ndarray) and value.size > 64:
@@ -66,7 +238,13 @@ def _write(group: h5py.Group, content: dict[str, Any]) -> None:
         elif name == "edges":
             group.create_dataset(name, data=np.array(value, object), dtype=h5py.string_dtype())
         elif value is not None:
-            group.create_dataset(name, data=value)
+            try:
+                group.create_dataset(name, data=value)
+            except (TypeError, ValueError):
+                raise GraphError(
+                    f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
+                    "text and arrays of numbers"
+                ) from None
 
 
 def _sorted(content: dict[str, Any]) -> dict[str, Any]:
@@ -81,43 +259,46 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
     return ordered
 
 
-def _without_reset(content: dict[str, Any], path: str) -> dict[str, Any]:
-    kept = {}
-    for name, value in content.items():
-        if name == "v_reset":
-            if np.any(value):
-                raise GraphError(
-                    f"node `{path}`: v_reset is {np.ravel(value)[0]:g}; nir 1.0.4 can only say 0"
-                )
-            continue
-        inner = name if path == "" else f"{path}.{name}"
-        inner = path if name == "nodes" else inner
-        kept[name] = _without_reset(value, inner) if isinstance(value, dict) else value
-    return kept
+def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """A graph without `v_reset`, which must be 0 everywhere; nir 1.0.4 has no CubaLI."""
+    nodes = {}
+    for name, node in graph["nodes"].items():
+        path = prefix + name
+        if node["type"] == "NIRGraph":
+            node = _without_reset(node, path + ".")
+        elif node["type"] == "CubaLI":
+            raise GraphError(f"node `{path}`: nir 1.0.4 has no CubaLI")
+        elif np.any(node.get("v_reset", 0)):
+            value = np.ravel(node["v_reset"])
+            first = value[np.nonzero(value)[0][0]]
+            raise GraphError(f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0")
+        nodes[name] = {field: value for field, value in node.items() if field != "v_reset"}
+    return {**graph, "nodes": nodes}
 
 
 def digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 over the file's content: sorted dataset paths, types, shapes, little-endian bytes.
 
     Unlike the digest of the bytes it does not depend on the HDF5 library or on compression.
+
+    Raises:
+        GraphError: as `read`.
     """
     total = hashlib.sha256()
-    with h5py.File(path, "r") as file:
-        found: dict[str, Any] = {}
-        file.visititems(
-            lambda name, item: (
-                found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
-    for name in sorted(found):
-        array = np.asarray(found[name])
-        if array.dtype.kind in "OSU":
-            body = b"\0".join(
-                e if isinstance(e, bytes) else str(e).encode() for e in array.ravel().tolist()
-            )
-            kind = "text"
+    for name, value in sorted(_flat(hdf5.read(path), "")):
+        array = np.asarray(value)
+        if array.dtype.kind in "OU":
+            body, kind = b"\0".join(e.encode() for e in array.ravel().tolist()), "text"
         else:
             array = array.astype(array.dtype.newbyteorder("<"))
             body, kind = array.tobytes(), array.dtype.str
         total.update(f"{name}\0{kind}\0{array.shape}\0".encode() + body + b"\0")
     return total.hexdigest()
+
+
+def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value

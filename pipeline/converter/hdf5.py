@@ -1,0 +1,247 @@
+"""HDF5 files from anybody, as plain dictionaries: refused before they cost time or memory.
+
+HDF5 can point into other files, at itself, and at more data than any memory holds. A NIR graph
+needs none of that, so everything is refused here except groups, and arrays of numbers and texts
+that lie in the file itself, each under exactly one name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.errors import GraphError
+
+# Limits of one file. The largest networks that chips of today run have some ten million weights.
+MAX_VALUES = 2**28  # numbers, all arrays together
+MAX_BYTES = 2**31  # the same unpacked, whole chunks counted
+MAX_OBJECTS = 2**15  # groups and arrays: about 4000 nodes
+MAX_DEPTH = 40  # groups inside groups; a subgraph takes two
+MAX_NAME = 256  # characters of a name
+MAX_TEXT = 2**24  # bytes of all texts together
+
+# What deflate can do at best (1032 to 1) and a bit: an array that claims to unpack to more than its
+# file could hold is not worth allocating.
+UNPACKS = 1100
+SMALL = 2**24  # bytes that are cheap enough not to ask
+
+FILTERS = {
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_SHUFFLE: "shuffle",
+    h5py.h5z.FILTER_FLETCHER32: "fletcher32",
+    h5py.h5z.FILTER_LZF: "lzf",
+}
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Everything in an HDF5 file as nested dictionaries.
+
+    Returns:
+        Groups as dictionaries in order of name; numbers as arrays, or NumPy scalars where the shape
+        is (), in the byte order of this machine; texts as `str`, or arrays of `str` (dtype object).
+
+    Raises:
+        GraphError: not to be read, damaged, beyond the limits above, or anything but groups,
+            numbers and texts; one line that names file, place and value.
+    """
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise GraphError("no such file")
+        if not path.is_file():
+            raise GraphError("no regular file")
+        size = path.stat().st_size
+        if not h5py.is_hdf5(path):
+            raise GraphError(f"no HDF5 file ({size} bytes), which a .nir file is")
+        with h5py.File(path, "r") as file:
+            return _Reader(size).contents(file)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+    except OSError as error:
+        reason = error.strerror if error.errno and error.strerror else _line(error)
+        raise GraphError(f"{path}: not to be read: {reason}") from None
+    except Exception as error:  # what h5py raises on damage has no common class
+        raise GraphError(f"{path}: damaged HDF5: {_line(error)}") from None
+
+
+def _line(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+@dataclass
+class _Reader:
+    """One pass that looks at every object, then one that reads the arrays."""
+
+    size: int
+    arrays: list[tuple[str, dict[str, Any], str, h5py.Dataset]] = field(default_factory=list)
+    seen: dict[tuple[int, int], str] = field(default_factory=dict)
+    values: int = 0
+    size_unpacked: int = 0
+    text: int = 0
+
+    def contents(self, file: h5py.File) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        self.once(file.id, "/")
+        self.look(file.id, "", found, 0)
+        if self.size_unpacked > max(SMALL, UNPACKS * self.size):
+            raise GraphError(
+                f"the arrays claim {self.size_unpacked} bytes, more than a file of {self.size} "
+                "bytes can hold"
+            )
+        for place, group, name, dataset in self.arrays:
+            group[name] = self.value(place, dataset)
+        return found
+
+    def once(self, item: Any, place: str) -> None:
+        info = h5py.h5o.get_info(item)
+        first = self.seen.setdefault((info.fileno, info.addr), place)
+        if first != place:
+            raise GraphError(f"`{place}` and `{first}` are one object: a cycle, or a second name")
+        if len(self.seen) > MAX_OBJECTS:
+            raise GraphError(f"more than {MAX_OBJECTS} groups and arrays")
+
+    def look(self, group: Any, prefix: str, found: dict[str, Any], depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise GraphError(f"`{prefix[:60]}...`: groups nested more than {MAX_DEPTH} deep")
+        for raw, name in _names(group, prefix):
+            place = f"{prefix}/{name}"
+            kind = group.links.get_info(raw).type
+            if kind != h5py.h5l.TYPE_HARD:
+                what = {
+                    h5py.h5l.TYPE_SOFT: "a soft link",
+                    h5py.h5l.TYPE_EXTERNAL: "a link to a file",
+                }
+                raise GraphError(f"`{place}` is {what.get(kind, 'a link')}; only data is read")
+            item = h5py.h5o.open(group, raw)
+            self.once(item, place)
+            if isinstance(item, h5py.h5g.GroupID):
+                inner: dict[str, Any] = {}
+                found[name] = inner
+                self.look(item, place, inner, depth + 1)
+            elif isinstance(item, h5py.h5d.DatasetID):
+                found[name] = None
+                dataset = h5py.Dataset(item)
+                self.weigh(place, dataset)
+                self.arrays.append((place, found, name, dataset))
+            else:
+                raise GraphError(f"`{place}` is a named type; only groups and arrays are read")
+
+    def weigh(self, place: str, dataset: h5py.Dataset) -> None:
+        """Refuse an array by its description, before a byte of it is read."""
+        try:
+            dtype, shape = dataset.dtype, dataset.shape
+        except (TypeError, ValueError) as error:
+            raise GraphError(f"`{place}` holds a type that is no number: {_line(error)}") from None
+        text = h5py.check_string_dtype(dtype) is not None
+        if not text and (dtype.kind not in "biuf" or dtype.itemsize > 8):
+            raise GraphError(
+                f"`{place}` holds {_type(dtype)}; numbers up to 64 bits and text are read"
+            )
+        if shape is None:
+            raise GraphError(f"`{place}` holds nothing at all (an empty dataspace)")
+        creation = dataset.id.get_create_plist()
+        if creation.get_layout() == h5py.h5d.VIRTUAL:
+            raise GraphError(
+                f"`{place}` is put together from other arrays (virtual); only data is read"
+            )
+        if creation.get_external_count():
+            raise GraphError(
+                f"`{place}` lies in another file (external storage); only data is read"
+            )
+        for index in range(creation.get_nfilters()):
+            code = creation.get_filter(index)[0]
+            if code not in FILTERS:
+                raise GraphError(
+                    f"`{place}` is packed with filter {code}; known are {', '.join(FILTERS.values())}"
+                )
+        count = math.prod(shape)
+        stored = shape
+        if dataset.chunks is not None:
+            stored = tuple(-(-n // c) * c for n, c in zip(shape, dataset.chunks, strict=True))
+            stored = stored if count else dataset.chunks
+        self.values += count
+        self.size_unpacked += max(count, math.prod(stored)) * dtype.itemsize
+        if self.values > MAX_VALUES or self.size_unpacked > MAX_BYTES:
+            raise GraphError(
+                f"`{place}` has shape {_shape(shape)}: the file claims {self.values} values or more "
+                f"({self.size_unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
+            )
+
+    def value(self, place: str, dataset: h5py.Dataset) -> Any:
+        dtype = dataset.dtype
+        if h5py.check_string_dtype(dtype) is None:
+            value = dataset[()]
+            return value.astype(dtype.newbyteorder("="))
+        texts = [self.decoded(place, raw) for raw in self.raw_texts(place, dataset)]
+        if dataset.shape == ():
+            return texts[0]
+        value = np.empty(len(texts), object)
+        value[:] = texts
+        return value.reshape(dataset.shape)
+
+    def raw_texts(self, place: str, dataset: h5py.Dataset) -> Iterator[bytes]:
+        """The texts of an array in blocks: each may be as long as the file, and one for all."""
+        if dataset.shape == ():
+            yield dataset[()]
+            return
+        if dataset.ndim > 2 or math.prod(dataset.shape[1:]) > 64:
+            raise GraphError(
+                f"`{place}` holds texts in shape {_shape(dataset.shape)}; pairs are read"
+            )
+        rows = max(1, MAX_TEXT // max(self.size, 1))
+        for start in range(0, dataset.shape[0], rows):
+            yield from dataset[start : start + rows].ravel()
+
+    def decoded(self, place: str, raw: Any) -> str:
+        raw = bytes(raw)
+        self.text += len(raw)
+        if self.text > MAX_TEXT:
+            raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
+        try:
+            return raw.decode("utf8")
+        except UnicodeDecodeError:
+            raise GraphError(f"`{place}` holds {raw[:40]!r}, which is no UTF-8 text") from None
+
+
+def _names(group: Any, prefix: str) -> Iterator[tuple[bytes, str]]:
+    """The names in a group, as stored and as text, in order of text."""
+    count = group.get_num_objs()
+    if count > MAX_OBJECTS:
+        raise GraphError(f"`{prefix}/` has {count} members; at most {MAX_OBJECTS} are read")
+    found = []
+    for raw in group:
+        name = raw.decode("utf8", "backslashreplace")
+        if len(name) > MAX_NAME:
+            raise GraphError(
+                f"`{prefix}/` has a name of {len(name)} characters; {MAX_NAME} are read"
+            )
+        try:
+            fine = raw.decode("utf8").isprintable()
+        except UnicodeDecodeError:
+            fine = False
+        if not fine:
+            raise GraphError(f"`{prefix}/` has the name {raw!r}; names are printable UTF-8")
+        found.append((name, raw))
+    for name, raw in sorted(found):
+        yield raw, name
+
+
+def _type(dtype: np.dtype) -> str:
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "references"
+    if h5py.check_vlen_dtype(dtype) is not None:
+        return "arrays of different lengths"
+    if dtype.names is not None:
+        return f"records of {', '.join(dtype.names)[:60]}"
+    return f"values of type {dtype}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
