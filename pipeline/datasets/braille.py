@@ -180,7 +180,8 @@ def _encode(recordings: list[np.ndarray], period_us: float) -> list[np.ndarray]:
 
 def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # np.load leaves a damaged file that it opened itself open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             taxels, length = file["taxels"], file["length"]
             letters, rate = (
                 [str(letter) for letter in file["letter"]],

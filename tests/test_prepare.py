@@ -1,0 +1,423 @@
+"""The prepare stage as a person runs it: sources, determinism, and one line for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline import params
+from pipeline import prepare as stage
+from pipeline.datasets import download, prepared
+from pipeline.errors import exit_status
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "data"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings at ../shared/data")
+
+SMALL = {
+    "braille": {"classes": ("Space", "A", "Y"), "simulated_per_class": 8},
+    "nmnist": {"classes": ("0", "7"), "simulated_per_class": 8, "test": 0.25},
+}
+
+
+def small(name: str, **changes: Any) -> params.Task:
+    """A task of params.yaml with a handful of recordings."""
+    task = params.load(name, ROOT / "params.yaml")
+    data = dataclasses.replace(task.data, **{**SMALL[name], **changes})
+    return dataclasses.replace(task, data=data)
+
+
+def run(task: params.Task, root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and what was said to the user, as the command line does it."""
+    capsys.readouterr()
+    code = exit_status(lambda: stage.prepare(task, root))
+    return code, capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project folder per task with simulated, prepared recordings. Read only."""
+    roots = {}
+    for name in SMALL:
+        roots[name] = tmp_path_factory.mktemp(name)
+        stage.prepare(small(name), roots[name])
+    return roots
+
+
+def h5(root: Path, name: str) -> Path:
+    return root / "data" / "prepared" / f"{name}.h5"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes"),
+    [("braille", (24, 256, 12), (15, 3, 6)), ("nmnist", (16, 25, 2, 34, 34), (10, 2, 4))],
+)
+def test_simulated(
+    simulated: dict[str, Path], name: str, shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> None:
+    data = prepared.read(h5(simulated[name], name))
+    assert data.shape == shape
+    assert data.classes == SMALL[name]["classes"]
+    assert data.source == "simulated"
+    for part, size in zip(("train", "validation", "test"), sizes, strict=True):
+        events, labels = data.subset(part)
+        assert len(events) == size
+        assert set(np.bincount(labels)) == {size // len(data.classes)}  # stratified
+        assert events.any(axis=tuple(range(1, events.ndim))).all()
+        counts = data.provenance["recordings"][part]
+        assert counts == {label: size // len(data.classes) for label in data.classes}
+    if name == "braille":
+        assert data.subset("train")[0].max() == 1  # ON and OFF merged
+
+
+def test_the_same_bytes_wherever_raw_lies(
+    simulated: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, root in simulated.items():
+        made = h5(root, name).read_bytes()
+        elsewhere = tmp_path / "a longer path" / name
+        assert run(small(name), elsewhere, capsys)[0] == 0
+        assert h5(elsewhere, name).read_bytes() == made
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_the_same_recordings_from_a_folder(
+    simulated: dict[str, Path], tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = simulated[name] / "data" / "raw" / name
+    task = small(name, source="folder", path=str(raw))
+    assert run(task, tmp_path, capsys)[0] == 0
+    ours, theirs = (prepared.read(h5(root, name)) for root in (tmp_path, simulated[name]))
+    assert ours.provenance["files"] == theirs.provenance["files"]
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(ours.subset(part)[0], theirs.subset(part)[0])
+
+
+def test_raw_is_used_again_only_if_complete_and_of_the_same_parameters(
+    simulated: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(simulated["braille"], tmp_path, dirs_exist_ok=True)
+    raw = tmp_path / "data" / "raw" / "braille"
+    made = raw / "taxels_40Hz.npz"
+    os.utime(made, ns=(0, 0))  # a file that is made anew has another time
+
+    def remade(**changes: Any) -> bool:
+        assert run(small("braille", **changes), tmp_path, capsys)[0] == 0
+        again = made.stat().st_mtime_ns != 0
+        os.utime(made, ns=(0, 0))
+        return again
+
+    assert not remade()
+    assert not remade(bins=100)  # what happens after raw does not matter
+    assert remade(seed=8)
+    assert not remade(seed=8)
+    assert remade()
+    (raw / stage.MARKER).unlink()
+    assert remade()
+    marker = json.loads((raw / stage.MARKER).read_text())
+    (raw / stage.MARKER).write_text(json.dumps({**marker, "code": {}}))
+    assert remade()
+
+
+def test_other_classes_are_left_out_and_counted(
+    simulated: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = simulated["braille"] / "data" / "raw" / "braille"
+    task = small("braille", source="folder", path=str(raw), classes=("Y", "Space"))
+    stage.prepare(task, tmp_path)
+    assert "left out 8 recordings of 1 other classes" in capsys.readouterr().out
+    data = prepared.read(h5(tmp_path, "braille"))
+    assert data.provenance["left_out"] == {"A": 8}
+    assert data.classes == ("Y", "Space")
+    assert data.shape[0] == 16
+
+
+def test_a_file_that_is_not_read_is_named(
+    simulated: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "both"
+    shutil.copytree(simulated["braille"] / "data" / "raw" / "braille", raw)
+    (raw / "data_braille_letters_th_1.pkl").write_bytes(b"never opened")
+    stage.prepare(small("braille", source="folder", path=str(raw)), tmp_path)
+    said = capsys.readouterr().out
+    assert "reading taxels_40Hz.npz: 24 recordings" in said
+    assert "not read, the one above comes first: data_braille_letters_th_1.pkl" in said
+
+
+def test_events_past_the_last_bin_are_counted(simulated: dict[str, Path], tmp_path: Path) -> None:
+    raw = simulated["nmnist"] / "data" / "raw" / "nmnist"
+    task = small("nmnist", source="folder", path=str(raw), bins=10)  # 126 of 315 ms
+    stage.prepare(task, tmp_path)
+    counts = prepared.read(h5(tmp_path, "nmnist")).provenance["events"]
+    assert 0.2 * counts["total"] < counts["past_the_last_bin"] < 0.9 * counts["total"]
+
+
+class Run:
+    """Unpickled by the plain loader, this would make a folder."""
+
+    def __init__(self, path: Path):
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.path,)
+
+
+def truncate(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def first_bin(raw: Path) -> Path:
+    return min(raw.glob("Train/*/*.bin"))
+
+
+def replace_with_pickle(raw: Path) -> None:
+    (raw / "taxels_40Hz.npz").unlink()
+    (raw / "data_braille_letters_th_1.pkl").write_bytes(pickle.dumps([Run(raw / "executed")]))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("braille", shutil.rmtree, "copy: no such folder"),
+        ("braille", lambda raw: (raw / "taxels_40Hz.npz").unlink(), "holds neither taxels_40Hz"),
+        ("braille", lambda raw: truncate(raw / "taxels_40Hz.npz", 500), "not a readable .npz file"),
+        ("braille", replace_with_pickle, "refused, the pickle asks for "),
+        ("nmnist", shutil.rmtree, "copy: no such folder"),
+        ("nmnist", lambda raw: shutil.rmtree(raw / "Test"), "Test: no such folder; N-MNIST has"),
+        ("nmnist", lambda raw: shutil.rmtree(raw / "Train" / "0"), "no recordings of class `0`"),
+        ("nmnist", lambda raw: truncate(first_bin(raw), 0), "is empty"),
+        ("nmnist", lambda raw: truncate(first_bin(raw), 12), "12 bytes are no whole number of"),
+        (
+            "nmnist",
+            lambda raw: first_bin(raw).write_bytes(bytes([1, 2, 0, 0, 0, 40, 3, 0, 0, 0])),
+            "event 1 lies at (40, 3), outside the 34x34 sensor",
+        ),
+    ],
+)
+def test_bad_folders(
+    simulated: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    damage: Callable[[Path], Any],
+    message: str,
+) -> None:
+    raw = tmp_path / "copy"
+    shutil.copytree(simulated[name] / "data" / "raw" / name, raw)
+    damage(raw)
+    code, said = run(small(name, source="folder", path=str(raw)), tmp_path, capsys)
+    lines = [line for line in said.splitlines() if not line.startswith("binning")]
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not h5(tmp_path, name).exists()
+    assert not (raw / "executed").exists()
+    assert not list((tmp_path / "data").rglob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("braille", {"classes": ("A", "Ä")}, "unknown letter `Ä`; known are Space, A to Z"),
+        ("nmnist", {"classes": ("1", "ten")}, "unknown digit `ten`; known are '0' to '9'"),
+        (
+            "nmnist",
+            {"simulated_per_class": 501},
+            "simulated_per_class must be at most 500, got 501",
+        ),
+    ],
+)
+def test_wrong_parameters(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    code, said = run(small(name, **changes), tmp_path, capsys)
+    assert code == 1
+    assert message in said
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_too_few_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Half of 4 for the test, half of 4 for validation: none is left.
+    task = small("braille", simulated_per_class=4, validation=0.49, test=0.5)
+    code, said = run(task, tmp_path, capsys)
+    assert code == 1
+    assert "4 recordings of class 0 are too few to split" in said
+
+
+@pytest.mark.parametrize("name", ["braille", "nmnist"])
+def test_without_a_network(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    nowhere = "http://127.0.0.1:9/nothing"  # the discard port: nobody listens
+    monkeypatch.setattr(download, "ZENODO_RECORD", nowhere)
+    monkeypatch.setattr("tonic.datasets.NMNIST.train_url", nowhere)
+    code, said = run(small(name, source="download"), tmp_path, capsys)
+    assert code == 2
+    assert said.startswith(f"error: {nowhere}: cannot be downloaded: ")
+    assert "`simulated`" in said
+    assert "`folder`" in said
+    assert said.count("\n") == 1
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in (tmp_path / "data" / "raw").iterdir()] == []
+
+
+def interrupt(*args: Any, **kwargs: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def full_disk(*args: Any, **kwargs: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "data")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message"),
+    [
+        (interrupt, 130, "interrupted: nothing half-written"),
+        (full_disk, 1, "error: data: No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("where", ["raw", "prepared"])
+def test_stopped_half_way(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    how: Callable[..., None],
+    code: int,
+    message: str,
+    where: str,
+) -> None:
+    calls = 0
+    target = {
+        "raw": "pipeline.datasets.simulate_nmnist.to_bytes",
+        "prepared": "pipeline.datasets.binning.to_bins",
+    }[where]
+    module, _, function = target.rpartition(".")
+    original = getattr(sys.modules.get(module) or __import__(module, fromlist=["x"]), function)
+
+    def third_time(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return how() if calls == 3 else original(*args)
+
+    monkeypatch.setattr(target, third_time)
+    got, said = run(small("nmnist"), tmp_path, capsys)
+    assert got == code
+    assert message in said
+    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    if where == "raw":
+        assert left == []
+    else:  # raw was complete and stays; nothing of the prepared file does
+        assert all(path.parts[:2] == ("data", "raw") for path in left)
+    monkeypatch.setattr(target, original)
+    assert run(small("nmnist"), tmp_path, capsys)[0] == 0
+
+
+def test_a_full_disk_under_h5py(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # HDF5 raises OSErrors of its own, with the number of the system's.
+    monkeypatch.setattr("h5py.Dataset.__setitem__", full_disk)
+    code, said = run(small("braille"), tmp_path, capsys)
+    assert code == 1
+    assert "No space left on device" in said
+    assert not list((tmp_path / "data" / "prepared").iterdir())
+
+
+def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["nmnist"]["data"]["simulated_per_class"] = 500
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.prepare", "nmnist"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # 5000 recordings take far longer than this wait for the first of them.
+    while not list(tmp_path.glob("data/raw/.nmnist-*/*/*/*.bin")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted: nothing half-written was left" in said
+    assert "Traceback" not in said
+    assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+
+
+def test_an_unknown_source_and_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["nmnist"]["data"]["source"] = "internet"
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    assert exit_status(lambda: stage.prepare(params.load("nmnist", path), tmp_path)) == 1
+    assert (
+        "tasks.nmnist.data.source must be one of simulated, folder, download, got 'internet'"
+        in capsys.readouterr().err
+    )
+    assert exit_status(lambda: stage.prepare(params.load("mnist", path), tmp_path)) == 1
+    assert "unknown task `mnist`" in capsys.readouterr().err
+
+
+def test_a_stage_imports_only_what_it_needs() -> None:
+    code = (
+        "import sys, pipeline.prepare; import pipeline.datasets.nmnist, pipeline.datasets.braille;"
+        "bad = {'jax', 'flax', 'spyx', 'optax'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@needs_real
+def test_real_braille(tmp_path: Path) -> None:
+    task = params.load("braille", ROOT / "params.yaml")
+    path = os.path.relpath(REAL / "Braille", tmp_path)
+    data = dataclasses.replace(task.data, source="folder", path=path)
+    stage.prepare(dataclasses.replace(task, data=data), tmp_path)
+    made = prepared.read(h5(tmp_path, "braille"))
+    assert made.shape == (280, 256, 12)  # 7 letters x 40 repetitions
+    assert sum(made.provenance["left_out"].values()) == 800
+    assert made.provenance["events"]["past_the_last_bin"] == 0
+
+
+@needs_real
+def test_real_nmnist(tmp_path: Path) -> None:
+    # The Test folder is the test split; validation is taken from Train.
+    task = params.load("nmnist", ROOT / "params.yaml")
+    raw = tmp_path / "raw"
+    for split in ("Train", "Test"):
+        for digit in task.data.classes:
+            (raw / split / digit).mkdir(parents=True)
+            for file in sorted((REAL / "NMNIST" / split / digit).iterdir())[:3]:
+                (raw / split / digit / file.name).symlink_to(file)
+    data = dataclasses.replace(task.data, source="folder", path=str(raw))
+    stage.prepare(dataclasses.replace(task, data=data), tmp_path)
+    made = prepared.read(h5(tmp_path, "nmnist"))
+    assert made.shape == (60, 25, 2, 34, 34)
+    assert np.bincount(made.split).tolist() == [20, 10, 30]
+    # At most a few events lie past 25 x 12.6 = 315 ms.
+    assert (
+        made.provenance["events"]["past_the_last_bin"] < 1e-4 * made.provenance["events"]["total"]
+    )
