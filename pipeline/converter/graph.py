@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.converter import contract
 from pipeline.converter.layout import Site, flatten_order
-from pipeline.converter.node import NeedsGraph, class_name, exporter, load_layer, register
+from pipeline.converter.node import class_name, exporter, load_layer, register
 from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
 from pipeline.errors import GraphError
 
@@ -204,18 +204,14 @@ def _after(
 class Loaded:
     """A graph as a model: `model` follows Spyx's layer contract, a `spyx.nn.Sequential` for a chain.
 
-    `names[i]` is the path of the node whose output layer i puts out (for a chain; () otherwise).
+    `names[i]` is the path of the node whose output layer i puts out; () where it is no chain.
     """
 
     model: Any
     names: tuple[str, ...]
     plan: Plan
     dt: float
-
-    @property
-    def chain(self) -> bool:
-        """Whether `model` is a `spyx.nn.Sequential`."""
-        return bool(self.names)
+    chain: bool
 
 
 def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
@@ -244,11 +240,8 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     check_dt(plan, step)
     chain = _chain(plan)
     if chain is not None:
-        try:
-            return Loaded(*_sequential(plan, chain, step), plan, step)
-        except NeedsGraph:
-            pass
-    return Loaded(_graph_model(plan, step), (), plan, step)
+        return Loaded(*_sequential(plan, chain, step), plan, step, chain=True)
+    return Loaded(_graph_model(plan, step), (), plan, step, chain=False)
 
 
 def as_dict(graph: nir.NIRGraph) -> dict[str, Any]:

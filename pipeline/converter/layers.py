@@ -59,6 +59,22 @@ class Delay(nnx.Module):
         return jnp.zeros((max(self.steps), batch_size, *self.hidden_shape), jnp.float32)
 
 
+class Late(nnx.Module):
+    """A neuron whose spike leaves one step late. State: (state of the neuron, spikes (B, ...))."""
+
+    def __init__(self, neuron):
+        self.neuron = neuron
+
+    def __call__(self, x, state):
+        inner, fired = state
+        z, inner = self.neuron(x, inner)
+        return fired, (inner, z)
+
+    def initial_state(self, batch_size):
+        zeros = jnp.zeros((batch_size, *self.neuron.hidden_shape), jnp.float32)
+        return self.neuron.initial_state(batch_size), zeros
+
+
 class Pool(nnx.Module):
     """Sum or average pooling of (B, H, W, C) with zeros around; the average counts the padding."""
 

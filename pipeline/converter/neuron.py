@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter.layout import Site, decay_of, gain_of, last, tau_of
-from pipeline.converter.node import NeedsGraph
 
-# NIR's LIF is written as IF, and LI as I, where the decay is exactly 1; see `decays`.
+# All that a stock Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
+DECAYS = {"alpha", "beta"}
 
 
 def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray] | None:
@@ -126,18 +126,15 @@ def load_spiking(
 ) -> Any:
     """An exact neuron, or, where the layer must delay its spike, the stock Spyx neuron.
 
-    Raises:
-        NeedsGraph: the stock neuron does something else than the node says.
+    Where the stock neuron does something else than the node says, a `Late` exact one.
     """
     found = parts(node, site)
-    if node["spike_delay"] and stock:
-        if node["reset"] != stock_reset or set(found) - {"alpha", "beta"}:
-            raise NeedsGraph
+    if node["spike_delay"] and stock and node["reset"] == stock_reset and found.keys() <= DECAYS:
         return stock_layer(last(site.shape), threshold_of(node, site), found)
     import jax.numpy as jnp
 
     arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
-    return exact(
+    layer = exact(
         last(site.shape),
         threshold=site.to_spyx(node["v_threshold"]),
         v_reset=site.to_spyx(node["v_reset"]),
@@ -145,6 +142,11 @@ def load_spiking(
         activation=surrogate(),
         **arrays,
     )
+    if not (node["spike_delay"] and stock):
+        return layer
+    from pipeline.converter.layers import Late
+
+    return Late(layer)
 
 
 def with_decays(layer: Any, found: dict[str, Any]) -> Any:

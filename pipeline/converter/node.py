@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import nir
@@ -17,10 +17,6 @@ from pipeline.converter.reference import EQUATIONS, Equation
 
 # What a layer becomes: nodes in a row, each with the suffix of its name.
 Exported = list[tuple[str, nir.NIRNode]]
-
-
-class NeedsGraph(Exception):
-    """No stock Spyx layer does what this node says: the caller builds a graph module instead."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Kind:
     numpy: tuple[Callable, ...] = ()
 
 
-@cache
+@functools.cache
 def kinds() -> dict[str, Kind]:
     """Every kind by NIR type; found by looking into `nodes/`.
 
@@ -81,21 +77,24 @@ def register() -> None:
             EQUATIONS[kind.type] = kind.equation
 
 
-@cache
+@functools.cache
 def _exporters() -> dict[str, Callable[[Any, Site], Exported]]:
     return {name: export for kind in kinds().values() for name, export in kind.exports.items()}
 
 
-def class_name(cls: type) -> str:
-    """How a layer class is called in `Kind.exports`: its public module and name."""
+def class_name(cls: Any) -> str:
+    """How a layer class or function is called in `Kind.exports`: its public module and name."""
     module = cls.__module__
-    if module.startswith("flax.nnx"):
+    if module.startswith(("flax.nnx", "flax.linen.pooling")):  # nnx.avg_pool is linen's function
         module = "flax.nnx"
     return f"{module}.{cls.__qualname__}"
 
 
 def exporter(layer: Any) -> Callable[[Any, Site], Exported] | None:
     """What exports this layer, or None. A subclass counts as its parent unless it runs otherwise."""
+    if isinstance(layer, functools.partial):
+        name = class_name(layer.func) if hasattr(layer.func, "__qualname__") else ""
+        return _exporters().get(name)
     cls = type(layer)
     for base in cls.__mro__:
         if found := _exporters().get(class_name(base)):

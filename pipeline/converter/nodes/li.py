@@ -39,7 +39,7 @@ def load_li(node, site, stock):
     from pipeline import neurons
 
     found = parts(node, site)
-    if set(found) == {"beta"}:
+    if stock and set(found) == {"beta"}:
         return with_decays(snn.LI(last(site.shape), 0.5, rngs=nnx.Rngs(0)), found)
     arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
     return neurons.LI(last(site.shape), **arrays)

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.converter.layout import last
 from pipeline.converter.neuron import parts, threshold_of, with_decays
-from pipeline.converter.node import Kind, NeedsGraph, exporter, load_layer
+from pipeline.converter.node import Kind, exporter, load_layer
 from pipeline.converter.nodes import cuba, if_, lif
 
 STOCK = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
@@ -61,33 +61,23 @@ def _subgraph(cell, weight, bias, site):
 
 
 def load_recurrent(cell, weight, site, stock):
-    """The layer of a neuron node and the Linear or Affine that leads from it back to it.
-
-    Raises:
-        NeedsGraph: the neuron must delay its spike, and no stock layer does what the nodes say.
-    """
+    """The layer of a neuron node and the Linear or Affine that leads from it back to it."""
     import jax.numpy as jnp
     import spyx.nn as snn
     from flax import nnx
 
     from pipeline import neurons
+    from pipeline.converter.layers import Late
 
     w = np.asarray(weight["weight"], np.float32)
     bias = np.asarray(weight["bias"], np.float32) if "bias" in weight else None
     bias = None if bias is None else np.broadcast_to(bias, w.shape[:1])
     if site.order is not None:
-        turned = np.empty_like(w)
-        turned[np.ix_(site.order, site.order)] = w
-        w, given = turned, bias
-        if given is not None:
-            bias = np.empty_like(given)
-            bias[site.order] = given
-    matrix = jnp.asarray(w.T)
-    if cell.get("spike_delay") and stock:
-        # Refuses what the stock cell refuses; the recurrent layer then takes its place.
-        load_layer(cell, site, True)
-        if cell["type"] not in STOCK or (bias is not None and bias.any()):
-            raise NeedsGraph
+        back = np.argsort(site.order)
+        w, bias = w[back][:, back], None if bias is None else bias[back]
+    late = bool(cell.get("spike_delay")) and stock
+    layer = load_layer(cell, site, True) if late else None
+    if late and not isinstance(layer, Late) and (bias is None or not bias.any()):
         found = parts(cell, site)
         layer = getattr(snn, STOCK[cell["type"]])(
             last(site.shape),
@@ -95,16 +85,14 @@ def load_recurrent(cell, weight, site, stock):
             threshold=threshold_of(cell, site),
             rngs=nnx.Rngs(0),
         )
-        layer.recurrent_w = nnx.Param(matrix)
+        layer.recurrent_w = nnx.Param(jnp.asarray(w.T))
         return with_decays(layer, found)
     inner = load_layer(cell, site, False)
-    if not isinstance(inner, neurons.Integrator):
-        raise NeedsGraph
     layer = neurons.Recurrent(inner, bias=bias is not None, rngs=nnx.Rngs(0))
-    layer.recurrent_w = nnx.Param(matrix)
+    layer.recurrent_w = nnx.Param(jnp.asarray(w.T))
     if bias is not None:
         layer.recurrent_b = nnx.Param(jnp.asarray(bias))
-    return layer
+    return Late(layer) if late else layer
 
 
 def examples(rng):
