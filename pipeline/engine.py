@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import spyx.nn as snn
 from flax import nnx
 
+from pipeline import convolution
+
 
 def run(
     model: Any, x: jax.Array, state: Any = None, *, batch_major: bool = False
@@ -94,7 +96,8 @@ def layer_by_layer(model: nnx.Module) -> bool:
 def _fold(layer, x):
     """Apply a layer without state to x (T, B, ...), all steps at once."""
     steps, batch = x.shape[:2]
-    out = layer(x.reshape(steps * batch, *x.shape[2:]))
+    x = x.reshape(steps * batch, *x.shape[2:])
+    out = convolution.apply(layer, x) if convolution.fits(layer) else layer(x)
     return out.reshape(steps, batch, *out.shape[1:])
 
 
