@@ -78,7 +78,6 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     chosen = vectors.choose(labels, task.deploy.vectors, report["differing_samples"])
     graph = converter.file.read(folder / "model.nir")
     plan = converter.load(graph, task.export.dt).plan
-    check_reset_values(plan)
     answer = golden(task, folder / "weights.safetensors", plan, events[chosen])
 
     with files.atomic_folder(folder / "deploy") as bundle:
@@ -136,16 +135,6 @@ def golden(task: params.Task, weights: Path, plan: Any, events: np.ndarray) -> d
     if (output != recording.outputs).any():
         output = recording.outputs
     return {"output": output, "spikes": dict(sorted(recording.spikes.items()))}
-
-
-def check_reset_values(plan: Any) -> None:
-    """Refuse a graph that nir 1.0.4, which knows no `v_reset`, would read as another one."""
-    for name, node in plan.nodes.items():
-        value = node.get("v_reset", 0.0)
-        if np.any(np.asarray(value) != 0):
-            raise UserError(
-                f"node `{name}`: v_reset is not 0, which a file for nir {OLD_NIR} cannot say"
-            )
 
 
 def sums(folder: Path) -> str:

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import nir
@@ -301,12 +300,6 @@ def test_deploy_refuses_what_is_no_report(road, text):
     (road / "models" / "braille" / "parity.json").write_text(text)
     with pytest.raises(UserError, match=r"parity\.json: not a report of the parity stage"):
         stage.passed(road / "models" / "braille", "braille")
-
-
-def test_deploy_refuses_a_reset_that_the_older_file_cannot_say():
-    plan = SimpleNamespace(nodes={"a": {"v_reset": np.zeros(3)}, "b": {"v_reset": np.array(0.5)}})
-    with pytest.raises(UserError, match=r"node `b`: v_reset is not 0.*nir 1\.0\.4 cannot say"):
-        stage.check_reset_values(plan)
 
 
 def test_a_bundle_that_does_not_verify_is_not_published(road, bundle, monkeypatch):
