@@ -13,11 +13,12 @@ import numpy as np
 
 from pipeline.converter import hdf5
 from pipeline.converter.node import kinds
+from pipeline.converter.reference import Equation
 from pipeline.errors import GraphError
 from pipeline.files import atomic
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
-MAX_NODES = 4096
+MAX_NODES = 1024
 MAX_NESTING = 16
 
 
@@ -72,11 +73,11 @@ def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> 
     where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     if depth > MAX_NESTING:
         raise GraphError(f"{where}: nested more than {MAX_NESTING} deep")
-    nodes = group.get("nodes")
-    if not isinstance(nodes, dict):
+    members = group.get("nodes")
+    if not isinstance(members, dict):
         raise GraphError(f"{where}: the group `nodes` is missing")
     result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where)}
-    for name, node in nodes.items():
+    for name, node in members.items():
         count[0] += 1
         if count[0] > MAX_NODES:
             raise GraphError(f"more than {MAX_NODES} nodes")
@@ -121,45 +122,76 @@ def build(content: Mapping[str, Any], prefix: str = "") -> nir.NIRGraph:
     for name in content:
         if name not in ("type", "nodes", "edges", "metadata"):
             raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
-    nodes = {}
+    made = {}
     for name, node in content["nodes"].items():
         path = prefix + name
-        if node["type"] == "NIRGraph":
-            nodes[name] = build(node, path + ".")
-        else:
-            nodes[name] = _node(node, path)
+        made[name] = build(node, path + ".") if node["type"] == "NIRGraph" else _node(node, path)
     metadata = dict(content.get("metadata", {}))
-    return nir.NIRGraph(nodes, list(content["edges"]), metadata, type_check=False)
+    return nir.NIRGraph(made, list(content["edges"]), metadata, type_check=False)
 
 
 def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
+    check_node(node, path)
     kind = node["type"]
-    known = {name: found for name, found in kinds().items() if found.equation is not None}
-    if kind not in known:
-        raise GraphError(
-            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(known))}"
-        )
-    where = f"{kind} node `{path}`"
     fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
-    words = known[kind].equation.fields.split()  # type: ignore[union-attr]
-    for name in fields:
-        if name not in {word.rstrip("?") for word in words}:
-            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
-    for word in words:
-        name = word.rstrip("?")
-        if name in fields:
-            _check_field(where, name, fields[name])
-        elif not word.endswith("?"):
-            raise GraphError(f"{where}: the field `{name}` is missing")
-        elif name != "v_reset":
-            fields[name] = None
+    for word in _equation(kind).fields.split():
+        if word.endswith("?") and word != "v_reset?":
+            fields.setdefault(word[:-1], None)
     make = _MAKE.get(kind, getattr(nir, kind))
     try:
         with np.errstate(all="ignore"):
             return make(**fields, metadata=dict(node.get("metadata", {})))
     except Exception as error:  # nir's constructors compute with what they get
         text = " ".join(str(error).split()) or type(error).__name__
-        raise GraphError(f"{where}: nir refuses it: {text[:200]}") from None
+        raise GraphError(f"{kind} node `{path}`: nir refuses it: {text[:200]}") from None
+
+
+def _equation(kind: str) -> Equation:
+    equation = kinds()[kind].equation
+    assert equation is not None, "a subgraph is no single node"
+    return equation
+
+
+def check_node(node: Mapping[str, Any], path: str) -> None:
+    """Refuse a node whose type or fields are not as NIR has them.
+
+    Raises:
+        GraphError: an unknown type, or a field that is missing, unknown or of the wrong kind.
+    """
+    kind = node["type"]
+    known = [name for name, found in kinds().items() if found.equation is not None]
+    if kind not in known:
+        raise GraphError(
+            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(known))}"
+        )
+    where = f"{kind} node `{path}`"
+    words = _equation(kind).fields.split()
+    names = {word.rstrip("?") for word in words}
+    for name, value in node.items():
+        if name in names:
+            _check_field(where, name, value)
+        elif name not in ("type", "metadata"):
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+    for word in words:
+        if not word.endswith("?") and word not in node:
+            raise GraphError(f"{where}: the field `{word}` is missing")
+
+
+def nodes(graph: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node of a graph's dictionary that is no subgraph, with its dotted path."""
+    for name, node in graph["nodes"].items():
+        if node["type"] == "NIRGraph":
+            yield from nodes(node, f"{prefix}{name}.")
+        else:
+            yield prefix + name, node
+
+
+def graphs(graph: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The graph itself, as path "", and every subgraph with its dotted path; outer ones first."""
+    yield prefix[:-1], graph
+    for name, node in graph["nodes"].items():
+        if node["type"] == "NIRGraph":
+            yield from graphs(node, f"{prefix}{name}.")
 
 
 _MAKE = {
@@ -261,7 +293,7 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
 
 def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
     """A graph without `v_reset`, which must be 0 everywhere; nir 1.0.4 has no CubaLI."""
-    nodes = {}
+    kept = {}
     for name, node in graph["nodes"].items():
         path = prefix + name
         if node["type"] == "NIRGraph":
@@ -272,8 +304,8 @@ def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
             value = np.ravel(node["v_reset"])
             first = value[np.nonzero(value)[0][0]]
             raise GraphError(f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0")
-        nodes[name] = {field: value for field, value in node.items() if field != "v_reset"}
-    return {**graph, "nodes": nodes}
+        kept[name] = {field: value for field, value in node.items() if field != "v_reset"}
+    return {**graph, "nodes": kept}
 
 
 def digest(path: str | os.PathLike[str]) -> str:

@@ -22,7 +22,7 @@ from pipeline.errors import GraphError
 # Limits of one file. The largest networks that chips of today run have some ten million weights.
 MAX_VALUES = 2**28  # numbers, all arrays together
 MAX_BYTES = 2**31  # the same unpacked, whole chunks counted
-MAX_OBJECTS = 2**15  # groups and arrays: about 4000 nodes
+MAX_OBJECTS = 2**13  # groups and arrays: about 1000 nodes; each costs half a millisecond
 MAX_DEPTH = 40  # groups inside groups; a subgraph takes two
 MAX_NAME = 256  # characters of a name
 MAX_TEXT = 2**24  # bytes of all texts together
