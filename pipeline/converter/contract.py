@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
+from pipeline.converter.reference import CONTRACT_VERSION as VERSION
 from pipeline.errors import GraphError
 
-VERSION = 1
 READOUTS = ("spike_count", "max_membrane")
 UNITS = ("s", "step")
 
@@ -49,6 +51,16 @@ def make(
     for name, value, allowed in (("time_unit", unit, UNITS), ("readout", readout, READOUTS)):
         if value is not None and value not in allowed:
             raise GraphError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
+    if n_steps is not None and (not isinstance(n_steps, Integral) or n_steps < 1):
+        raise GraphError(f"`n_steps` must be a whole number of 1 or more, got {n_steps!r}")
+    if input_bin_s is not None and not (isinstance(input_bin_s, Real) and 0 < input_bin_s < inf):
+        raise GraphError(f"`input_bin_s` must be a finite number above 0, got {input_bin_s!r}")
+    if classes is not None and (
+        isinstance(classes, str)
+        or not isinstance(classes, Sequence)
+        or not all(isinstance(name, str) for name in classes)
+    ):
+        raise GraphError(f"`classes` must be a list of names, got {classes!r}")
     told: dict[str, Any] = {
         "contract_version": VERSION,
         "dt": float(dt),
@@ -61,22 +73,3 @@ def make(
         "output_order": output_order,
     }
     return {name: value for name, value in sorted(told.items()) if value is not None}
-
-
-def check(metadata: dict[str, Any]) -> None:
-    """Refuse a contract that this version does not understand.
-
-    Raises:
-        GraphError: a newer contract, or a flatten order other than CHW.
-    """
-    version = metadata.get("contract_version")
-    if version is None:
-        return
-    try:
-        known = int(version) <= VERSION
-    except (TypeError, ValueError):
-        known = False
-    if not known:
-        raise GraphError(f"contract_version is {version!r}; this reader knows up to {VERSION}")
-    if metadata.get("flatten_order", "CHW") != "CHW":
-        raise GraphError(f"flatten_order is {metadata['flatten_order']!r}; only CHW is known")

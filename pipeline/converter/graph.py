@@ -19,6 +19,7 @@ from pipeline.errors import GraphError
 
 # Layers that hand on what they get when a trained model runs: nothing to write.
 TRANSPARENT = ("spyx.nn.ActivityRegularization",)
+DROPOUT = "flax.nnx.Dropout"
 # Quantised layers keep integers where the exporters read floats.
 QUANTISED = ("qwix", "spyx.quant")
 
@@ -92,8 +93,9 @@ def export_named(
     for index, layer in enumerate(_layers(model)):
         where = f"layer {index} ({_label(layer)})"
         name = f"{_label(layer).lower()}_{index}"
+        _refuse_quantised(layer, where)
         export = exporter(layer)
-        if export is None and class_name(type(layer)) in TRANSPARENT:
+        if export is None and _transparent(layer):
             names.append(None)
             continue
         if export is None:
@@ -101,8 +103,14 @@ def export_named(
             names.append(None)
             continue
         site = Site(where, shape, dt, order)
-        for suffix, node in export(layer, site):
+        try:
+            made = export(layer, site)
+        except (TypeError, AttributeError) as error:  # a parameter that is no array at all
+            raise site.refuse(f"its parameters cannot be read: {error}") from None
+        for suffix, node in made:
             path = name + suffix
+            if path in (entry, exit_):
+                raise GraphError(f"{where} is written as `{path}`: give the port another name")
             if isinstance(node, nir.NIRGraph) and recurrent == "flat":
                 cell, weight = f"{path}.lif", f"{path}.w_rec"
                 nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
@@ -131,7 +139,7 @@ def _layers(model: Any) -> list[Any]:
     from flax import nnx
 
     if isinstance(model, nnx.Sequential):
-        return list(model.layers)
+        return [layer for inner in model.layers for layer in _layers(inner)]
     if isinstance(model, nir.NIRGraph):
         raise GraphError("`model` is a NIR graph already; a Spyx model is needed")
     return [model]
@@ -143,19 +151,32 @@ def _label(layer: Any) -> str:
 
 
 def _unknown(layer: Any, where: str, strict: bool) -> None:
-    module = type(layer).__module__
-    kernel = getattr(layer, "kernel", None)
-    if module.startswith(QUANTISED) or type(getattr(kernel, "value", kernel)).__module__.startswith(
-        QUANTISED
-    ):
+    if isinstance(layer, type):
+        raise GraphError(f"{where} is a class; a layer made from it is needed")
+    text, remedy = f"{class_name(type(layer))} has no equivalent in NIR", "replace it"
+    if class_name(type(layer)) == DROPOUT:
+        text, remedy = "its output is random while it trains", "call model.eval() first"
+    if strict:
+        raise GraphError(f"{where}: {text}; {remedy}, or pass strict=False to leave it out")
+    warnings.warn(f"{where}: {text}; it is left out", UserWarning, stacklevel=4)
+
+
+def _transparent(layer: Any) -> bool:
+    """Whether a layer hands on what it gets."""
+    name = class_name(type(layer))
+    return name in TRANSPARENT or (name == DROPOUT and (layer.deterministic or layer.rate == 0))
+
+
+def _refuse_quantised(layer: Any, where: str) -> None:
+    from flax import nnx
+
+    held = [layer, *getattr(layer, "__dict__", {}).values()]
+    raw = [value.get_raw_value() if isinstance(value, nnx.Variable) else value for value in held]
+    if any(type(value).__module__.startswith(QUANTISED) for value in raw):
         raise GraphError(
             f"{where} is quantised: NIR holds float weights. Export the float model that it was "
             "made from, or put its dequantised weights into nnx.Linear or nnx.Conv"
         )
-    text = f"{where}: {class_name(type(layer))} has no equivalent in NIR"
-    if strict:
-        raise GraphError(f"{text}; replace it, or pass strict=False to leave it out")
-    warnings.warn(f"{text}; it is left out", UserWarning, stacklevel=4)
 
 
 def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[int, ...]]:
@@ -165,13 +186,12 @@ def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[in
             f"{{'input': (2, 34, 34)}}, got {shapes!r}"
         )
     ((name, shape),) = shapes.items()
-    try:
-        found = tuple(int(n) for n in np.ravel(shape))
-    except (TypeError, ValueError):
-        found = ()
-    if not isinstance(name, str) or not name or "/" in name or not found or min(found) < 1:
+    sizes = shape if isinstance(shape, Sequence | np.ndarray | int | np.integer) else ()
+    found = np.ravel(sizes) if not isinstance(sizes, str) else np.array([])
+    whole = found.size and found.dtype.kind in "iu" and found.min() >= 1
+    if not isinstance(name, str) or not name or "/" in name or not whole:
         raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")
-    return name, found
+    return name, tuple(int(n) for n in found)
 
 
 def _positive(dt: Any) -> float:
@@ -230,13 +250,7 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     if not isinstance(graph, nir.NIRGraph):
         raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}")
     plan = make_plan(as_dict(graph), reset)
-    contract.check(plan.metadata)
     step = step_dt(plan, dt)
-    told = plan.metadata.get("dt")
-    if told is not None and abs(step / float(told) - 1) > 2**-22:
-        raise GraphError(
-            f"dt = {step:g} differs from the contract's dt = {float(told):g}; pass dt={told!r}"
-        )
     check_dt(plan, step)
     chain = _chain(plan)
     if chain is not None:
@@ -244,16 +258,28 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     return Loaded(_graph_model(plan, step), (), plan, step, chain=False)
 
 
-def as_dict(graph: nir.NIRGraph) -> dict[str, Any]:
-    """`graph.to_dict()`, with types that a node lacks left out.
+def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
+    """`graph.to_dict()`, which names no node where it fails.
 
     Raises:
-        GraphError: the graph holds something that is no NIR node.
+        GraphError: the graph contains itself, or something that is no NIR node.
     """
-    try:
-        return graph.to_dict()
-    except (AttributeError, TypeError, KeyError, RecursionError) as error:
-        raise GraphError(f"the graph holds something that is no NIR node: {error}") from None
+    where = f"subgraph `{path[:-1]}`" if path else "the graph"
+    if id(graph) in within:
+        raise GraphError(f"{where} contains itself")
+    if not isinstance(graph.nodes, dict):
+        raise GraphError(f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}")
+    nodes = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            if len(within) > 16:
+                raise GraphError(f"{where}: nested more than 16 deep")
+            nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
+        elif isinstance(node, nir.ir.NIRNode):
+            nodes[name] = node.to_dict()
+        else:
+            raise GraphError(f"`{path}{name}` is no NIR node but a {type(node).__name__}")
+    return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}
 
 
 def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
@@ -269,7 +295,8 @@ def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
     for path, node in plan.nodes.items():
         if node["type"] in ("Linear", "Affine") and before[path] == after[path] != []:
             (cell, *more) = before[path]
-            if not more and EQUATIONS[plan.nodes[cell]["type"]].stateful:
+            flat = len(plan.arrives[cell]) == 1
+            if not more and flat and EQUATIONS[plan.nodes[cell]["type"]].stateful:
                 if cell in recurrent:
                     return None
                 recurrent[cell] = path

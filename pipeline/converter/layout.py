@@ -217,5 +217,8 @@ def explicit_padding(
             f"padding {padding!r} has no equivalent in NIR; use SAME, VALID or numbers"
         )
     if isinstance(padding, int):
-        return [(padding, padding)] * len(sizes)
-    return [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding]
+        padding = [padding] * len(sizes)
+    pads = [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding]
+    if len(pads) != len(sizes) or min(map(min, pads)) < 0:
+        raise ValueError(f"padding {padding!r}: {len(sizes)} axes take 0 or more on each side")
+    return pads

@@ -29,6 +29,10 @@ import numpy as np
 from pipeline.errors import GraphError
 
 RESETS = ("v_reset", "subtract", "subtract_after_decay")
+CONTRACT_VERSION = 1
+# More than any network of ours; a file that nests shared subgraphs can name far more than it holds.
+MOST_NODES = 100_000
+FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,14 @@ def uniform(value: Any, shape: tuple) -> np.ndarray:
     """A parameter as float64, a single number of any shape spread as a scalar."""
     array = np.asarray(value, np.float64)
     return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
+
+
+def whole(node: dict, name: str, count: int) -> list[int]:
+    """A field of `count` whole numbers; a single one stands for all of them."""
+    value = np.ravel(node[name])
+    if value.size not in (1, count) or (value != np.floor(value)).any():
+        raise GraphError(f"`{name}` is {value.tolist()}; {count} whole numbers are needed")
+    return [int(value[min(i, value.size - 1)]) for i in range(count)]
 
 
 def rest(node: dict, x: np.ndarray) -> np.ndarray:
@@ -120,9 +132,10 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     Raises:
         ValueError: anything that would leave a node, edge or field without meaning.
     """
-    plan = Plan({}, [], [], [], metadata=dict(graph.get("metadata") or {}))
-    ends = _inline(graph, "", plan, 0)
-    plan.inputs, plan.outputs = ends
+    plan = Plan({}, [], [], [])
+    plan.inputs, plan.outputs = _inline(graph, "", plan, 0)
+    plan.metadata = _metadata(graph, "the graph")
+    check_contract(plan.metadata)
     for path, node in plan.nodes.items():
         if node["type"] not in EQUATIONS:
             raise GraphError(
@@ -131,8 +144,11 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
             )
         _contract(path, node, reset)
         _check_fields(path, node)
-    if isinstance(reset, Mapping) and (extra := sorted(set(reset) - set(plan.nodes))):
-        raise GraphError(f"`reset` names `{extra[0]}`, which is no node of the graph")
+    if isinstance(reset, Mapping):
+        for path in reset:
+            if "reset" not in plan.nodes.get(path, {}):
+                what = "no neuron that resets" if path in plan.nodes else "no node of the graph"
+                raise GraphError(f"`reset` names `{path}`, which is {what}")
     _check_reach(plan)
     _order(plan)
     _infer_shapes(plan)
@@ -146,13 +162,17 @@ def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str],
         raise GraphError(f"{where}: nested more than 16 deep")
     if not isinstance(graph, Mapping) or "nodes" not in graph or "edges" not in graph:
         raise GraphError(f"{where} is no NIR graph: `nodes` or `edges` is missing")
-    if not graph["nodes"]:
+    nodes = graph["nodes"]
+    if not isinstance(nodes, Mapping):
+        raise GraphError(f"{where}: `nodes` must map names to nodes, got {type(nodes).__name__}")
+    if not nodes:
         raise GraphError(f"{where} is empty: it has no nodes")
     edges = _edges(graph, where)
-    nodes = graph["nodes"]
     ports: dict[str, tuple[list[str], list[str]]] = {}
     inner_ends: list[str] = []
     for name, node in nodes.items():
+        if not isinstance(name, str) or not name:
+            raise GraphError(f"{where}: {name!r} names a node; a text that is not empty is needed")
         path = prefix + name
         kind = node.get("type") if isinstance(node, Mapping) else None
         if kind is None:
@@ -162,6 +182,8 @@ def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str],
         else:
             if path in plan.nodes:
                 raise GraphError(f"node `{path}`: two nodes have this path")
+            if len(plan.nodes) == MOST_NODES:
+                raise GraphError(f"{where}: there are more than {MOST_NODES} nodes")
             plan.nodes[path] = dict(node)
             ports[name] = ([path], [path])
         if depth and kind in ("Input", "Output"):
@@ -185,8 +207,12 @@ def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str],
 def _edges(graph: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
     seen: set[tuple[str, str]] = set()
     result = []
+    if not isinstance(graph["edges"], (list, tuple, set, np.ndarray)):
+        raise GraphError(
+            f"{where}: `edges` must be a list of pairs, got {type(graph['edges']).__name__}"
+        )
     for edge in graph["edges"]:
-        if isinstance(edge, (str, bytes)) or len(edge) != 2:
+        if not isinstance(edge, (list, tuple, np.ndarray)) or np.shape(edge) != (2,):
             raise GraphError(f"{where}: edge {edge!r} is no pair of node names")
         source, target = (e.decode("utf8") if isinstance(e, bytes) else str(e) for e in edge)
         for end in (source, target):
@@ -222,9 +248,38 @@ def _modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return {**graph, "edges": [(i, c), (w, c), (c, w), (c, o)]}
 
 
+def _metadata(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The metadata of a graph or node, text as str."""
+    found = node.get("metadata")
+    if found is not None and not isinstance(found, Mapping):
+        raise GraphError(f"{where}: `metadata` must be a mapping, got {type(found).__name__}")
+    return {k: v.decode("utf8") if isinstance(v, bytes) else v for k, v in (found or {}).items()}
+
+
+def check_contract(metadata: Mapping[str, Any]) -> None:
+    """Refuse a contract that this version does not understand.
+
+    Raises:
+        GraphError: a newer contract, another flatten order, or a dt that is no step.
+    """
+    if "dt" in metadata:
+        _positive(metadata["dt"], "the contract's `dt`")
+    version = metadata.get("contract_version")
+    if version is None:
+        return
+    if np.shape(version) != () or isinstance(version, str) or not 1 <= version <= CONTRACT_VERSION:
+        raise GraphError(
+            f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}"
+        )
+    for name, allowed in (("flatten_order", "CHW"), ("output_order", "HWC")):
+        if metadata.get(name, allowed) != allowed:
+            raise GraphError(f"{name} is {metadata[name]!r}; only {allowed} is known")
+
+
 def _contract(path: str, node: dict, reset: Any) -> None:
     """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
-    told = dict(node.pop("metadata", None) or {})
+    told = _metadata(node, f"node `{path}`")
+    node.pop("metadata", None)
     node.pop("name", None)
     equation = EQUATIONS[node["type"]]
     if equation.spikes and "v_threshold" in node:
@@ -233,20 +288,18 @@ def _contract(path: str, node: dict, reset: Any) -> None:
             rule = reset.get(path, rule)
         elif reset is not None:
             rule = reset
-        rule = rule.decode("utf8") if isinstance(rule, bytes) else str(rule)
-        if rule not in RESETS:
+        if not isinstance(rule, str) or rule not in RESETS:
             raise GraphError(f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}")
         node["reset"] = rule
         delay = told.get("spike_delay", 0)
-        if np.size(delay) != 1 or float(np.ravel(delay)[0]) not in (0.0, 1.0):
+        if np.size(delay) != 1 or np.ravel(delay)[0] not in (0, 1):
             raise GraphError(f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1")
         node["spike_delay"] = int(np.ravel(delay)[0])
         if node.get("v_reset") is None:
             node["v_reset"] = np.zeros_like(np.asarray(node["v_threshold"], np.float64))
     if "v_leak" in node and "v_init" in told:
         start = told["v_init"]
-        start = start.decode("utf8") if isinstance(start, bytes) else str(start)
-        if start not in ("zero", "v_leak"):
+        if not isinstance(start, str) or start not in ("zero", "v_leak"):
             raise GraphError(f"node `{path}`: v_init {start!r} is neither zero nor v_leak")
         node["v_init"] = start
 
@@ -256,26 +309,44 @@ def _check_fields(path: str, node: dict) -> None:
     kind = node["type"]
     where = f"{kind} node `{path}`"
     words = EQUATIONS[kind].fields.split()
-    allowed = {word.rstrip("?") for word in words} | {"type", "reset", "spike_delay", "v_init"}
+    told = {"type", "reset", "spike_delay", "v_init"}
+    allowed = {word.rstrip("?") for word in words} | told
     for word in words:
         if not word.endswith("?") and node.get(word) is None:
             raise GraphError(f"{where}: the field `{word}` is missing")
     for name, value in node.items():
         if name not in allowed:
             raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
-        if not isinstance(value, (np.ndarray, np.generic, int, float)):
+        if value is None or name in told or (name == "padding" and isinstance(value, (str, bytes))):
             continue
-        array = np.asarray(value)
-        if array.dtype.kind not in "buif":
-            raise GraphError(f"{where}: `{name}` holds {array.dtype}, numbers are needed")
+        if name == "input_type" and isinstance(value, Mapping):
+            value = value.get("input")
+        node[name] = array = _numbers(value, f"{where}: `{name}`")
         if array.size == 0:
             raise GraphError(f"{where}: `{name}` is empty, shape {array.shape}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise GraphError(
                 f"{where}: `{name}` holds {_first_bad(array)}; finite numbers are needed"
             )
+        if np.abs(array, dtype=np.float64).max() > FLOAT32:
+            raise GraphError(f"{where}: `{name}` holds {_largest(array)}, more than float32 can")
         if name.startswith("tau") and not (array > 0).all():
             raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
+
+
+def _numbers(value: Any, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):
+        raise GraphError(f"{where} is no array of numbers: its rows differ in length") from None
+    if array.dtype.kind not in "buif":
+        shown = repr(value) if isinstance(value, str) else f"{array.dtype}"
+        raise GraphError(f"{where} holds {shown}, numbers are needed")
+    return array
+
+
+def _largest(array: np.ndarray) -> Any:
+    return array.flat[np.argmax(np.abs(array))]
 
 
 def _first_bad(array: np.ndarray) -> str:
@@ -344,14 +415,17 @@ def _order(plan: Plan) -> None:
     """
     stateful = {p: EQUATIONS[n["type"]].stateful for p, n in plan.nodes.items()}
     ready = {path for path, node in plan.nodes.items() if node.get("spike_delay")}
-    stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
-    parts = _components([p for p in plan.nodes if not stateful[p]], stateless)
-    for part in parts:
-        if len(part) > 1 or (part[0], part[0]) in stateless:
+    # A Delay of 0 carries nothing from one step to the next.
+    idle = [p for p, n in plan.nodes.items() if not stateful[p] or not np.all(n.get("delay", 1))]
+    open_edges = [e for e in plan.edges if e[0] in idle and e[1] in idle]
+    for part in _components(idle, open_edges):
+        if len(part) > 1 or (part[0], part[0]) in open_edges:
             raise GraphError(
                 f"cycle without state through {', '.join(f'`{p}`' for p in sorted(part))}: nothing "
                 "in it carries a value from one step to the next; put a neuron or a Delay into it"
             )
+    stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
+    parts = _components([p for p in plan.nodes if not stateful[p]], stateless)
     edges = [edge for edge in plan.edges if edge[0] not in ready]
     closing: set[tuple[str, str]] = set()
     todo = [list(plan.nodes)]
@@ -427,9 +501,13 @@ def _infer_shapes(plan: Plan) -> None:
         targets[source].append(target)
     todo = []
     for path in plan.inputs:
-        shape = tuple(int(n) for n in np.ravel(plan.nodes[path]["shape"]))
-        if not shape or min(shape) < 1:
-            raise GraphError(f"Input node `{path}` has shape {shape}, sizes must be 1 or more")
+        sizes = np.ravel(plan.nodes[path]["shape"])
+        if (sizes != np.floor(sizes)).any() or min(sizes) < 1:
+            raise GraphError(
+                f"Input node `{path}` has shape {tuple(sizes.tolist())}, sizes must be whole "
+                "numbers of 1 or more"
+            )
+        shape = tuple(int(n) for n in sizes)
         plan.arrives[path] = plan.shapes[path] = shape
         todo.append(path)
     while todo:
@@ -477,20 +555,40 @@ class Result:
 
 
 def step_dt(plan: Plan, dt: float | None) -> float:
-    """The step: `dt`, else the contract's; checked."""
-    if dt is None:
-        dt = plan.metadata.get("dt")
-        if dt is None:
-            raise GraphError("`dt` is in no contract of this graph: give it")
-    value = float(np.ravel(dt)[0]) if np.size(dt) == 1 else float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise GraphError(f"`dt` must be a finite number above 0, got {dt!r}")
-    return value
+    """The step: `dt`, else the contract's; where both are given they must agree.
+
+    Raises:
+        GraphError: neither is given, they differ, or dt is no finite number above 0.
+    """
+    told = plan.metadata.get("dt")
+    if dt is None and told is None:
+        raise GraphError("`dt` is in no contract of this graph: give it")
+    step = _positive(told if dt is None else dt, "`dt`")
+    if told is not None and abs(step / _positive(told, "`dt`") - 1) > 2**-22:
+        raise GraphError(
+            f"dt = {step:g} differs from the contract's dt = {float(told):g}; pass dt={told!r}"
+        )
+    return step
+
+
+def _positive(value: Any, where: str) -> float:
+    """A finite number above 0."""
+    array = np.asarray(value) if np.isscalar(value) or isinstance(value, np.ndarray) else None
+    if array is None or array.size != 1 or array.dtype.kind not in "buif":
+        number = float("nan")
+    else:
+        number = float(array.ravel()[0])
+    if not (np.isfinite(number) and number > 0):
+        raise GraphError(f"{where} must be a finite number above 0, got {value!r}")
+    return number
 
 
 def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
     """`x` as an array (T, B, *shape) of finite numbers."""
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except (TypeError, ValueError):
+        raise GraphError(f"input `{name}`: an array of numbers is needed") from None
     if x.dtype.kind not in "buif":
         raise GraphError(f"input `{name}`: numbers are needed, got dtype {x.dtype}")
     if x.ndim != 2 + len(shape) or x.shape[2:] != tuple(shape):
@@ -527,8 +625,8 @@ def run(
         if len(plan.inputs) != 1:
             raise GraphError(f"the graph has inputs {plan.inputs}: give a mapping by name")
         x = {plan.inputs[0]: x}
-    if sorted(x) != sorted(plan.inputs):
-        raise GraphError(f"inputs must be {sorted(plan.inputs)}, got {sorted(x)}")
+    if set(x) != set(plan.inputs):
+        raise GraphError(f"inputs must be {sorted(plan.inputs)}, got {sorted(map(str, x))}")
     data = {name: check_input(x[name], name, plan.shapes[name]) for name in plan.inputs}
     sizes = {array.shape[:2] for array in data.values()}
     if len(sizes) != 1:
@@ -570,7 +668,10 @@ def run(
                 values[path] = data[path][t].astype(np.float64)
                 continue
             value = gather(path, values, previous)
-            y, states[path] = equations[path].step(nodes[path], value, states[path], dt)
+            try:
+                y, states[path] = equations[path].step(nodes[path], value, states[path], dt)
+            except GraphError as error:
+                raise GraphError(f"{nodes[path]['type']} node `{path}`: {error}") from None
             if path in result.fired:
                 result.fired[path][t] = y
                 result.membranes[path][t] = states[path]["u"]

@@ -111,8 +111,8 @@ def model_input(loaded: Loaded, data: Any) -> Any:
         if len(names) != 1:
             raise GraphError(f"the graph has inputs {names}: give a mapping by name")
         return _channels_last(data, names[0], loaded.plan.shapes[names[0]])
-    if sorted(data) != sorted(names):
-        raise GraphError(f"inputs must be {sorted(names)}, got {sorted(data)}")
+    if set(data) != set(names):
+        raise GraphError(f"inputs must be {sorted(names)}, got {sorted(map(str, data))}")
     made = {name: _channels_last(data[name], name, loaded.plan.shapes[name]) for name in names}
     if len({array.shape[:2] for array in made.values()}) != 1:
         raise GraphError("inputs differ in (T, B): " + str({n: a.shape for n, a in made.items()}))
@@ -143,6 +143,8 @@ def reorder_layers(init_params: Any, trained_params: Any) -> Any:
 
     def walk(first: Any, second: Any, path: str) -> Any:
         if not isinstance(first, Mapping):
+            if isinstance(second, Mapping):
+                extra.extend(f"{path}{key}" for key in second)
             return second
         if not isinstance(second, Mapping):
             missing.extend(f"{path}{key}" for key in first)

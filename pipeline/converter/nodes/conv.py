@@ -13,20 +13,14 @@ import numpy as np
 
 from pipeline.converter.layout import block_diagonal, explicit_padding, symmetric_padding
 from pipeline.converter.node import Kind
-from pipeline.converter.reference import Equation
+from pipeline.converter.reference import Equation, whole
 from pipeline.errors import GraphError
 
 
 def conv_numbers(node, rank):
     """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
 
-    def numbers(name):
-        value = np.ravel(node[name])
-        if value.size not in (1, rank) or (value != value.astype(int)).any():
-            raise GraphError(f"`{name}` is {node[name]!r}; {rank} whole numbers are needed")
-        return [int(value[min(i, value.size - 1)]) for i in range(rank)]
-
-    stride, dilation = numbers("stride"), numbers("dilation")
+    stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
     padding = node["padding"]
     padding = padding.decode("utf8") if isinstance(padding, bytes) else padding
     kernel = node["weight"].shape[2:]
@@ -42,7 +36,7 @@ def conv_numbers(node, rank):
                 "'same' with stride 1"
             )
     else:
-        pads = [(p, p) for p in numbers("padding")]
+        pads = [(p, p) for p in whole(node, "padding", rank)]
     if min(stride) < 1 or min(dilation) < 1 or min(lo for lo, _ in pads) < 0:
         raise GraphError(f"stride {stride}, dilation {dilation}, padding {pads}: out of range")
     return stride, dilation, pads
@@ -79,7 +73,7 @@ def shape_conv(node, shape):
             f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on "
             f"(C, {rank} axes) is needed"
         )
-    groups = int(np.ravel(node["groups"])[0])
+    (groups,) = whole(node, "groups", 1)
     if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise GraphError(
             f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups} "

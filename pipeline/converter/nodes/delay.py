@@ -14,14 +14,17 @@ from pipeline.errors import GraphError
 
 
 def delay_steps(delay, dt):
-    """Whole steps; a file's float32 may be off by one part in 2^22."""
+    """Whole steps; a file's float32 may be off by one part in 2^22. A million steps are the most."""
     steps = np.asarray(delay, np.float64) / dt
-    whole = np.round(steps)
-    if (whole < 0).any() or (np.abs(steps - whole) > 2.0**-22 * np.maximum(whole, 1)).any():
+    rounded = np.round(steps)
+    off = np.abs(steps - rounded) > 2.0**-22 * np.maximum(rounded, 1)
+    bad = off | (rounded < 0) | (rounded > 1_000_000)
+    if bad.any():
         raise GraphError(
-            f"Delay: {np.asarray(delay).ravel()[:3]} is no whole number of steps of dt = {dt:g}"
+            f"`delay` is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of "
+            f"dt = {dt:g} is needed, from 0 to a million"
         )
-    return whole.astype(int)
+    return rounded.astype(int)
 
 
 def step_delay(node, x, state, dt):

@@ -9,7 +9,7 @@ import nir
 import numpy as np
 
 from pipeline.converter.node import Kind
-from pipeline.converter.reference import Equation
+from pipeline.converter.reference import Equation, whole
 from pipeline.errors import GraphError
 
 
@@ -18,7 +18,7 @@ def step_flatten(node, x, state, dt):
 
 
 def shape_flatten(node, shape):
-    start, end = int(np.ravel(node["start_dim"])[0]), int(np.ravel(node["end_dim"])[0])
+    (start,), (end,) = whole(node, "start_dim", 1), whole(node, "end_dim", 1)
     rank = len(shape)
     end = end + rank if end < 0 else end
     start = start + rank if start < 0 else start

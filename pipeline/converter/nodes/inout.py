@@ -15,7 +15,7 @@ def step_port(node, x, state, dt):
 
 
 def shape_port(node, shape):
-    declared = tuple(int(n) for n in np.ravel(node["shape"]))
+    declared = tuple(np.ravel(node["shape"]).tolist())
     if declared != tuple(shape):
         raise GraphError(f"it declares shape {declared}, but {tuple(shape)} arrives")
     return declared

@@ -11,21 +11,13 @@ import numpy as np
 
 from pipeline.converter.layout import explicit_padding
 from pipeline.converter.node import Kind
-from pipeline.converter.reference import Equation
+from pipeline.converter.reference import Equation, whole
 from pipeline.errors import GraphError
 
 
-def pair(value):
-    """One whole number for both axes, or one for each."""
-    numbers = np.ravel(value)
-    if numbers.size not in (1, 2) or (numbers != numbers.astype(int)).any():
-        raise GraphError(f"{value!r} is neither a whole number nor a pair of them")
-    return int(numbers[0]), int(numbers[-1])
-
-
 def step_sum_pool(node, x, state, dt):
-    (kh, kw), (sh, sw) = pair(node["kernel_size"]), pair(node["stride"])
-    ph, pw = pair(node["padding"])
+    (kh, kw), (sh, sw) = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    ph, pw = whole(node, "padding", 2)
     x = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
     windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
     return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1)), state
@@ -33,14 +25,14 @@ def step_sum_pool(node, x, state, dt):
 
 def step_avg_pool(node, x, state, dt):
     total, state = step_sum_pool(node, x, state, dt)
-    return total / np.prod(pair(node["kernel_size"])), state
+    return total / np.prod(whole(node, "kernel_size", 2)), state
 
 
 def shape_pool(node, shape):
     if len(shape) != 3:
         raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
-    kernel, stride = pair(node["kernel_size"]), pair(node["stride"])
-    padding = pair(node["padding"])
+    kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    padding = whole(node, "padding", 2)
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
         raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
     out = [
@@ -57,7 +49,8 @@ def load(node, site, stock):
 
     from pipeline.converter.layers import Pool
 
-    kernel, stride, padding = (pair(node[key]) for key in ("kernel_size", "stride", "padding"))
+    names = ("kernel_size", "stride", "padding")
+    kernel, stride, padding = (tuple(whole(node, name, 2)) for name in names)
     if node["type"] == "SumPool2d" and padding == (0, 0):
         return snn.SumPool(kernel, stride, "VALID")
     return Pool(kernel, stride, padding, average=node["type"] == "AvgPool2d")
@@ -146,7 +139,6 @@ KINDS = [
         load,
         sum_examples,
         {"spyx.nn.SumPool": export_spyx, "pipeline.converter.layers.Pool": export_pool},
-        (pair,),
     ),
     Kind(
         "AvgPool2d",
@@ -154,6 +146,6 @@ KINDS = [
         load,
         avg_examples,
         {"flax.nnx.avg_pool": export_average},
-        (pair, step_sum_pool),
+        (step_sum_pool,),
     ),
 ]

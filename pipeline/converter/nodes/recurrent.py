@@ -43,6 +43,8 @@ def _subgraph(cell, weight, bias, site):
     weight = np.asarray(weight, np.float32)
     if len(site.shape) != 1 or weight.ndim != 2:
         raise site.refuse(f"recurrent layers take a flat input, but shape {site.shape} arrives")
+    if weight.shape != site.shape * 2:
+        raise site.refuse(f"`recurrent_w` is {weight.shape}, but {site.shape} arrives")
     weight = weight.T
     bias = None if bias is None else np.asarray(bias, np.float32)
     if site.order is not None:
