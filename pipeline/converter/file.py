@@ -177,6 +177,11 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
             raise GraphError(f"{where}: the field `{word}` is missing")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a field holds numbers."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf"
+
+
 def nodes(graph: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every node of a graph's dictionary that is no subgraph, with its dotted path."""
     for name, node in graph["nodes"].items():
@@ -215,7 +220,7 @@ AXES = {"Linear": (2, 8), "Affine": (2, 8), "Conv1d": (3, 3), "Conv2d": (4, 4)}
 def _check_field(where: str, name: str, value: Any) -> None:
     if isinstance(value, str) and name == "padding" and value in ("same", "valid"):
         return
-    if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "biuf":
+    if not is_number(value):
         found = repr(value[:40]) if isinstance(value, str) else "no array of numbers"
         allowed = "numbers, 'same' or 'valid'" if name == "padding" else "numbers are needed"
         raise GraphError(f"{where}: `{name}` is {found}; {allowed}")

@@ -1,0 +1,86 @@
+"""The command line for .nir files: `python -m pipeline`, also installed as `spyx-nir`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+
+from pipeline.errors import UserError, exit_status
+
+COMMANDS = {
+    "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
+    "lint": "what is wrong or doubtful in a file, why, and what to do",
+    "upgrade": "repair what is understood in an older file, add a contract",
+    "run": "run a file on recorded data",
+    "diff": "compare two files node by node, number by number",
+    "verify": "check a deploy bundle: digests and golden vectors",
+}
+
+EPILOG = """exit codes:
+  0  done, nothing wrong
+  1  refused with one line on stderr; lint: an error was found; diff: the files differ;
+     verify: the bundle differs
+  2  wrong command line
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="spyx-nir",
+        description="Tools for .nir files. `spyx-nir COMMAND --help` explains each.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        if name in given[:1]:  # the others are not even imported
+            importlib.import_module(f"pipeline.tools.{name}").add_arguments(sub)
+    parsed = parser.parse_args(given)
+    warnings.showwarning = _warn  # type: ignore[assignment]
+    code = 0
+
+    def command() -> None:
+        nonlocal code
+        try:
+            code = importlib.import_module(f"pipeline.tools.{parsed.command}").main(parsed)
+            sys.stdout.flush()
+        except UserError as error:
+            error.args = (" ".join(str(error).split()),)  # a name in a file may hold anything
+            raise
+
+    return exit_status(command) or code
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+class _Version(argparse.Action):
+    """`--version`: of this program and of the contract it writes."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        from pipeline.converter import contract
+
+        try:
+            own = version("spyx-to-chip")
+        except PackageNotFoundError:
+            own = "(not installed)"
+        print(f"spyx-to-chip {own}, contract {contract.VERSION}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

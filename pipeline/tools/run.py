@@ -1,0 +1,147 @@
+"""`run FILE DATA`: run a graph on recorded data, by the reference or by the imported JAX model."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.converter import file, reference
+from pipeline.converter.layout import to_first, to_last
+from pipeline.converter.node import register
+from pipeline.errors import GraphError, UsageError
+from pipeline.files import atomic
+from pipeline.tools import show
+
+MAX_BYTES = 2**31  # of data, unpacked
+
+EPILOG = """DATA is time-major and channels first: (T, B, *shape), or (T, *shape) for one sample. A .npz
+holds one array per Input under its name; where there is one Input and one array, the name is free,
+and an array called `input` (as in a bundle's vectors.npz) is preferred.
+
+OUT.npz holds `output` (or one array per Output under its name), time-major and channels first, and
+with the reference engine the spikes of every spiking node under its path.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file")
+    parser.add_argument("data", help="a .npy or .npz file, see below")
+    parser.add_argument(
+        "--engine",
+        choices=("reference", "jax"),
+        default="reference",
+        help="float64 NumPy that follows the equations, or the imported model; default: %(default)s",
+    )
+    parser.add_argument("--dt", type=float, help="the step; default: the contract's")
+    parser.add_argument(
+        "--reset", choices=reference.RESETS, help="overrides what the file says about resets"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
+    parser.epilog = EPILOG
+
+
+def main(arguments: argparse.Namespace) -> int:
+    register()
+    graph = file.read(arguments.file)
+    try:
+        plan = reference.make_plan(graph.to_dict(), arguments.reset)
+    except GraphError as error:
+        raise GraphError(f"{arguments.file}: {error}") from None
+    data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
+    if arguments.engine == "reference":
+        result = reference.run(plan, data, arguments.dt)
+        outputs, spikes = result.outputs, result.spikes
+    else:
+        outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
+    for name, array in sorted(spikes.items()):
+        print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
+    for name, array in outputs.items():
+        print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
+    _print_classes(plan, outputs)
+    if arguments.output:
+        named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
+        if clash := sorted(set(named) & set(spikes)):
+            raise GraphError(f"{arguments.file}: node `{clash[0]}` has the name of an output")
+        if Path(arguments.output).suffix != ".npz":
+            raise UsageError(f"--output {arguments.output}: the name must end in .npz")
+        with atomic(arguments.output) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
+    return 0
+
+
+def _print_classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> None:
+    """What the contract's readout makes of the only output."""
+    names = reference.classes(plan.metadata)
+    readout = plan.metadata.get("readout")
+    if not names or len(outputs) != 1 or readout not in ("spike_count", "max_membrane"):
+        return
+    (output,) = outputs.values()
+    if output.shape[2:] != (len(names),):
+        return
+    score = output.sum(axis=0) if readout == "spike_count" else output.max(axis=0)
+    print("classes: " + ", ".join(names[i] for i in np.argmax(score, axis=-1)))
+
+
+def _jax(
+    graph: Any, plan: reference.Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
+) -> dict[str, np.ndarray]:
+    """The imported model's outputs, channels first."""
+    from pipeline import converter
+
+    loaded = converter.load(graph, dt, reset=reset)
+    turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
+    only = len(plan.inputs) == 1
+    outputs, _ = converter.run(loaded.model, turned[plan.inputs[0]] if only else turned)
+    named = outputs if isinstance(outputs, dict) else {plan.outputs[0]: outputs}
+    return {name: to_first(np.asarray(y), y.ndim - 2) for name, y in named.items()}
+
+
+def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays (T, B, *shape) for every Input of `shapes`, from a .npy or .npz file; no pickles.
+
+    Raises:
+        GraphError: no such file, not NumPy's format, too large, or arrays that do not fit.
+    """
+    if not Path(path).is_file():
+        raise GraphError(f"{path}: no such file")
+    try:
+        found = _arrays(path)
+    except GraphError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many kinds on damage
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise GraphError(f"{path}: no .npy or .npz file of numbers: {text[:200]}") from None
+    if len(shapes) == 1:
+        (name,) = shapes
+        keys = [key for key in (name, "input") if key in found] or list(found)
+        if keys[0] in (name, "input") or len(found) == 1:
+            found = {name: found[keys[0]]}
+    if sorted(found) != sorted(shapes):
+        raise GraphError(f"{path}: holds {sorted(found)}, the graph's inputs are {sorted(shapes)}")
+    try:
+        return {name: _time_major(found[name], name, shape) for name, shape in shapes.items()}
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise GraphError(f"{path}: unpacks to {size} bytes; at most {MAX_BYTES} are read")
+        with np.load(path, allow_pickle=False) as loaded:
+            return {name: loaded[name] for name in loaded.files}
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise GraphError(f"{path}: is larger than {MAX_BYTES} bytes")
+    return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
+
+
+def _time_major(x: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if x.ndim == 1 + len(shape) and x.shape[1:] == shape:
+        x = x[:, None]
+    return reference.check_input(x, name, shape)

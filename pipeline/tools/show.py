@@ -1,0 +1,63 @@
+"""How the subcommands print: tables on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal; in a pipe one line a row, its cells separated by tabs."""
+    rows = list(rows)
+    if not rows:
+        return
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    Console().print(made)
+
+
+def as_json(value: Any) -> None:
+    """`value` as indented JSON; NaN and infinity, which JSON lacks, as text."""
+    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def number(value: float) -> str:
+    """A number in as few digits as say what it is to six places."""
+    return f"{float(value):.6g}"
+
+
+def shape(value: Sequence[int] | None) -> str:
+    """A shape as text, "?" where it is not known."""
+    return "?" if value is None else f"({', '.join(map(str, value))})"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """`1 error`, `2 errors`."""
+    return f"{n} {one if n == 1 else many or one + 's'}"

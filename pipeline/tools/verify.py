@@ -1,0 +1,37 @@
+"""`verify BUNDLE`: the checks of a bundle's own verify.py, without running code from the bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline.converter import file
+from pipeline.converter.node import register
+from pipeline.errors import UserError
+from pipeline.tools import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="a folder such as models/<task>/deploy")
+    parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from pipeline.bundle import verify_main
+
+    folder = Path(arguments.bundle)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
+        )
+    register()
+    for name in verify_main.MODELS:
+        if (folder / name).exists():
+            file.read(folder / name)  # refuses what verify.py's short reader trusts
+    problems = verify_main.check(folder)
+    for problem in problems:
+        print(f"differs: {problem}", file=sys.stderr)
+    verdict = f"FAIL, {show.count(len(problems), 'problem')}" if problems else "pass"
+    print(f"{folder}: {verdict}")
+    return int(bool(problems))
