@@ -122,6 +122,7 @@ def export_named(
                 before = path
                 leaving = f"{path}.lif" if isinstance(node, nir.NIRGraph) else path
             shape, order = _after(node, shape, order, where)
+            order = None if getattr(layer, "nir_order", False) else order
         names.append(leaving)
     if shape != last_shape:
         raise GraphError(

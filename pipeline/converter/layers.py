@@ -93,6 +93,8 @@ class Pool(nnx.Module):
 class FlattenFirst(nnx.Module):
     """Reshape (B, *shape) to (B, *out) in channels-first order; `shape`, `out` are NIR shapes."""
 
+    nir_order = True  # what leaves lies as NIR flattens it, unlike behind a `spyx.nn.Flatten`
+
     def __init__(self, shape, out):
         self.shape, self.out = tuple(shape), tuple(out)
 

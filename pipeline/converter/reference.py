@@ -18,6 +18,7 @@ Order of things in one step:
 
 from __future__ import annotations
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -132,6 +133,8 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     Raises:
         ValueError: anything that would leave a node, edge or field without meaning.
     """
+    if not EQUATIONS:  # a bundle's copy has them in its own text
+        importlib.import_module("pipeline.converter.node").register()
     plan = Plan({}, [], [], [])
     plan.inputs, plan.outputs = _inline(graph, "", plan, 0)
     plan.metadata = _metadata(graph, "the graph")

@@ -48,7 +48,9 @@ def load(node, site, stock):
 
 
 def export(layer, site):
-    delay = site.to_nir(layer.steps, "steps") * site.dt
+    site.check_hidden(layer.hidden_shape)
+    steps = np.reshape(layer.steps, layer.hidden_shape)
+    delay = site.to_nir(steps, "steps") * site.dt
     return [("", nir.Delay(delay))]
 
 

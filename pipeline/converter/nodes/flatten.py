@@ -50,6 +50,18 @@ def export(layer, site):
     return [("", nir.Flatten({"input": np.array(site.shape)}, start_dim=0, end_dim=-1))]
 
 
+def export_first(layer, site):
+    """Axes start to end became one; equal sizes at both ends tell which."""
+    shape, out = layer.shape, layer.out
+    if shape != site.shape:
+        raise site.refuse(f"it flattens {shape}, but {site.shape} arrives")
+    start = 0
+    while start < len(out) - 1 and shape[start] == out[start]:
+        start += 1
+    end = len(shape) - len(out) + start
+    return [("", nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=end))]
+
+
 def examples(rng):
     return [
         (nir.Flatten({"input": np.array([2, 3, 4])}, 0, -1), (2, 3, 4)),
@@ -63,7 +75,10 @@ KINDS = [
         Equation(step_flatten, shape_flatten, "start_dim end_dim input_type?"),
         load,
         examples,
-        {"spyx.nn.Flatten": export},
+        {
+            "spyx.nn.Flatten": export,
+            "pipeline.converter.layers.FlattenFirst": export_first,
+        },
         (shape_flatten,),
     )
 ]

@@ -2,8 +2,7 @@
 
 On a spatial input `nnx.Linear` mixes the channels at every place: that is a convolution with a
 kernel of 1, and so it is exported. After a Flatten the columns of W are put into NIR's channels-first
-order. A weight of more than two axes, (..., out, in), applies one matrix per leading index; it is
-run but never written.
+order. A weight of more than two axes, (..., out, in), applies one matrix per leading index.
 """
 
 from __future__ import annotations
@@ -74,6 +73,13 @@ def export(layer, site):
     return [("", nir.Affine(weight=weight, bias=bias))]
 
 
+def export_matrices(layer, site):
+    weight = np.asarray(layer.weight[...])
+    if layer.bias is None:
+        return [("", nir.Linear(weight))]
+    return [("", nir.Affine(weight, np.asarray(layer.bias[...])))]
+
+
 def _pointwise(kernel, bias, site):
     channels, *places = site.shape
     if channels != kernel.shape[0]:
@@ -104,7 +110,10 @@ KINDS = [
         Equation(step_linear, shape_linear, "weight"),
         load,
         linear_examples,
-        {"flax.nnx.Linear": export},
+        {
+            "flax.nnx.Linear": export,
+            "pipeline.converter.layers.MatrixPerIndex": export_matrices,
+        },
     ),
     Kind("Affine", Equation(step_linear, shape_linear, "weight bias"), load, affine_examples),
 ]

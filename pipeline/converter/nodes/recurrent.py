@@ -39,6 +39,17 @@ def export_exact(layer, site):
     return _subgraph(cell, layer.recurrent_w[...], bias, site)
 
 
+def export_late(layer, site):
+    """A neuron, or a recurrent layer of one, whose spike leaves one step late."""
+    export = exporter(layer.neuron)
+    if export is None:
+        raise site.refuse(f"{type(layer.neuron).__name__} is no neuron of NIR")
+    ((suffix, node),) = export(layer.neuron, site)
+    cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
+    cell.metadata = {**cell.metadata, "spike_delay": 1}
+    return [(suffix, node)]
+
+
 def _subgraph(cell, weight, bias, site):
     weight = np.asarray(weight, np.float32)
     if len(site.shape) != 1 or weight.ndim != 2:
@@ -126,6 +137,7 @@ KINDS = [
             "spyx.nn.RLIF": export_spyx(lif.export_spyx),
             "spyx.nn.RCuBaLIF": export_spyx(cuba.export_spyx),
             "pipeline.neurons.Recurrent": export_exact,
+            "pipeline.converter.layers.Late": export_late,
         },
     )
 ]
