@@ -60,8 +60,8 @@ class Evaluation:
 class Fit:
     """A network, its loss and its optimiser, compiled once.
 
-    The loss is the cross-entropy of the output's spike counts, with smoothed labels; the optimiser
-    is Adam with gradients clipped to norm 1 and a rate that falls to zero along a half cosine.
+    The loss is the cross-entropy of the output's spike counts times `logit_scale`; the optimiser is
+    Adam with gradients clipped to norm 1 and a rate that falls to zero along a half cosine.
     Decays are not trained: they keep the values of the parameters file.
     """
 
@@ -75,7 +75,7 @@ class Fit:
             task.train.learning_rate, task.train.epochs * self.steps
         )
         self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-        self._loss = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
+        self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._graph, self._variables = nnx.split(self.model)
         self._step = jax.jit(self._make_step())
         self._batch_evaluation = jax.jit(self._evaluate_batch)
@@ -204,27 +204,36 @@ class Fit:
         }
         return counts, losses, rates
 
+    def _loss(self, spikes, labels):
+        return self._cross_entropy(self.settings.logit_scale * spikes, labels)
+
     def _with(self, parameters):
         return networks.with_parameters(nnx.merge(self._graph, self._variables), parameters)
 
 
 def augment(events: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
-    """Move every image of (N, T, C, H, W) by up to `settings.max_shift` pixels in x and y.
+    """Training events (N, T, ...) moved in space and time and thinned out, each sample by itself.
 
-    What leaves the frame is lost, what enters is empty. Other events are returned as they are.
+    Images (N, T, C, H, W) move by up to `max_shift` pixels in y and x, every recording by up to
+    `max_delay` bins in time, earlier or later; what leaves is lost, what enters is empty. Then a
+    fraction `drop_events` of all entries is emptied.
     """
-    reach = settings.max_shift
-    if reach == 0 or events.ndim != 5:
-        return events
-    height, width = events.shape[3:]
-    framed = np.pad(events, [(0, 0)] * 3 + [(reach, reach)] * 2)
-    moves = rng.integers(0, 2 * reach + 1, (len(events), 2))
-    return np.stack(
-        [
-            sample[..., y : y + height, x : x + width]
-            for sample, (y, x) in zip(framed, moves, strict=True)
-        ]
-    )
+    reach = [settings.max_delay] + [0] * (events.ndim - 2)
+    if events.ndim == 5:
+        reach[-2:] = [settings.max_shift] * 2
+    if any(reach):
+        framed = np.pad(events, [(0, 0), *((r, r) for r in reach)])
+        starts = rng.integers(0, 2 * np.array(reach) + 1, (len(events), len(reach)))
+        events = np.stack(
+            [
+                sample[tuple(slice(a, a + n) for a, n in zip(start, events.shape[1:], strict=True))]
+                for sample, start in zip(framed, starts, strict=True)
+            ]
+        )
+    if settings.drop_events:
+        kept = rng.random(events.shape, np.float32) >= settings.drop_events
+        events = events * kept.astype(np.uint8)
+    return events
 
 
 def _trained(parameters: Arrays) -> Arrays:

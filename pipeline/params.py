@@ -55,14 +55,21 @@ class NmnistNetwork:
 
 @dataclass(frozen=True)
 class Train:
-    """How the network is trained; `max_shift` moves training images by that many pixels."""
+    """How the network is trained.
+
+    logit_scale: what one output spike adds to its class's logit in the cross-entropy.
+    max_shift, max_delay, drop_events: augmentation, see `pipeline.fit.augment`.
+    """
 
     seed: int
     epochs: int
     batch_size: int
     learning_rate: float
+    logit_scale: float
     label_smoothing: float
     max_shift: int
+    max_delay: int
+    drop_events: float
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,10 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("train.seed", lambda v: v >= 0, "at least 0"),
     ("train.learning_rate", lambda v: v > 0, "above 0"),
     ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
+    ("train.logit_scale", lambda v: v > 0, "above 0"),
     ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
+    ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
+    ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("export.dt", lambda v: v > 0, "above 0"),
     ("parity.max_differing_fraction", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("parity.max_tie_distance", lambda v: 0 <= v < 1, "from 0 to below 1"),
