@@ -44,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in given[:1]:  # the others are not even imported
             importlib.import_module(f"pipeline.tools.{name}").add_arguments(sub)
     parsed = parser.parse_args(given)
-    warnings.showwarning = _warn  # type: ignore[assignment]
     code = 0
 
     def command() -> None:
@@ -56,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error.args = (" ".join(str(error).split()),)  # a name in a file may hold anything
             raise
 
-    return exit_status(command) or code
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _warn  # type: ignore[assignment]
+        return exit_status(command) or code
 
 
 def _warn(message: Warning | str, *_: object) -> None:

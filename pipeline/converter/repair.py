@@ -184,11 +184,10 @@ def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
         node = originals[path]
         shape = _declared(node["shape"])
         wanted = {_wanted(originals[t]) for t in targets[path]} - {None}
-        if len(wanted) == 1 and shape not in wanted:
-            (found,) = wanted
-            assert found is not None
+        found = wanted.pop() if len(wanted) == 1 else None
+        if found is not None and shape != found and _same_but_ones(shape, found):
             node["shape"] = np.array(found)
-            reason = f"declares shape {shape}, but `{targets[path][0]}` takes {found}"
+            reason = f"declares `shape` {shape}, but `{targets[path][0]}` takes {found}"
             yield Fault("declared-shape", path, reason, f"`shape` is now {found}")
             shape = found
         if not shape or min(shape) < 1:
@@ -213,6 +212,12 @@ def _declared(value: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in np.ravel(value))
 
 
+def _same_but_ones(declared: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a declared shape is one of a single number, or the same but for axes of size 1."""
+    squeezed = [n for n in declared if n != 1]
+    return not squeezed or squeezed == [n for n in shape if n != 1]
+
+
 def _wanted(node: dict[str, Any]) -> tuple[int, ...] | None:
     """The shape that a node takes, as far as its own fields say so."""
     kind = node["type"]
@@ -230,16 +235,13 @@ def _wanted(node: dict[str, Any]) -> tuple[int, ...] | None:
 
 def _fit(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
     kind = node["type"]
-    if kind in ("Input", "Output") and _declared(node["shape"]) != shape:
-        reason = f"declares shape {_declared(node['shape'])}, but {shape} arrives"
-        node["shape"] = np.array(shape)
-        yield Fault("declared-shape", path, reason, f"`shape` is now {shape}")
-    if kind == "Flatten" and node.get("input_type") is not None:
-        declared = _declared(node["input_type"])
-        if declared != shape and np.prod(declared) == np.prod(shape):
-            node["input_type"] = np.array(shape)
-            reason = f"declares `input_type` {declared}, but {shape} arrives"
-            yield Fault("declared-shape", path, reason, f"`input_type` is now {shape}")
+    name = {"Input": "shape", "Output": "shape", "Flatten": "input_type"}.get(kind, "")
+    if node.get(name) is not None:
+        declared = _declared(node[name])
+        if declared != shape and _same_but_ones(declared, shape):
+            node[name] = np.array(shape)
+            reason = f"declares `{name}` {declared}, but {shape} arrives"
+            yield Fault("declared-shape", path, reason, f"`{name}` is now {shape}")
     if EQUATIONS[kind].shape is same_shape:
         single = [
             name

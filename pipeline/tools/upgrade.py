@@ -9,6 +9,7 @@ from pipeline.converter import contract, file
 from pipeline.converter.reference import RESETS, check_dt, make_plan, step_dt
 from pipeline.converter.repair import repair, spiking
 from pipeline.errors import GraphError, UsageError
+from pipeline.tools import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,11 @@ def main(arguments: argparse.Namespace) -> int:
     file.write(arguments.out, built, arguments.nir_version)
     for change in changes:
         print(change)
-    print(f"{arguments.out}: {len(changes)} repairs" if changes else f"{arguments.out}: as before")
+    print(
+        f"{arguments.out}: {show.count(len(changes), 'change')}"
+        if changes
+        else f"{arguments.out}: as before"
+    )
     return 0
 
 
@@ -79,8 +84,6 @@ def upgrade(
         step_dt(plan, dt)
         check_dt(plan, dt)
         made = contract.make(dt, time_unit=time_unit)
-        if "dt" in told and float(told["dt"]) != float(dt):
-            raise GraphError(f"the file's contract says dt = {told['dt']:g}, not {dt:g}")
         new = {name: value for name, value in made.items() if told.get(name) != value}
         told.update(new)
         if new:
