@@ -1,0 +1,50 @@
+"""Every code block of docs/ runs as written, top to bottom, in an empty folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(p for p in (ROOT / "docs").glob("*.md") if "```" in p.read_text(encoding="utf-8"))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_there_are_pages() -> None:
+    assert {page.name for page in PAGES} >= {"convert.md", "contract.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(
+    page: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Blocks of Python in one namespace; lines of shell blocks through the command line."""
+    monkeypatch.chdir(tmp_path)
+    text = page.read_text(encoding="utf-8")
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for found in BLOCK.finditer(text):
+        language, code = found[1], found[2]
+        line = text[: found.start()].count("\n") + 1
+        if language == "python":
+            exec(compile("\n" * line + code, str(page), "exec"), namespace)
+        elif language == "sh":
+            for command in code.splitlines():
+                program, *arguments = shlex.split(command)
+                assert program == "spyx-nir", command
+                assert main(arguments) == 0, f"{command}: {capsys.readouterr().err}"
+        else:
+            assert language == "text", f"{page.name}:{line}: a block of {language or 'nothing'}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
