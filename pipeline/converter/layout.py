@@ -125,50 +125,69 @@ class Site:
 
 
 def symmetric_padding(
-    kernel: np.ndarray, pads: list[tuple[int, int]], dilation: list[int], square: bool
+    kernel: np.ndarray,
+    sizes: tuple[int, ...],
+    strides: list[int],
+    pads: list[tuple[int, int]],
+    dilation: list[int],
+    square: bool,
 ) -> tuple[np.ndarray, list[int], list[int]]:
     """An equivalent kernel with the same padding on both sides, and square if asked.
 
     NIR pads both sides alike, and nir 1.0.8 infers a 2-D output from the first kernel dimension only,
-    so a kernel must be square to pass its type check. Rows of zeros before (a) or after (b) a kernel
-    shift it: a zero tap before it needs one step of dilation more padding there. So lo + d*a = hi +
-    d*b must hold, and k + a + b must be the same along both axes. Where the dilation does not divide
-    the difference, the kernel is written out dense with dilation 1.
+    so a kernel must be square to pass its type check. Zero taps change neither: with `a` of them before
+    the kernel the padding is p = lo + d*a, and those after it are harmless as long as the number of
+    outputs stays what it was. The smallest such kernel is taken; where the given dilation allows none,
+    the kernel is written out dense with dilation 1.
 
     Args:
         kernel: (C_out, C_in, *spatial).
-        pads: (low, high) per spatial axis. dilation: per spatial axis.
+        sizes, strides, dilation: per spatial axis; pads: (low, high) per spatial axis.
 
     Returns:
         The kernel, the padding per axis, the dilation per axis.
 
     Raises:
-        ValueError: the sides of the kernel differ by an odd number of taps: no square one exists.
+        ValueError: without a stride the number of taps along each axis is odd or even once and for
+            all; where one is odd and the other even, no square kernel does the same.
     """
-    axes = range(len(pads))
-    if any((hi - lo) % d for (lo, hi), d in zip(pads, dilation, strict=True)) or (
-        square and len(set(dilation)) > 1
-    ):
-        kernel, dilation = _dense(kernel, dilation), [1 for _ in axes]
-    before, after = [], []
-    for axis in axes:
-        (lo, hi), d = pads[axis], dilation[axis]
-        before.append(max(0, (hi - lo) // d))
-        after.append(max(0, (lo - hi) // d))
-    size = [kernel.shape[2 + axis] + before[axis] + after[axis] for axis in axes]
-    if square and len(set(size)) > 1:
-        if len({n % 2 for n in size}) > 1:
-            raise ValueError(
-                f"a kernel that covers {size} taps has no square equivalent with equal padding on "
-                "both sides, which is all that nir 1.0.8 can type-check"
+    taps = kernel.shape[2:]
+    wanted = [
+        (n + lo + hi - d * (k - 1) - 1) // s
+        for n, s, (lo, hi), d, k in zip(sizes, strides, pads, dilation, taps, strict=True)
+    ]
+
+    def before(axis: int, size: int, step: int, own: int) -> int | None:
+        """Zero taps before a kernel of `own` taps that grows to `size`; None if none fit."""
+        for zeros in range(size - own + 1):
+            room = sizes[axis] + 2 * (pads[axis][0] + step * zeros) - step * (size - 1) - 1
+            if room // strides[axis] == wanted[axis]:
+                return zeros
+        return None
+
+    for candidate, steps in ((kernel, dilation), (_dense(kernel, dilation), [1] * len(sizes))):
+        own = candidate.shape[2:]
+        longest = max(own) + max(abs(hi - lo) for lo, hi in pads) + max(strides) + 1
+        found: list[list[tuple[int, int]]] = []  # per axis (size, zero taps before)
+        for axis, step in enumerate(steps):
+            fits = (
+                (size, before(axis, size, step, own[axis])) for size in range(own[axis], longest)
             )
-        for axis in axes:
-            extra = (max(size) - size[axis]) // 2
-            before[axis] += extra
-            after[axis] += extra
-    padding = [pads[axis][0] + dilation[axis] * before[axis] for axis in axes]
-    widths = [(0, 0), (0, 0), *((before[axis], after[axis]) for axis in axes)]
-    return np.pad(kernel, widths), padding, list(dilation)
+            found.append([(size, zeros) for size, zeros in fits if zeros is not None])
+        if square:
+            common = set.intersection(*({size for size, _ in fits} for fits in found))
+            found = [[fit for fit in fits if fit[0] in common] for fits in found]
+        if not all(found):
+            continue
+        chosen = [fits[0] for fits in found]
+        widths = [(zeros, size - zeros - n) for (size, zeros), n in zip(chosen, own, strict=True)]
+        padding = [lo + d * a for (lo, _), d, (a, _) in zip(pads, steps, widths, strict=True)]
+        return np.pad(candidate, [(0, 0), (0, 0), *widths]), padding, list(steps)
+    raise ValueError(
+        f"a kernel of {tuple(taps)} with padding {pads} has no square equivalent with equal padding "
+        "on both sides, which is all that nir 1.0.8 can type-check; use SAME padding, or a kernel "
+        "whose sides differ by an even number"
+    )
 
 
 def _dense(kernel: np.ndarray, dilation: list[int]) -> np.ndarray:

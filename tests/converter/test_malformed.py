@@ -893,7 +893,7 @@ EXPORTS = {
     "no square kernel": (
         dense(conv((2, 3), padding="VALID"), **PICTURE),
         "layer 0 (Conv)",
-        "[2, 3]",
+        "(2, 3)",
         "square",
     ),
     "a kernel that does not fit": (

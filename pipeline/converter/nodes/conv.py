@@ -154,14 +154,18 @@ def export(layer, site):
 
 
 def conv1d_node(weight, bias, strides, pads, dilation, site):
-    weight, padding, dilation = symmetric_padding(weight, pads, dilation, square=False)
+    weight, padding, dilation = symmetric_padding(
+        weight, site.shape[1:], strides, pads, dilation, square=False
+    )
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
     return nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias)
 
 
 def conv2d_node(weight, bias, strides, pads, dilation, site):
     try:
-        weight, padding, dilation = symmetric_padding(weight, pads, dilation, square=True)
+        weight, padding, dilation = symmetric_padding(
+            weight, site.shape[1:], strides, pads, dilation, square=True
+        )
     except ValueError as error:
         raise site.refuse(str(error)) from None
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
