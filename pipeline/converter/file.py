@@ -20,6 +20,8 @@ from pipeline.files import atomic
 NIR_VERSIONS = ("1.0.8", "1.0.4")
 MAX_NODES = 1024
 MAX_NESTING = 16
+# Nodes that have no metadata in nir 1.0.4: it fails where there is some.
+BARE = ("AvgPool2d", "Conv2d", "Input", "Linear", "Output", "Scale")
 
 
 # ----------------------------------------------------------------------------------------- reading
@@ -247,7 +249,8 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = 
 
     Args:
         nir_version: "1.0.8", or "1.0.4" for readers that pin it: those fail on the field `v_reset`,
-            so it is left out, which is right only where it is 0, and know no CubaLI.
+            so it is left out, which is right only where it is 0; they know no CubaLI and no metadata of
+            `BARE` nodes.
 
     Raises:
         GraphError: something that the version asked for cannot say, or no file can hold.
@@ -305,6 +308,11 @@ def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
             node = _without_reset(node, path + ".")
         elif node["type"] == "CubaLI":
             raise GraphError(f"node `{path}`: nir 1.0.4 has no CubaLI")
+        elif node["type"] in BARE and node.get("metadata"):
+            keys = ", ".join(node["metadata"])
+            raise GraphError(
+                f"node `{path}`: {node['type']} has no metadata in nir 1.0.4, remove {keys}"
+            )
         elif np.any(node.get("v_reset", 0)):
             value = np.ravel(node["v_reset"])
             first = value[np.nonzero(value)[0][0]]

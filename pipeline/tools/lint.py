@@ -322,6 +322,9 @@ def _older(graph: dict[str, Any]) -> Iterator[Finding]:
         if node["type"] == "CubaLI":
             remedy = "no remedy: read it with nir 1.0.8"
             yield Finding("error", "older-nir", path, "nir 1.0.4 has no CubaLI", remedy)
+        if node["type"] in file.BARE and node.get("metadata"):
+            reason = f"nir 1.0.4 fails on metadata of {node['type']}: {', '.join(node['metadata'])}"
+            yield Finding("error", "older-nir", path, reason, "remove it")
         if "v_reset" in node:
             only = np.any(node["v_reset"])
             reason = "nir 1.0.4 fails on the field `v_reset`"

@@ -113,6 +113,12 @@ def test_older_version_has_no_v_reset(tmp_path: Path) -> None:
     assert not (tmp_path / "b.nir").exists()
     with pytest.raises(GraphError, match=r"node `node`: nir 1.0.4 has no CubaLI"):
         file.write(tmp_path / "b.nir", example("CubaLI"), "1.0.4")
+    graph = example("AvgPool2d")
+    graph.nodes["node"].metadata["note"] = "x"
+    with pytest.raises(
+        GraphError, match=r"`node`: AvgPool2d has no metadata in nir 1.0.4, remove note"
+    ):
+        file.write(tmp_path / "b.nir", graph, "1.0.4")
     with pytest.raises(GraphError, match=r"`nir_version` must be one of .*1.0.8.*got '9'"):
         file.write(tmp_path / "b.nir", graph, "9")
 
@@ -517,3 +523,93 @@ def test_reads_without_jax() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------------- read by another version
+
+
+@pytest.fixture(scope="module")
+def nir_1_0_4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The python of an environment of its own with nir 1.0.4."""
+    folder = tmp_path_factory.mktemp("nir-1.0.4")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin" / "python"
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--retries", "1", "nir==1.0.4"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"nir 1.0.4 cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return python
+
+
+OLDER = """
+import json, sys
+import nir, numpy as np
+from importlib.metadata import version
+
+def plain(value):
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (tuple, list)):
+        return [plain(v) for v in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+assert version("nir") == "1.0.4"
+print(json.dumps({path: plain(nir.read(path).to_dict()) for path in sys.argv[1:]}))
+"""
+
+
+@pytest.mark.full
+def test_nir_1_0_4_reads_the_variant(nir_1_0_4: Path, tmp_path: Path) -> None:
+    """Every kind of node that 1.0.4 has, metadata included; and it fails on the current form."""
+    import json
+
+    expected = {}
+    for kind in KINDS:
+        if kind == "CubaLI":
+            continue
+        graph = example(kind)
+        if kind not in file.BARE:
+            graph.nodes["node"].metadata["note"] = "kept"
+        for part in (graph, graph.nodes["node"]):
+            for node in getattr(part, "nodes", {}).values():
+                if hasattr(node, "v_reset"):
+                    node.v_reset = np.zeros_like(node.v_reset)
+        path = str(tmp_path / f"{kind}.nir")
+        file.write(path, graph, "1.0.4")
+        expected[path] = graph.to_dict()
+    done = subprocess.run(
+        [nir_1_0_4, "-c", OLDER, *expected], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for path, found in json.loads(done.stdout).items():
+        _same_but_reset(found, expected[path], Path(path).stem)
+    current = str(tmp_path / "current.nir")
+    file.write(current, example("LIF"))
+    done = subprocess.run(
+        [nir_1_0_4, "-c", OLDER, current], capture_output=True, text=True, check=False
+    )
+    assert "unexpected keyword argument 'v_reset'" in done.stderr
+
+
+def _same_but_reset(found: dict, expected: dict, place: str) -> None:
+    """`found` is JSON; `v_reset` is what the older version lacks; None and empty are left out."""
+
+    def said(node: dict) -> dict:
+        empty = {k for k, v in node.items() if v is None or (k == "metadata" and not v)}
+        return {k: v for k, v in node.items() if k != "v_reset" and k not in empty}
+
+    wanted, kept = said(expected), said(found)
+    assert sorted(kept) == sorted(wanted), place
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            _same_but_reset(kept[name], value, f"{place}/{name}")
+        elif name == "edges":
+            assert sorted(map(tuple, kept[name])) == sorted(value), place
+        else:
+            assert np.array_equal(np.asarray(kept[name]), np.asarray(value)), f"{place}/{name}"
