@@ -360,7 +360,7 @@ def test_a_model(name, tmp_path):
     make, shape, out = MODELS[name]
     model = make()
     model = model if isinstance(model, snn.Sequential) else seq(model)
-    *_, names = three_ways(model, shape, out, tmp_path / "m.nir", 1e-3)
+    *_, names = three_ways(model, shape, out, tmp_path / "m.nir", 1e-3, compiled=True)
     assert all(name is None or isinstance(name, str) for name in names)
 
 
