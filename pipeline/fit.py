@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 from flax import nnx
+from jax import lax
+from jax.sharding import AxisType, PartitionSpec
 from spyx import fn
 
 from pipeline import engine, networks
@@ -77,8 +80,19 @@ class Fit:
         self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._graph, self._variables = nnx.split(self.model)
-        self._step = jax.jit(self._make_step())
-        self._batch_evaluation = jax.jit(self._evaluate_batch)
+        self.devices = self._choose_devices()
+        mesh = jax.make_mesh(
+            (len(self.devices),), ("batch",), (AxisType.Auto,), devices=self.devices
+        )
+        split = partial(jax.shard_map, mesh=mesh, check_vma=False)
+        whole, shard = PartitionSpec(), PartitionSpec("batch")
+        self._gradients = split(
+            self._shard_gradients, in_specs=(whole, shard, shard), out_specs=whole
+        )
+        self._step = jax.jit(self._train_step)
+        self._batch_evaluation = jax.jit(
+            split(self._evaluate_shard, in_specs=(whole, shard, shard), out_specs=shard)
+        )
 
     def start(self) -> Progress:
         """Progress before the first epoch."""
@@ -86,7 +100,7 @@ class Fit:
             name: np.asarray(value[...])
             for name, value in networks.named_parameters(self.model).items()
         }
-        state = self.optimiser.init(_trained(parameters))
+        state = jax.jit(self.optimiser.init)(_trained(parameters))
         return Progress(parameters, [np.asarray(x) for x in jax.tree.leaves(state)], parameters)
 
     def epochs(
@@ -100,7 +114,9 @@ class Fit:
         Raises:
             UserError: the loss is not finite, or a layer never fires.
         """
-        structure = jax.tree.structure(self.optimiser.init(_trained(progress.parameters)))
+        structure = jax.tree.structure(
+            jax.eval_shape(self.optimiser.init, _trained(progress.parameters))
+        )
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             rng = np.random.default_rng([self.settings.seed, epoch])
             order = rng.permutation(len(train.labels))
@@ -173,23 +189,35 @@ class Fit:
             progress.best, progress.best_epoch = progress.parameters, progress.epoch
         progress.rows.append(row)
 
-    def _make_step(self):
-        def step(parameters, state, events, labels):
-            trained = _trained(parameters)
+    def _choose_devices(self) -> list[jax.Device]:
+        """The devices that share a batch: all that divide it, or one for a small network.
 
-            def loss_of(trained):
-                model = self._with({**parameters, **trained})
-                spikes, _ = engine.run(model, networks.to_model_layout(events))
-                return self._loss(spikes, labels), spikes.sum(0)
+        A step of a network without convolutions is many tiny operations: sharing costs more.
+        """
+        available = jax.local_devices()
+        if not engine.layer_by_layer(self.model):
+            return available[:1]
+        return available[: max(n for n in range(1, len(available) + 1) if self.batch % n == 0)]
 
-            (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-            updates, state = self.optimiser.update(gradients, state, trained)
-            parameters = {**parameters, **optax.apply_updates(trained, updates)}
-            return parameters, state, loss, (counts.argmax(1) == labels).sum()
+    def _train_step(self, parameters, state, events, labels):
+        gradients, loss, correct = self._gradients(parameters, events, labels)
+        trained = _trained(parameters)
+        updates, state = self.optimiser.update(gradients, state, trained)
+        return {**parameters, **optax.apply_updates(trained, updates)}, state, loss, correct
 
-        return step
+    def _shard_gradients(self, parameters, events, labels):
+        """Gradients and loss as means, right answers as a sum, over the shards of a batch."""
 
-    def _evaluate_batch(self, parameters, events, labels):
+        def loss_of(trained):
+            model = self._with({**parameters, **trained})
+            spikes, _ = engine.run(model, networks.to_model_layout(events))
+            return self._loss(spikes, labels), spikes.sum(0)
+
+        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(_trained(parameters))
+        correct = (counts.argmax(1) == labels).sum()
+        return (*lax.pmean((gradients, loss), "batch"), lax.psum(correct, "batch"))
+
+    def _evaluate_shard(self, parameters, events, labels):
         model = self._with(parameters)
         spikes, layers = engine.trace(model, networks.to_model_layout(events))
         counts = spikes.sum(0)

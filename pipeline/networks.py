@@ -30,10 +30,11 @@ EVENT_FRAME = (2, 34, 34)  # polarity, height, width of N-MNIST
 
 def build(task: Task) -> snn.Sequential:
     """The untrained network of `task`; its weights depend on `task.train.seed` alone."""
-    network, rngs = task.network, nnx.Rngs(task.train.seed)
+    network, classes = task.network, len(task.data.classes)
+    random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
     if isinstance(network, BrailleNetwork):
-        return _braille(network, len(task.data.classes), task.export.dt, rngs)
-    return _nmnist(network, len(task.data.classes), rngs)
+        return _braille(network, classes, task.export.dt, random, rngs)
+    return _nmnist(network, classes, random, rngs)
 
 
 def input_shape(task: Task) -> tuple[int, ...]:
@@ -139,7 +140,9 @@ def _definition(task: Task) -> str:
     return json.dumps({**network, "outputs": len(task.data.classes)}, sort_keys=True)
 
 
-def _braille(network: BrailleNetwork, classes: int, dt: float, rngs: nnx.Rngs) -> snn.Sequential:
+def _braille(
+    network: BrailleNetwork, classes: int, dt: float, random: np.random.Generator, rngs: nnx.Rngs
+) -> snn.Sequential:
     spike = axn.superspike(network.surrogate_slope)
     hidden = [snap_decay(decay, dt) for decay in (network.alpha_hidden, network.beta_hidden)]
     out = [snap_decay(decay, dt) for decay in (network.alpha_out, network.beta_out)]
@@ -156,14 +159,20 @@ def _braille(network: BrailleNetwork, classes: int, dt: float, rngs: nnx.Rngs) -
         recurrent.recurrent_w[...] *= 0.5 / np.sqrt(network.hidden).astype(np.float32)
         readout = snn.CuBaLIF((classes,), *out, **shared)
     return snn.Sequential(
-        nnx.Linear(TAXELS, network.hidden, use_bias=False, kernel_init=_normal(1.0), rngs=rngs),
+        nnx.Linear(
+            TAXELS, network.hidden, use_bias=False, kernel_init=_normal(random, 1.0), rngs=rngs
+        ),
         recurrent,
-        nnx.Linear(network.hidden, classes, use_bias=False, kernel_init=_normal(1.0), rngs=rngs),
+        nnx.Linear(
+            network.hidden, classes, use_bias=False, kernel_init=_normal(random, 1.0), rngs=rngs
+        ),
         readout,
     )
 
 
-def _nmnist(network: NmnistNetwork, classes: int, rngs: nnx.Rngs) -> snn.Sequential:
+def _nmnist(
+    network: NmnistNetwork, classes: int, random: np.random.Generator, rngs: nnx.Rngs
+) -> snn.Sequential:
     spike = axn.superspike(network.surrogate_slope)
 
     def fire(*shape: int) -> nnx.Module:
@@ -178,12 +187,14 @@ def _nmnist(network: NmnistNetwork, classes: int, rngs: nnx.Rngs) -> snn.Sequent
             strides=stride,
             padding=((1, 1), (1, 1)),
             use_bias=False,
-            kernel_init=_normal(gain),
+            kernel_init=_normal(random, gain),
             rngs=rngs,
         )
 
     def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=_normal(gain), rngs=rngs)
+        return nnx.Linear(
+            inputs, outputs, use_bias=False, kernel_init=_normal(random, gain), rngs=rngs
+        )
 
     return snn.Sequential(
         conv(2, 16, size=5, stride=2, gain=4.0),
@@ -202,10 +213,15 @@ def _nmnist(network: NmnistNetwork, classes: int, rngs: nnx.Rngs) -> snn.Sequent
     )
 
 
-def _normal(gain: float) -> Any:
+def _normal(random: np.random.Generator, gain: float) -> Any:
     """Normal initialisation with variance gain / fan_in (LeCun's for gain 1).
 
     Spikes are sparse, so a layer's input is small and gain 1 leaves the deeper layers silent. The
-    gains in this file were chosen so that every layer fires before training.
+    gains in this file were chosen so that every layer fires before training. NumPy draws the
+    numbers: JAX would compile a program per shape, a second each.
     """
-    return nnx.initializers.variance_scaling(gain, "fan_in", "normal")
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any, *_: Any, **__: Any) -> jax.Array:
+        return jnp.asarray(random.normal(0.0, np.sqrt(gain / np.prod(shape[:-1])), shape), dtype)
+
+    return draw

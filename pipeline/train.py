@@ -46,8 +46,8 @@ def train(task: params.Task, root: Path = Path(".")) -> None:
     from pipeline import fit, networks  # seconds of imports: only once the data is there
 
     splits = _splits(task, data, source)
-    digest = _digest(task, source)
     training = fit.Fit(task, samples=len(splits["train"].labels))
+    digest = _digest(task, source, len(training.devices))
     progress, before = _load_checkpoint(target, digest) or (training.start(), 0.0)
     if progress.epoch:
         print(f"{task.name}: going on after epoch {progress.epoch}", flush=True)
@@ -108,13 +108,14 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
     return splits
 
 
-def _digest(task: params.Task, source: Path) -> str:
-    """What a checkpoint belongs to: the parameters that training reads, its data, its libraries."""
+def _digest(task: params.Task, source: Path, devices: int) -> str:
+    """What a checkpoint belongs to: parameters that training reads, data, devices, libraries."""
     sections = {
         "network": dataclasses.asdict(task.network),
         "train": dataclasses.asdict(task.train),
         "dt": task.export.dt,
         "data": files.sha256(source),
+        "devices": devices,
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
@@ -213,8 +214,10 @@ def _display(
 
 
 def main() -> None:
-    # One thread repeats the same bytes on any number of cores. XLA reads this when jax is imported.
+    # The bytes must not depend on the number of cores: XLA uses a fixed number of threads, and two
+    # devices that share a batch use two cores where there are two. Read when jax is imported.
     os.environ.setdefault("NPROC", "1")
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
     stage.main(train, "Train the network of a task on its prepared data.")
 
 
