@@ -109,10 +109,10 @@ def export_named(
             raise site.refuse(f"its parameters cannot be read: {error}") from None
         for suffix, node in made:
             path = name + suffix
-            if path in (entry, exit_):
-                raise GraphError(f"{where} is written as `{path}`: give the port another name")
+            _free({path}, (entry, exit_), where)
             if isinstance(node, nir.NIRGraph) and recurrent == "flat":
                 cell, weight = f"{path}.lif", f"{path}.w_rec"
+                _free({cell, weight}, (entry, exit_), where)
                 nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
                 edges += [(before, cell), (cell, weight), (weight, cell)]
                 before = leaving = cell
@@ -193,6 +193,11 @@ def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[in
     if not isinstance(name, str) or not name or "/" in name or not whole:
         raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")
     return name, tuple(int(n) for n in found)
+
+
+def _free(paths: set[str], ports: tuple[str, str], where: str) -> None:
+    if taken := paths.intersection(ports):
+        raise GraphError(f"{where} is written as `{taken.pop()}`: give the port another name")
 
 
 def _positive(dt: Any) -> float:
@@ -277,7 +282,11 @@ def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -
                 raise GraphError(f"{where}: nested more than 16 deep")
             nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
         elif isinstance(node, nir.ir.NIRNode):
-            nodes[name] = node.to_dict()
+            try:
+                nodes[name] = node.to_dict()
+            except Exception as error:  # nir takes its own fields apart without looking at them
+                text = " ".join(str(error).split())
+                raise GraphError(f"`{path}{name}`: its fields cannot be read: {text}") from None
         else:
             raise GraphError(f"`{path}{name}` is no NIR node but a {type(node).__name__}")
     return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}

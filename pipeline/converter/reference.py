@@ -174,8 +174,8 @@ def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str],
     ports: dict[str, tuple[list[str], list[str]]] = {}
     inner_ends: list[str] = []
     for name, node in nodes.items():
-        if not isinstance(name, str) or not name:
-            raise GraphError(f"{where}: {name!r} names a node; a text that is not empty is needed")
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise GraphError(f"{where}: {name!r} names a node; printable text is needed")
         path = prefix + name
         kind = node.get("type") if isinstance(node, Mapping) else None
         if kind is None:
@@ -270,7 +270,7 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
     version = metadata.get("contract_version")
     if version is None:
         return
-    if np.shape(version) != () or isinstance(version, str) or not 1 <= version <= CONTRACT_VERSION:
+    if not 1 <= _number(version) <= CONTRACT_VERSION:
         raise GraphError(
             f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}"
         )
@@ -295,9 +295,9 @@ def _contract(path: str, node: dict, reset: Any) -> None:
             raise GraphError(f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}")
         node["reset"] = rule
         delay = told.get("spike_delay", 0)
-        if np.size(delay) != 1 or np.ravel(delay)[0] not in (0, 1):
+        if _number(delay) not in (0, 1):
             raise GraphError(f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1")
-        node["spike_delay"] = int(np.ravel(delay)[0])
+        node["spike_delay"] = int(_number(delay))
         if node.get("v_reset") is None:
             node["v_reset"] = np.zeros_like(np.asarray(node["v_threshold"], np.float64))
     if "v_leak" in node and "v_init" in told:
@@ -576,14 +576,17 @@ def step_dt(plan: Plan, dt: float | None) -> float:
 
 def _positive(value: Any, where: str) -> float:
     """A finite number above 0."""
-    array = np.asarray(value) if np.isscalar(value) or isinstance(value, np.ndarray) else None
-    if array is None or array.size != 1 or array.dtype.kind not in "buif":
-        number = float("nan")
-    else:
-        number = float(array.ravel()[0])
+    number = _number(value)
     if not (np.isfinite(number) and number > 0):
         raise GraphError(f"{where} must be a finite number above 0, got {value!r}")
     return number
+
+
+def _number(value: Any) -> float:
+    """A single number, alone or in an array; NaN for anything else."""
+    scalar = isinstance(value, (int, float, np.generic, np.ndarray))
+    array = np.asarray(value if scalar else "")
+    return float(array.ravel()[0]) if array.size == 1 and array.dtype.kind in "buif" else np.nan
 
 
 def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:

@@ -292,7 +292,7 @@ def test_graphs_at_random_agree_three_ways(whole):
 
 
 @pytest.mark.full
-@settings(max_examples=1500, **OPTIONS)
+@settings(max_examples=500, **OPTIONS)
 @given(graphs())
 def test_many_graphs_at_random_agree_three_ways(whole):
     agree_under_other_names(whole)

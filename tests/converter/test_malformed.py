@@ -535,6 +535,11 @@ STRUCTURE = {
         "3",
         "name",
     ),
+    "node named by two lines": (
+        lambda: graph({"i": port(), "a\nb": lif(), "o": out()}, [("i", "a\nb"), ("a\nb", "o")]),
+        r"'a\nb'",
+        "printable",
+    ),
     "metadata is a list": (
         lambda: changed(chain(lif()), metadata=[1, 2]),
         "metadata",
