@@ -36,7 +36,13 @@ test-full: $(READY) ## everything, the real pipeline included
 check: $(READY) ## format, lint, types, lock
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && sh .ci/check-lock
 
+bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
+	@$(BIN)/python -m bench.convert --json bench/convert.json
+
+fuzz: $(READY) ## ten minutes of damaged files and graphs
+	@$(BIN)/python -m bench.fuzz --seconds 600
+
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup repro deploy-artifacts test test-full check lock
+.PHONY: help setup repro deploy-artifacts test test-full check bench-convert fuzz lock

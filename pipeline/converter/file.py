@@ -53,21 +53,26 @@ def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         GraphError: as `read`.
     """
-    content = hdf5.read(path)
+    return outline(hdf5.read(path), path)
+
+
+def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """As `read_dict`, for what `hdf5.read(path)` gave."""
     try:
         graph = content.get("node")
         if not isinstance(graph, dict):
             raise GraphError("no NIR graph: the group `node` is missing")
-        if graph.get("type") != "NIRGraph":
-            raise GraphError(f"`node` is of type {graph.get('type')!r}; a NIRGraph is needed")
+        kind = graph.get("type")
+        if not isinstance(kind, str) or kind != "NIRGraph":
+            raise GraphError(f"`node` is of type {kind!r:.60}; a NIRGraph is needed")
         return _graph(graph, "", [0], 0)
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
 
 
-def version(path: str | os.PathLike[str]) -> str | None:
-    """The version of `nir` that a file says wrote it, or None."""
-    found = hdf5.read(path).get("version")
+def version(content: dict[str, Any]) -> str | None:
+    """The version of `nir` that a file says wrote it, or None; of what `hdf5.read` gave."""
+    found = content.get("version")
     return found if isinstance(found, str) else None
 
 
@@ -329,8 +334,13 @@ def digest(path: str | os.PathLike[str]) -> str:
     Raises:
         GraphError: as `read`.
     """
+    return content_digest(hdf5.read(path))
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """As `digest`, for what `hdf5.read` gave."""
     total = hashlib.sha256()
-    for name, value in sorted(_flat(hdf5.read(path), "")):
+    for name, value in sorted(_flat(content, ""), key=lambda found: found[0]):
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             body, kind = b"\0".join(e.encode() for e in array.ravel().tolist()), "text"

@@ -76,27 +76,38 @@ def _line(error: BaseException) -> str:
 
 
 @dataclass
+class _Array:
+    """An array that was weighed and may be read."""
+
+    place: str
+    item: h5py.h5d.DatasetID
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    text: bool
+
+
+@dataclass
 class _Reader:
     """One pass that looks at every object, then one that reads the arrays."""
 
     size: int
-    arrays: list[tuple[str, dict[str, Any], str, h5py.Dataset]] = field(default_factory=list)
+    arrays: list[tuple[dict[str, Any], str, _Array]] = field(default_factory=list)
     seen: dict[tuple[int, int], str] = field(default_factory=dict)
     values: int = 0
-    size_unpacked: int = 0
+    unpacked: int = 0
     text: int = 0
 
     def contents(self, file: h5py.File) -> dict[str, Any]:
         found: dict[str, Any] = {}
         self.once(file.id, "/")
         self.look(file.id, "", found, 0)
-        if self.size_unpacked > max(SMALL, UNPACKS * self.size):
+        if self.unpacked > max(SMALL, UNPACKS * self.size):
             raise GraphError(
-                f"the arrays claim {self.size_unpacked} bytes, more than a file of {self.size} "
+                f"the arrays claim {self.unpacked} bytes, more than a file of {self.size} "
                 "bytes can hold"
             )
-        for place, group, name, dataset in self.arrays:
-            group[name] = self.value(place, dataset)
+        for group, name, array in self.arrays:
+            group[name] = self.value(array)
         return found
 
     def once(self, item: Any, place: str) -> None:
@@ -110,9 +121,10 @@ class _Reader:
     def look(self, group: Any, prefix: str, found: dict[str, Any], depth: int) -> None:
         if depth > MAX_DEPTH:
             raise GraphError(f"`{prefix[:60]}...`: groups nested more than {MAX_DEPTH} deep")
+        links = group.links
         for raw, name in _names(group, prefix):
             place = f"{prefix}/{name}"
-            kind = group.links.get_info(raw).type
+            kind = links.get_info(raw).type
             if kind != h5py.h5l.TYPE_HARD:
                 what = {
                     h5py.h5l.TYPE_SOFT: "a soft link",
@@ -127,16 +139,14 @@ class _Reader:
                 self.look(item, place, inner, depth + 1)
             elif isinstance(item, h5py.h5d.DatasetID):
                 found[name] = None
-                dataset = h5py.Dataset(item)
-                self.weigh(place, dataset)
-                self.arrays.append((place, found, name, dataset))
+                self.arrays.append((found, name, self.weigh(place, item)))
             else:
                 raise GraphError(f"`{place}` is a named type; only groups and arrays are read")
 
-    def weigh(self, place: str, dataset: h5py.Dataset) -> None:
+    def weigh(self, place: str, item: h5py.h5d.DatasetID) -> _Array:
         """Refuse an array by its description, before a byte of it is read."""
         try:
-            dtype, shape = dataset.dtype, dataset.shape
+            dtype = item.dtype
         except (TypeError, ValueError) as error:
             raise GraphError(f"`{place}` holds a type that is no number: {_line(error)}") from None
         text = h5py.check_string_dtype(dtype) is not None
@@ -144,10 +154,13 @@ class _Reader:
             raise GraphError(
                 f"`{place}` holds {_type(dtype)}; numbers up to 64 bits and text are read"
             )
-        if shape is None:
+        if item.get_space().get_simple_extent_type() == h5py.h5s.NULL:
             raise GraphError(f"`{place}` holds nothing at all (an empty dataspace)")
-        creation = dataset.id.get_create_plist()
-        if creation.get_layout() == h5py.h5d.VIRTUAL:
+        shape = item.shape
+        count = stored = math.prod(shape)
+        creation = item.get_create_plist()
+        layout = creation.get_layout()
+        if layout == h5py.h5d.VIRTUAL:
             raise GraphError(
                 f"`{place}` is put together from other arrays (virtual); only data is read"
             )
@@ -161,42 +174,45 @@ class _Reader:
                 raise GraphError(
                     f"`{place}` is packed with filter {code}; known are {', '.join(FILTERS.values())}"
                 )
-        count = math.prod(shape)
-        stored = shape
-        if dataset.chunks is not None:
-            stored = tuple(-(-n // c) * c for n, c in zip(shape, dataset.chunks, strict=True))
-            stored = stored if count else dataset.chunks
+        if layout == h5py.h5d.CHUNKED:
+            chunks = creation.get_chunk()
+            whole = [-(-n // c) * c for n, c in zip(shape, chunks, strict=True)]
+            stored = max(math.prod(whole), math.prod(chunks))
         self.values += count
-        self.size_unpacked += max(count, math.prod(stored)) * dtype.itemsize
-        if self.values > MAX_VALUES or self.size_unpacked > MAX_BYTES:
+        self.unpacked += stored * dtype.itemsize
+        if self.values > MAX_VALUES or self.unpacked > MAX_BYTES:
             raise GraphError(
                 f"`{place}` has shape {_shape(shape)}: the file claims {self.values} values or more "
-                f"({self.size_unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
+                f"({self.unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
             )
+        return _Array(place, item, dtype, shape, text)
 
-    def value(self, place: str, dataset: h5py.Dataset) -> Any:
-        dtype = dataset.dtype
-        if h5py.check_string_dtype(dtype) is None:
-            value = dataset[()]
-            return value.astype(dtype.newbyteorder("="))
-        texts = [self.decoded(place, raw) for raw in self.raw_texts(place, dataset)]
-        if dataset.shape == ():
+    def value(self, array: _Array) -> Any:
+        if not array.text:
+            found = np.empty(array.shape, array.dtype)
+            array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
+            return found.astype(array.dtype.newbyteorder("="), copy=False)[()]
+        texts = [self.decoded(array.place, raw) for raw in self.raw_texts(array)]
+        if array.shape == ():
             return texts[0]
         value = np.empty(len(texts), object)
         value[:] = texts
-        return value.reshape(dataset.shape)
+        return value.reshape(array.shape)
 
-    def raw_texts(self, place: str, dataset: h5py.Dataset) -> Iterator[bytes]:
+    def raw_texts(self, array: _Array) -> Iterator[Any]:
         """The texts of an array in blocks: each may be as long as the file, and one for all."""
-        if dataset.shape == ():
-            yield dataset[()]
+        if array.shape == ():
+            found = np.empty((), array.dtype)
+            array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
+            yield found[()]
             return
-        if dataset.ndim > 2 or math.prod(dataset.shape[1:]) > 64:
+        if len(array.shape) > 2 or math.prod(array.shape[1:]) > 64:
             raise GraphError(
-                f"`{place}` holds texts in shape {_shape(dataset.shape)}; pairs are read"
+                f"`{array.place}` holds texts in shape {_shape(array.shape)}; pairs are read"
             )
+        dataset = h5py.Dataset(array.item)
         rows = max(1, MAX_TEXT // max(self.size, 1))
-        for start in range(0, dataset.shape[0], rows):
+        for start in range(0, array.shape[0], rows):
             yield from dataset[start : start + rows].ravel()
 
     def decoded(self, place: str, raw: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.converter import file
+from pipeline.converter import file, hdf5
 from pipeline.converter.node import kinds, register
 from pipeline.converter.reference import Plan, make_plan
 from pipeline.errors import GraphError
@@ -38,7 +38,8 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
             entry `refused` then says why it cannot be run.
     """
     register()
-    graph = file.read_dict(path)
+    content = hdf5.read(path)
+    graph = file.outline(content, path)
     told = dict(graph.get("metadata", {}))
     if dt is None and isinstance(told.get("dt"), (float, np.floating)) and told["dt"] > 0:
         dt = float(told["dt"])
@@ -46,8 +47,8 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     nodes = dict(file.nodes(graph))
     return {
         "file": str(path),
-        "nir_version": file.version(path),
-        "digest": file.digest(path),
+        "nir_version": file.version(content),
+        "digest": file.content_digest(content),
         "contract": told,
         "dt": dt,
         "refused": refused,

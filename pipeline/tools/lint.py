@@ -175,7 +175,7 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 "trained with reset by subtraction look the same",
                 "ask who trained it, then `upgrade --reset v_reset` or `--reset subtract`",
             )
-        if np.any(node.get("v_reset", 0)) and file.is_number(node.get("v_reset")):
+        if file.is_number(node.get("v_reset")) and np.any(node["v_reset"]):
             yield Finding(
                 "note",
                 "reset-value",
@@ -325,7 +325,7 @@ def _older(graph: dict[str, Any]) -> Iterator[Finding]:
         if node["type"] in file.BARE and node.get("metadata"):
             reason = f"nir 1.0.4 fails on metadata of {node['type']}: {', '.join(node['metadata'])}"
             yield Finding("error", "older-nir", path, reason, "remove it")
-        if "v_reset" in node:
+        if file.is_number(node.get("v_reset")) and np.size(node["v_reset"]):
             only = np.any(node["v_reset"])
             reason = "nir 1.0.4 fails on the field `v_reset`"
             yield Finding(

@@ -327,6 +327,10 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         r"`/node/nodes/fc/type` holds b'\\xff\\xff', which is no UTF-8 text",
     ),
     "no node": (without("node"), r"no NIR graph: the group `node` is missing"),
+    "several types": (
+        field("", "type", np.array(["NIRGraph", "NIRGraph"], object)),
+        r"`node` is of type array\(\['NIRGraph', 'NIRGraph'\].*; a NIRGraph is needed",
+    ),
     "not a graph": (field("", "type", "LIF"), r"`node` is of type 'LIF'; a NIRGraph is needed"),
     "no nodes": (without("node/nodes"), r"the graph: the group `nodes` is missing"),
     "nodes is an array": (field("", "nodes", 3), r"the graph: the group `nodes` is missing"),
@@ -448,7 +452,7 @@ def test_truncated_and_changed_bytes(tmp_path: Path, capfd: pytest.CaptureFixtur
     path.write_bytes(b"\x89PNG and so on")
     with pytest.raises(GraphError, match=r"a.nir: no HDF5 file"):
         file.read(path)
-    for read in (file.digest, file.version, file.read_dict):
+    for read in (file.digest, file.read_dict):
         with pytest.raises(GraphError, match=r"a.nir: no HDF5 file"):
             read(path)
     assert capfd.readouterr().err == ""

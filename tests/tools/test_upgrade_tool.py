@@ -14,7 +14,7 @@ import pytest
 from old_files import INNER, LEGACY, TAU, R, both, clean, put
 
 from pipeline.__main__ import main
-from pipeline.converter import file, reference
+from pipeline.converter import file, hdf5, reference
 
 LIF = "node/nodes/lif"
 OUTER = [["input", "fc"], ["fc", "rec"], ["rec", "output"]]
@@ -205,4 +205,4 @@ def test_older_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["upgrade", path, out, "--nir-version", "1.0.4"]) == 0
     assert main(["lint", out, "--target", "nir-1.0.4", "--strict"]) == 0
     assert main(["diff", path, out]) == 0
-    assert file.version(out) == "1.0.4"
+    assert file.version(hdf5.read(out)) == "1.0.4"

@@ -1,0 +1,197 @@
+"""How long conversion takes, beside `spyx.nir`: `make bench-convert`.
+
+Both networks, untrained. `spyx.nir` knows stock Spyx layers only, so it gets each network with
+`reset: subtract`; ours is measured on the same one and on the default with exact neurons. A round
+measures every step of every contender once, in turn, beginning with another one each time; JAX's caches
+are emptied before each contender, so "build" and "first" contain what a fresh process compiles. The
+first round only warms up.
+
+    export     model -> graph
+    write      graph -> file (ours sorts, so that equal graphs are equal bytes)
+    read       file -> graph (ours refuses hostile files, `nir.read` checks types)
+    build      graph -> model
+    first      first from_nir(graph, x): builds, compiles, runs
+    second     second from_nir of the same
+    again      the model that came back, run again: converter.run, spyx.nn.run
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import gc
+import io
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import nir
+import numpy as np
+import spyx.nir as snir
+import spyx.nn as snn
+from flax import nnx
+
+from pipeline import converter, networks, params
+from pipeline.files import write_json
+
+STEPS = ("export", "write", "read", "build", "first", "second", "again")
+FAILS = float("nan")
+ROOT = Path(__file__).parent.parent
+
+
+@dataclasses.dataclass
+class Contender:
+    """A converter and the network it is given."""
+
+    name: str
+    task: params.Task
+    ours: bool
+
+    def __post_init__(self) -> None:
+        self.model = networks.build(self.task)
+        self.ports = (
+            {"input": networks.input_shape(self.task)},
+            {"output": networks.output_shape(self.task)},
+        )
+
+
+def measure(contender: Contender, x: Any, folder: Path) -> dict[str, float]:
+    """Seconds of each step, once, with cold caches."""
+    jax.clear_caches()
+    gc.collect()
+    taken: dict[str, float] = {}
+
+    def timed(step: str, call: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):  # spyx.nir prints
+            result = jax.block_until_ready(call())
+        taken[step] = time.perf_counter() - start
+        return result
+
+    dt, path, model = contender.task.export.dt, folder / "bench.nir", contender.model
+    if contender.ours:
+        graph = timed("export", lambda: converter.to_nir(model, *contender.ports, dt, strict=True))
+        timed("write", lambda: converter.file.write(path, graph))
+        read = timed("read", lambda: converter.file.read(path))
+        timed("build", lambda: converter.load(read, dt) and None)
+        built, _ = timed("first", lambda: _second(converter.from_nir(read, x, dt)))
+        timed("second", lambda: converter.from_nir(read, x, dt)[1])
+        timed("again", lambda: converter.run(built, x)[0])
+    else:
+        graph = timed("export", lambda: snir.to_nir(model, *contender.ports, dt))
+        try:
+            timed("write", lambda: nir.write(path, graph))
+            read = timed("read", lambda: nir.read(path))
+        except TypeError:  # nir 1.0.8 cannot write the bias None that spyx.nir puts into a Conv2d
+            taken |= {"write": FAILS, "read": FAILS}
+            read = graph
+        timed("build", lambda: snir._build_model(read, dt, nnx.Rngs(0)) and None)
+        built, _ = timed("first", lambda: _second(snir.from_nir(read, x, dt, rngs=nnx.Rngs(0))))
+        timed("second", lambda: snir.from_nir(read, x, dt, rngs=nnx.Rngs(0))[1])
+        timed("again", lambda: snn.run(built, x)[0])
+    return taken
+
+
+def _second(result: tuple[Any, Any]) -> tuple[Any, Any]:
+    """(model, outputs) with the outputs there, not on their way."""
+    jax.block_until_ready(result[1])
+    return result
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    cpu = platform.processor()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next(
+            (ln.partition(":")[2].strip() for ln in lines if ln.startswith("model name")), cpu
+        )
+    names = ("jax", "flax", "spyx", "nir", "h5py", "numpy")
+    return {
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "device": str(jax.devices()[0]),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="counted; default: %(default)s")
+    parser.add_argument("--batch", type=int, default=1, help="samples; default: %(default)s")
+    parser.add_argument("--json", metavar="FILE", help="also write every figure there")
+    arguments = parser.parse_args()
+    before = machine()
+    print(", ".join(f"{key} {value}" for key, value in before.items() if key != "versions"))
+    print(", ".join(f"{key} {value}" for key, value in before["versions"].items()))
+    told: dict[str, Any] = {"machine": before, "batch": arguments.batch, "seconds": {}}
+    for task in ("braille", "nmnist"):
+        default = params.load(task, ROOT / "params.yaml")
+        stock = dataclasses.replace(
+            default, network=dataclasses.replace(default.network, reset="subtract")
+        )
+        contenders = [
+            Contender("ours, exact neurons", default, True),
+            Contender("ours, stock layers", stock, True),
+            Contender("spyx.nir, stock layers", stock, False),
+        ]
+        shape = (arguments.batch, default.data.bins, *networks.input_shape(default))
+        events = (np.random.default_rng(0).random(shape) < 0.05).astype(np.uint8)
+        x = networks.to_model_layout(events)
+        print(f"\n{task}: {default.data.bins} steps of {arguments.batch} sample(s), milliseconds")
+        told["seconds"][task] = figures(contenders, x, arguments.rounds)
+    told["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
+    if arguments.json:
+        write_json(arguments.json, told)
+    return 0
+
+
+def _known(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else seconds
+
+
+def figures(contenders: list[Contender], x: Any, rounds: int) -> dict[str, Any]:
+    """Every figure of every contender; prints the table: median (least .. most)."""
+    taken: dict[str, list[dict[str, float]]] = {c.name: [] for c in contenders}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            turn = number % len(contenders)
+            for contender in contenders[turn:] + contenders[:turn]:
+                found = measure(contender, x, Path(folder))
+                if number:
+                    taken[contender.name].append(found)
+    print("".join([f"{'':24}", *(f"{step:>25}" for step in STEPS)]))
+    made: dict[str, Any] = {}
+    for name, rows in taken.items():
+        made[name] = {step: [_known(row[step]) for row in rows] for step in STEPS}
+        cells = []
+        for step in STEPS:
+            each = [1e3 * row[step] for row in rows]
+            cell = f"{statistics.median(each):.1f} ({min(each):.1f}..{max(each):.1f})"
+            cells.append("fails" if math.isnan(sum(each)) else cell)
+        print("".join([f"{name:24}", *(f"{cell:>25}" for cell in cells)]))
+    theirs = statistics.median(made["spyx.nir, stock layers"]["second"])
+    for name in (c.name for c in contenders if c.ours):
+        ratio = theirs / statistics.median(made[name]["again"])
+        print(f"{name}: the second run is {ratio:.0f} times faster than spyx.nir.from_nir's")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
