@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
@@ -131,8 +132,8 @@ class Fit:
                 )
                 if not np.isfinite(loss):
                     raise UserError(
-                        f"epoch {epoch}: the loss is {float(loss)}; lower tasks."
-                        f"{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
+                        f"epoch {epoch}: the loss or its gradient is not a finite number; lower "
+                        f"tasks.{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
                     )
                 losses, correct = losses + float(loss), correct + int(right)
                 on_step()
@@ -201,6 +202,8 @@ class Fit:
 
     def _train_step(self, parameters, state, events, labels):
         gradients, loss, correct = self._gradients(parameters, events, labels)
+        # Weights that are not numbers give neurons that never fire, so the loss alone stays finite.
+        loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
         trained = _trained(parameters)
         updates, state = self.optimiser.update(gradients, state, trained)
         return {**parameters, **optax.apply_updates(trained, updates)}, state, loss, correct

@@ -1,0 +1,310 @@
+"""Training: what it writes, that it learns, repeats, resumes, and says what went wrong."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from roads import ROOT, tiny_task
+
+from pipeline import params, train, weights
+from pipeline.datasets import prepared
+from pipeline.errors import UserError
+
+WRITTEN = ("weights.safetensors", "curves.csv", "confusion.csv")
+
+
+def changed(task, section, **changes):
+    return dataclasses.replace(
+        task, **{section: dataclasses.replace(getattr(task, section), **changes)}
+    )
+
+
+def small(name="braille", reset="v_reset", epochs=4):
+    task = tiny_task(name, reset)
+    return changed(
+        task, "train", epochs=epochs, batch_size=7, max_delay=1, max_shift=1, learning_rate=0.02
+    )
+
+
+def write_samples(task, root, per_class=6):
+    """Each class fires its own two taxels, or its own rows of the image, most of the time."""
+    classes = len(task.data.classes)
+    shape = (task.data.bins, 12) if task.name == "braille" else (task.data.bins, 2, 34, 34)
+    labels = np.repeat(np.arange(classes), per_class)
+    random = np.random.default_rng(3)
+    events = (random.random((len(labels), *shape)) < 0.03).astype(np.uint8)
+    for sample, label in zip(events, labels, strict=True):
+        place = (
+            (slice(None), ..., label)
+            if len(shape) == 2
+            else (..., slice(3 * label, 3 * label + 3), slice(None))
+        )
+        sample[place] |= (random.random(sample[place].shape) < 0.7).astype(np.uint8)
+    split = np.tile([0, 0, 0, 0, 1, 2], classes)
+    prepared.write(
+        root / "data" / "prepared" / f"{task.name}.h5",
+        iter(events),
+        events.shape,
+        labels,
+        split,
+        {
+            "classes": list(task.data.classes),
+            "bins": task.data.bins,
+            "bin_us": task.data.bin_us,
+            "source": task.data.source,
+        },
+        {"seed": 3, "source": "random events"},
+    )
+    return root
+
+
+def outputs(root, name="braille"):
+    return {file: (root / "models" / name / file).read_bytes() for file in WRITTEN}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Training again what was trained before, as these tests do, needs no second compilation."""
+    import jax
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax_cache")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A project folder after an uninterrupted training, and its task."""
+    task = small()
+    root = write_samples(task, tmp_path_factory.mktemp("trained"))
+    train.train(task, root)
+    return task, root
+
+
+def test_training_writes_its_report(trained):
+    task, root = trained
+    folder = root / "models" / "braille"
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*WRITTEN, "train.json"])
+    report = json.loads((folder / "train.json").read_text())
+    assert {k: v["n"] for k, v in report["accuracy"].items()} == {
+        "train": 28,
+        "validation": 7,
+        "test": 7,
+    }
+    assert 1 <= report["best_epoch"] <= task.train.epochs == report["epochs"]
+    assert report["seconds"] > 0
+    assert report["samples_per_s"] > 0
+    assert all(0 < rate < 1 for rate in report["spike_rate"].values())
+    assert set(report["loss"]) == {"train", "validation", "test"}
+    _, metadata = weights.read(folder / "weights.safetensors")
+    assert json.loads(metadata["epoch"]) == report["best_epoch"]
+
+
+def test_curves_and_confusion_agree_with_the_report(trained):
+    task, root = trained
+    folder = root / "models" / "braille"
+    report = json.loads((folder / "train.json").read_text())
+    with open(folder / "curves.csv") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    best = max(float(row["validation_accuracy"]) for row in rows)
+    chosen = rows[report["best_epoch"] - 1]
+    assert float(chosen["validation_accuracy"]) == best
+    # Six digits are written.
+    assert report["accuracy"]["validation"]["accuracy"] == pytest.approx(best, abs=1e-6)
+    with open(folder / "confusion.csv") as stream:
+        pairs = [(row["actual"], row["predicted"]) for row in csv.DictReader(stream)]
+    assert [actual for actual, _ in pairs] == list(task.data.classes)
+    right = sum(actual == predicted for actual, predicted in pairs)
+    assert right == report["accuracy"]["test"]["correct"]
+
+
+@pytest.mark.parametrize(("name", "reset"), [("braille", "subtract"), ("nmnist", "v_reset")])
+def test_training_learns(name, reset, tmp_path):
+    task = small(name, reset, epochs=12)
+    train.train(task, write_samples(task, tmp_path))
+    report = json.loads((tmp_path / "models" / name / "train.json").read_text())
+    chance = 1 / len(task.data.classes)
+    assert report["accuracy"]["train"]["accuracy"] > 3 * chance
+
+
+def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
+    trained, tmp_path, monkeypatch, capsys
+):
+    task, root = trained
+    write_samples(task, tmp_path)
+    store = train._save_checkpoint
+
+    def stop_after_two(target, digest, progress, seconds):
+        store(target, digest, progress, seconds)
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "_save_checkpoint", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(task, tmp_path)
+    folder = tmp_path / "models" / "braille"
+    assert [p.name for p in folder.iterdir()] == ["checkpoint"]
+    monkeypatch.setattr(train, "_save_checkpoint", store)
+    train.train(task, tmp_path)
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert outputs(tmp_path) == outputs(root)
+    assert not (folder / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("spoil", ["parameters", "data", "bytes"])
+def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, capsys):
+    task, _ = trained
+    write_samples(task, tmp_path)
+    from pipeline import fit
+
+    training = fit.Fit(task, 28)
+    progress = training.start()
+    progress.epoch = task.train.epochs
+    source, target = tmp_path / "data" / "prepared" / "braille.h5", tmp_path / "models" / "braille"
+    digest = train._digest(task, source, 1)
+    train._save_checkpoint(target, digest, progress, 1.0)
+    assert train._load_checkpoint(target, digest) is not None
+    if spoil == "parameters":
+        digest = train._digest(changed(task, "train", seed=2), source, 1)
+    if spoil == "data":
+        write_samples(task, tmp_path, per_class=12)
+        digest = train._digest(task, source, 1)
+    if spoil == "bytes":
+        file = target / "checkpoint" / "epoch.safetensors"
+        file.write_bytes(file.read_bytes()[:-9])
+    assert train._load_checkpoint(target, digest) is None
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no cores")
+def test_a_killed_training_ends_with_the_bytes_of_one_on_a_single_core(tmp_path):
+    """kill -9 after an epoch, then again; against a process that may use one core only."""
+    task = small(epochs=40)
+    roots = [write_samples(task, tmp_path / name) for name in ("killed", "whole")]
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"] = {"braille": document["tasks"]["braille"]}
+    document["tasks"]["braille"]["data"]["bins"] = task.data.bins
+    document["tasks"]["braille"]["train"] = dataclasses.asdict(task.train)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(root):
+        (root / "params.yaml").write_text(yaml.safe_dump(document))
+        command = [sys.executable, "-m", "pipeline.train", "braille"]
+        return subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    core = min(os.sched_getaffinity(0))
+    whole = start(roots[1])
+    os.sched_setaffinity(whole.pid, {core})  # long before it imports jax
+    victim = start(roots[0])
+    checkpoint = roots[0] / "models" / "braille" / "checkpoint" / "epoch.safetensors"
+    while not checkpoint.exists() and victim.poll() is None:
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    assert not (roots[0] / "models" / "braille" / "weights.safetensors").exists()
+
+    again = start(roots[0])
+    text, _ = again.communicate()
+    assert again.returncode == 0
+    assert "going on after epoch" in text
+    whole.communicate()
+    assert whole.returncode == 0
+    assert outputs(roots[0]) == outputs(roots[1])
+
+
+def test_a_loss_that_is_no_number_is_told_with_the_epoch(tmp_path):
+    task = changed(small(), "train", learning_rate=1e38)
+    write_samples(task, tmp_path)
+    with pytest.raises(UserError, match=r"epoch 1: .*lower tasks.braille.train.learning_rate \(1e"):
+        train.train(task, tmp_path)
+    assert not (tmp_path / "models" / "braille" / "weights.safetensors").exists()
+
+
+def test_a_network_that_never_fires_is_told(tmp_path):
+    task = changed(small(), "network", threshold=1000.0)
+    write_samples(task, tmp_path)
+    with pytest.raises(
+        UserError, match=r"epoch 1: layers.1 \(Recurrent\) fires no spike.*threshold \(1000.0\)"
+    ):
+        train.train(task, tmp_path)
+    assert not (tmp_path / "models" / "braille").exists()
+
+
+def test_data_of_other_parameters_is_told(tmp_path):
+    task = small()
+    write_samples(task, tmp_path)
+    with pytest.raises(
+        UserError, match=r"braille.h5: holds samples of shape \(16, 12\).*dvc repro"
+    ):
+        train.train(changed(task, "data", bins=17), tmp_path)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_missing_or_broken_prepared_file_is_one_line(broken, tmp_path, monkeypatch, capsys):
+    (tmp_path / "data" / "prepared").mkdir(parents=True)
+    if broken:
+        (tmp_path / "data" / "prepared" / "braille.h5").write_bytes(b"\x89HDF\r\n\x1a\n cut off")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "braille", "--params", str(ROOT / "params.yaml")])
+    for name in ("NPROC", "JAX_NUM_CPU_DEVICES"):
+        monkeypatch.setenv(name, "1")
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    error = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert error.startswith("error: ")
+    assert "braille.h5" in error
+    assert error.count("\n") == 1
+
+
+def test_images_are_moved_and_recordings_delayed():
+    from pipeline import fit
+
+    settings = dataclasses.replace(
+        params.load("nmnist", ROOT / "params.yaml").train,
+        max_shift=2,
+        max_delay=1,
+        drop_events=0.0,
+    )
+    events = np.zeros((200, 5, 2, 9, 9), np.uint8)
+    events[:, 2, 1, 4, 4] = 3
+    moved = fit.augment(events, settings, np.random.default_rng(0))
+    assert moved.shape == events.shape
+    assert moved.dtype == np.uint8
+    assert (moved.sum((1, 2, 3, 4)) == 3).all()
+    _, t, c, y, x = np.nonzero(moved)
+    assert set(c) == {1}
+    assert set(t) == {1, 2, 3}
+    assert set(y) == set(x) == {2, 3, 4, 5, 6}
+
+
+def test_a_fraction_of_the_entries_is_dropped():
+    from pipeline import fit
+
+    settings = dataclasses.replace(
+        params.load("braille", ROOT / "params.yaml").train, max_delay=0, drop_events=0.25
+    )
+    events = np.ones((50, 100, 12), np.uint8)
+    kept = fit.augment(events, settings, np.random.default_rng(0)).mean()
+    # Five standard deviations of the mean of 60 000 entries.
+    assert abs(kept - 0.75) < 5 * np.sqrt(0.25 * 0.75 / events.size)
