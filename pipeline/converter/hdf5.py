@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -60,8 +62,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         size = path.stat().st_size
         if not h5py.is_hdf5(path):
             raise GraphError(f"no HDF5 file ({size} bytes), which a .nir file is")
-        with h5py.File(path, "r") as file:
-            return _Reader(size).contents(file)
+        with h5py.File(path, "r") as file, open(path, "rb") as stream:
+            creation = file.id.get_create_plist()
+            if creation.get_userblock() or creation.get_sizes() != (8, 8):
+                raise GraphError("HDF5 with a user block or addresses of other than 64 bits")
+            return _Reader(size, _Heap(stream, size)).contents(file)
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
     except OSError as error:
@@ -84,6 +89,96 @@ class _Array:
     dtype: np.dtype
     shape: tuple[int, ...]
     text: bool
+    vlen: bool
+
+
+def _numbers(array: _Array) -> np.ndarray:
+    found = np.empty(array.shape, array.dtype)
+    array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
+    return found
+
+
+def _fixed(array: _Array) -> list[bytes]:
+    return [bytes(one) for one in _numbers(array).ravel()]
+
+
+@dataclass
+class _Heap:
+    """Texts of any length, which lie in "global heap collections" of the file.
+
+    The HDF5 library (1.14) loops for ever on a damaged collection and writes past its buffer where a
+    text and its place in the heap differ in length, so they are read here: "HDF5 File Format
+    Specification", III.E (the heap) and IV.A.2.d (type class 9: length, address and index).
+    """
+
+    file: BinaryIO
+    size: int
+    spent: int = 0
+    collections: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+    def texts(self, array: _Array) -> Iterator[bytes]:
+        """Every text of an array, in C order."""
+        count = math.prod(array.shape)
+        for length, address, index in struct.iter_unpack("<IQI", self.descriptors(array, count)):
+            if length == 0:
+                yield b""
+                continue
+            text = self.collection(address, array.place).get(index)
+            if text is None or len(text) < length:
+                raise GraphError(f"`{array.place}` points to a text that is not in the file")
+            yield text[:length].rstrip(b"\0")
+
+    def descriptors(self, array: _Array, count: int) -> bytes:
+        creation, item = array.item.get_create_plist(), array.item
+        layout = creation.get_layout()
+        if layout == h5py.h5d.CONTIGUOUS and (offset := item.get_offset()) is not None:
+            return self.part(offset, 16 * count, array.place)
+        if layout == h5py.h5d.CHUNKED and item.get_num_chunks() == 1:
+            info = item.get_chunk_info(0)
+            shape, chunks = array.shape, creation.get_chunk()
+            # One chunk that is filled in all but its first axis: its beginning is the array.
+            filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
+            plain = filters in ([], [h5py.h5z.FILTER_DEFLATE]) and info.filter_mask == 0
+            if plain and chunks[1:] == shape[1:] and chunks[0] >= shape[0]:
+                raw = self.part(info.byte_offset, info.size, array.place)
+                if filters:
+                    raw = zlib.decompressobj().decompress(raw, 16 * count)
+                if len(raw) >= 16 * count:
+                    return raw[: 16 * count]
+        if count == 0:
+            return b""
+        raise GraphError(f"`{array.place}` stores its texts in a way that is not read here")
+
+    def part(self, offset: int, size: int, place: str) -> bytes:
+        self.spent += size
+        if min(offset, size) < 0 or offset + size > self.size:
+            raise GraphError(f"`{place}` lies outside the file")
+        if self.spent > 4 * MAX_TEXT:
+            raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
+        self.file.seek(offset)
+        return self.file.read(size)
+
+    def collection(self, address: int, place: str) -> dict[int, bytes]:
+        """The objects of one collection by index."""
+        if address in self.collections:
+            return self.collections[address]
+        head = self.part(address, 16, place)
+        (size,) = struct.unpack("<Q", head[8:])
+        if head[:5] != b"GCOL\x01" or size < 32:
+            raise GraphError(f"`{place}` points to a text that is not in the file")
+        raw = self.part(address, size, place)
+        found: dict[int, bytes] = {}
+        at = 16
+        while at + 16 <= size:
+            index, _, length = struct.unpack("<HH4xQ", raw[at : at + 16])
+            if index == 0:  # the free rest
+                break
+            if length > size - at - 16:
+                raise GraphError(f"`{place}` points to texts that overlap")
+            found[index] = raw[at + 16 : at + 16 + length]
+            at += 16 + -(-length // 8) * 8
+        self.collections[address] = found
+        return found
 
 
 @dataclass
@@ -91,6 +186,7 @@ class _Reader:
     """One pass that looks at every object, then one that reads the arrays."""
 
     size: int
+    heap: _Heap
     arrays: list[tuple[dict[str, Any], str, _Array]] = field(default_factory=list)
     seen: dict[tuple[int, int], str] = field(default_factory=dict)
     values: int = 0
@@ -185,38 +281,22 @@ class _Reader:
                 f"`{place}` has shape {_shape(shape)}: the file claims {self.values} values or more "
                 f"({self.unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
             )
-        return _Array(place, item, dtype, shape, text)
+        if text and (len(shape) > 2 or math.prod(shape[1:]) > 64):
+            raise GraphError(f"`{place}` holds texts in shape {_shape(shape)}; pairs are read")
+        return _Array(place, item, dtype, shape, text, text and dtype.kind == "O")
 
     def value(self, array: _Array) -> Any:
-        if not array.text:
-            found = np.empty(array.shape, array.dtype)
-            array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
-            return found.astype(array.dtype.newbyteorder("="), copy=False)[()]
-        texts = [self.decoded(array.place, raw) for raw in self.raw_texts(array)]
-        if array.shape == ():
-            return texts[0]
-        value = np.empty(len(texts), object)
-        value[:] = texts
-        return value.reshape(array.shape)
+        if array.text:
+            raw = self.heap.texts(array) if array.vlen else _fixed(array)
+            texts = [self.decoded(array.place, one) for one in raw]
+            if array.shape == ():
+                return texts[0]
+            value = np.empty(len(texts), object)
+            value[:] = texts
+            return value.reshape(array.shape)
+        return _numbers(array).astype(array.dtype.newbyteorder("="), copy=False)[()]
 
-    def raw_texts(self, array: _Array) -> Iterator[Any]:
-        """The texts of an array in blocks: each may be as long as the file, and one for all."""
-        if array.shape == ():
-            found = np.empty((), array.dtype)
-            array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
-            yield found[()]
-            return
-        if len(array.shape) > 2 or math.prod(array.shape[1:]) > 64:
-            raise GraphError(
-                f"`{array.place}` holds texts in shape {_shape(array.shape)}; pairs are read"
-            )
-        dataset = h5py.Dataset(array.item)
-        rows = max(1, MAX_TEXT // max(self.size, 1))
-        for start in range(0, array.shape[0], rows):
-            yield from dataset[start : start + rows].ravel()
-
-    def decoded(self, place: str, raw: Any) -> str:
-        raw = bytes(raw)
+    def decoded(self, place: str, raw: bytes) -> str:
         self.text += len(raw)
         if self.text > MAX_TEXT:
             raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")

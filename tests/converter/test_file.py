@@ -238,9 +238,43 @@ def unknown_filter(f: h5py.File) -> None:
 
 
 def repeated_text(f: h5py.File) -> None:
-    """40 000 names, each claimed to be a text of 1 MB."""
+    """2 000 names that are all one text of 1 MB."""
+    put(f["node"], "edges", np.full((1000, 2), "x" * 2**20, object))
+
+
+def unwritten_text(f: h5py.File) -> None:
     del f["node/edges"]
     f.create_dataset("node/edges", (20000, 2), TEXT, chunks=(20000, 2), fillvalue="x" * 2**20)
+
+
+def lost_text(f: h5py.File) -> None:
+    """An edge's name at an address far outside."""
+    place = f["node/edges"].id.get_offset()
+    f.flush()
+    with open(f.filename, "r+b") as raw:
+        raw.seek(place + 4)
+        raw.write((2**40).to_bytes(8, "little"))
+
+
+def long_text(f: h5py.File) -> None:
+    """An edge's name that claims to be longer than it is: the library would read past it."""
+    place = f["node/edges"].id.get_offset()
+    f.flush()
+    with open(f.filename, "r+b") as raw:
+        raw.seek(place)
+        raw.write((2**20).to_bytes(4, "little"))
+
+
+def looping_heap(f: h5py.File) -> None:
+    """A first object of index 0 and size 0 in every collection: the library never gets past it."""
+    f.flush()
+    content = Path(f.filename).read_bytes()
+    at = content.find(b"GCOL\x01")
+    with open(f.filename, "r+b") as raw:
+        while at >= 0:
+            raw.seek(at + 16)
+            raw.write(bytes(16))
+            at = content.find(b"GCOL\x01", at + 1)
 
 
 def nested(f: h5py.File) -> None:
@@ -318,10 +352,11 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         r"`/node/nodes/fc/weight` holds nothing at all",
     ),
     "filter": (unknown_filter, r"`/node/nodes/fc/weight` is packed with filter 6; known are gzip"),
-    "repeated text": (
-        repeated_text,
-        r"`/node/edges`: more than 16777216 bytes of text|more than a",
-    ),
+    "repeated text": (repeated_text, r"more than 16777216 bytes of text in one file"),
+    "text never written": (unwritten_text, r"`/node/edges` stores its texts in a way that is not"),
+    "text elsewhere": (lost_text, r"`/node/edges` lies outside the file"),
+    "text too long": (long_text, r"`/node/edges` points to a text that is not in the file"),
+    "text in a loop": (looping_heap, r"`/\S+` points to a text that is not in the file"),
     "text not UTF-8": (
         field("fc", "type", np.bytes_(b"\xff\xff")),
         r"`/node/nodes/fc/type` holds b'\\xff\\xff', which is no UTF-8 text",

@@ -1,0 +1,32 @@
+"""The fuzz target of bench/ on a few cases, without JAX: it works, and finds nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+FUZZ = Path(__file__).parents[2] / "bench" / "fuzz.py"
+
+
+def test_a_few_cases(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("fuzz", FUZZ)
+    assert spec and spec.loader
+    fuzz = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz)
+    good = fuzz.seeds()
+    raw = []
+    for graph in good:
+        fuzz.write(tmp_path / "seed.nir", graph)
+        raw.append((tmp_path / "seed.nir").read_bytes())
+        assert fuzz.check(tmp_path / "seed.nir", False, np.random.default_rng(0)) == "ran"
+    fates: Counter[str] = Counter()
+    for case in range(80):
+        fuzz.make(tmp_path / "case.nir", 7, case, good, raw)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="subgraph .* legacy wiring")
+            fates[fuzz.check(tmp_path / "case.nir", False, np.random.default_rng(case))] += 1
+    assert fates["ran"] and fates["refused"] and fates["refused to run"], fates
