@@ -65,7 +65,8 @@ def gain_of(gain: Any) -> np.ndarray | None:
     of 1 is a gain of 1.
     """
     gain = np.asarray(gain, np.float64)
-    return None if (np.abs(gain - 1.0) <= 2.0**-22).all() else gain.astype(np.float32)
+    with np.errstate(over="ignore"):  # the caller refuses what is infinite
+        return None if (np.abs(gain - 1.0) <= 2.0**-22).all() else gain.astype(np.float32)
 
 
 @dataclass

@@ -60,7 +60,8 @@ def factor(gain: Any, rate: Any, dtype: Any = np.float32) -> np.ndarray:
     """
     rate = np.asarray(rate, np.float64)
     gain = np.broadcast_to(np.asarray(gain, np.float64), rate.shape)
-    r = (gain / rate).astype(dtype)
+    with np.errstate(over="ignore"):  # an infinite r is refused with its node's name
+        r = (gain / rate).astype(dtype)
     while (over := np.abs(rate * r.astype(np.float64)) > np.abs(gain)).any():
         r = np.where(over, np.nextafter(r, np.zeros_like(r)), r)
     return r
@@ -116,20 +117,29 @@ def parts(node: dict, site: Site) -> dict[str, Any]:
     for name in ("gain", "gain_in", "v_leak"):
         if made.get(name) is not None:
             made[name] = site.to_spyx(made[name])
+            if not np.isfinite(made[name]).all():
+                raise site.refuse(f"dt = {dt:g} gives its input a factor that float32 cannot hold")
     if node.get("v_init") == "v_leak" and made["v_leak"] is not None:
         made["start_at_leak"] = True
     return {name: value for name, value in made.items() if value is not None}
 
 
 def load_spiking(
-    node: dict, site: Site, stock: bool, exact: Callable, stock_layer: Callable, stock_reset: str
+    node: dict,
+    site: Site,
+    stock: bool,
+    exact: Callable,
+    stock_layer: Callable | None,
+    stock_reset: str,
 ) -> Any:
     """An exact neuron, or, where the layer must delay its spike, the stock Spyx neuron.
 
-    Where the stock neuron does something else than the node says, a `Late` exact one.
+    Where the stock neuron does something else than the node says (None: it cannot run there at
+    all), a `Late` exact one.
     """
     found = parts(node, site)
-    if node["spike_delay"] and stock and node["reset"] == stock_reset and found.keys() <= DECAYS:
+    same = node["reset"] == stock_reset and found.keys() <= DECAYS
+    if node["spike_delay"] and stock and same and stock_layer is not None:
         return stock_layer(last(site.shape), threshold_of(node, site), found)
     import jax.numpy as jnp
 

@@ -577,8 +577,8 @@ def step_dt(plan: Plan, dt: float | None) -> float:
 def _positive(value: Any, where: str) -> float:
     """A finite number above 0."""
     number = _number(value)
-    if not (np.isfinite(number) and number > 0):
-        raise GraphError(f"{where} must be a finite number above 0, got {value!r}")
+    if not 1e-30 < number < 1e30:  # float32 holds its inverse too
+        raise GraphError(f"{where} must be a number above 0 (1e-30 to 1e30), got {value!r}")
     return number
 
 

@@ -183,7 +183,7 @@ def check(made, dt):
             raise
 
 
-@settings(max_examples=12, **OPTIONS)
+@settings(max_examples=5, **OPTIONS)
 @given(models(), st.sampled_from([1.0, 1e-3, 1e-4]))
 def test_models_at_random_agree_three_ways(made, dt):
     check(made, dt)

@@ -156,10 +156,10 @@ def many(seconds, start=0):
 
 def test_junk_is_run_or_refused():
     counts = {"run": 0, "refused": 0}
-    for seed in range(300):
+    for seed in range(200):
         counts[survives(seed)] += 1
-    assert counts["run"] > 20
-    assert counts["refused"] > 100
+    assert counts["run"] > 10
+    assert counts["refused"] > 50
 
 
 @pytest.mark.full

@@ -108,11 +108,16 @@ def test_the_round_trip_is_verified_as_the_how_to_does(feed_forward):
 def test_spiking_convolutions_make_the_round_trip():
     """The how-to's claim in words: a neuron after a conv, over the spatial feature map."""
     rngs = nnx.Rngs(0)
+    numbers = np.random.default_rng(0)
+
+    def init(_, shape, dtype):  # without compilation
+        return jnp.asarray(numbers.normal(0, 0.3, shape), dtype)
+
     model = snn.Sequential(
-        nnx.Conv(2, 3, (3, 3), rngs=rngs),
+        nnx.Conv(2, 3, (3, 3), kernel_init=init, rngs=rngs),
         snn.LIF((6, 5, 3), beta=0.7, threshold=0.3, rngs=rngs),
         snn.Flatten(),
-        nnx.Linear(90, 4, rngs=rngs),
+        nnx.Linear(90, 4, kernel_init=init, rngs=rngs),
     )
     nir_graph = snir.to_nir(model, {"input": (2, 6, 5)}, {"output": (4,)}, dt=1.0)
     x = jnp.asarray(np.random.default_rng(1).random((5, 2, 6, 5, 2)), jnp.float32)

@@ -167,10 +167,10 @@ def test_recurrent_layers_nested_and_flat_are_the_same(name, tmp_path):
 def test_a_spike_of_exactly_the_threshold_stays_silent_everywhere():
     """x = 1 at a threshold of 1 is common where inputs are spikes: `>` must not become `>=`."""
     x = np.tile(np.array([1.0, 0.0, 0.5, 0.5, 0.25], np.float32)[:, None, None], (2, 1, 3))
-    for dt in (1.0, 1e-3, 1e-4, 3e-4, 1 / 3, 0.7):
-        for layer in (snn.IF((3,)), neurons.IF((3,)), neurons.IF((3,), reset="subtract")):
+    for layer in (snn.IF((3,)), neurons.IF((3,)), neurons.IF((3,), reset="subtract")):
+        original = by_steps(seq(layer), x)
+        for dt in (1.0, 1e-3, 1e-4, 3e-4, 1 / 3, 0.7):
             graph = to_nir(layer, {"i": (3,)}, {"o": (3,)}, dt)
-            original = by_steps(seq(layer), x)
             assert np.array_equal(from_nir(graph, x, dt)[1], original)
             assert np.array_equal(reference.run(graph.to_dict(), x, dt).output, original)
 
@@ -360,7 +360,7 @@ def test_a_model(name, tmp_path):
     make, shape, out = MODELS[name]
     model = make()
     model = model if isinstance(model, snn.Sequential) else seq(model)
-    *_, names = three_ways(model, shape, out, tmp_path / "m.nir", 1e-3, compiled=True)
+    *_, names = three_ways(model, shape, out, tmp_path / "m.nir", 1e-3, compiled="N-MNIST" in name)
     assert all(name is None or isinstance(name, str) for name in names)
 
 

@@ -61,7 +61,11 @@ def load_lif(node, site, stock):
     def stock_layer(shape, threshold, found):
         return with_decays(snn.CuBaLIF(shape, 0.5, 0.5, threshold, rngs=nnx.Rngs(0)), found)
 
-    return load_spiking(node, site, stock, neurons.CubaLIF, stock_layer, "subtract")
+    # Spyx keeps u and i on the last axis of one array, doubling every axis: flat layers only.
+    flat = len(site.shape) == 1
+    return load_spiking(
+        node, site, stock, neurons.CubaLIF, stock_layer if flat else None, "subtract"
+    )
 
 
 def load_li(node, site, stock):
