@@ -2,7 +2,8 @@
 
 `run` has the signature and the result of `spyx.nn.run`. Where a network has convolutions it works
 layer by layer: a layer without state sees all time steps as one big batch, and only neurons walk
-through time. Networks of dense layers are scanned as a whole.
+through time. Networks of dense layers are scanned as a whole: measured on the Braille network, a
+training step takes as long either way, and the N-MNIST network is several times faster by layers.
 """
 
 from __future__ import annotations
