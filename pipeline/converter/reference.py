@@ -575,10 +575,12 @@ def step_dt(plan: Plan, dt: float | None) -> float:
 
 
 def _positive(value: Any, where: str) -> float:
-    """A finite number above 0."""
+    """A finite number above 0, so that float32 holds it and its inverse."""
     number = _number(value)
-    if not 1e-30 < number < 1e30:  # float32 holds its inverse too
-        raise GraphError(f"{where} must be a number above 0 (1e-30 to 1e30), got {value!r}")
+    if not (np.isfinite(number) and number > 0):
+        raise GraphError(f"{where} must be a finite number above 0, got {value!r}")
+    if not 1e-30 < number < 1e30:
+        raise GraphError(f"{where} must lie between 1e-30 and 1e30, got {value!r}")
     return number
 
 

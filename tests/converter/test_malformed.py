@@ -670,6 +670,11 @@ def test_dt_must_be_above_zero(dt):
     refused(lambda: to_nir(snn.IF((3,)), {"i": (3,)}, {"o": (3,)}, dt), "`dt`", "above 0")
 
 
+@pytest.mark.parametrize("dt", [1e-300, 1e40])
+def test_dt_must_fit_into_float32(dt):
+    refused(lambda: from_nir(chain(lif()), X, dt), "`dt`", "between 1e-30 and 1e30", str(dt))
+
+
 def test_dt_must_be_known():
     refused(lambda: from_nir(chain(lif()), X, None), "`dt`", "contract", "give it")
     refused(lambda: to_nir(snn.IF((3,)), {"i": (3,)}, {"o": (3,)}, None), "`dt`")
