@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
+from pipeline.converter.contract import UNITS
 from pipeline.converter.reference import Plan, check_dt, make_plan, step_dt
 from pipeline.converter.repair import Fault, repair, spiking
 from pipeline.errors import GraphError, UsageError
@@ -106,6 +107,7 @@ def lint(graph: dict[str, Any], dt: float | None = None, target: str = "generic"
     if not bad:
         plan, refusal = _plan(mended)
         found += refusal
+        found += [*_unbuilt(mended)] if plan is not None else []
     step = None
     if plan is not None:
         try:
@@ -138,6 +140,15 @@ def _bad_nodes(graph: dict[str, Any]) -> Iterator[Finding]:
     for path, part in file.graphs(graph):
         for name in sorted(set(part) - {"type", "nodes", "edges", "metadata"}):
             yield Finding("error", "bad-node", path, f"the field `{name}` is unknown", "remove it")
+
+
+def _unbuilt(graph: dict[str, Any]) -> Iterator[Finding]:
+    try:
+        file.build(graph)
+    except GraphError as error:
+        named = re.search(r"node `([^`]+)`", str(error))
+        remedy = "write the file again with a current version of its writer"
+        yield Finding("error", "bad-node", named[1] if named else "", str(error), remedy)
 
 
 def _plan(graph: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
@@ -184,6 +195,15 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 "check that the target honours `v_reset`",
             )
     unit = told.get("time_unit")
+    if unit is not None and not (isinstance(unit, str) and unit in UNITS):
+        yield Finding(
+            "warning",
+            "time-unit",
+            "",
+            f"time_unit is {unit!r:.60}; {' and '.join(UNITS)} are known",
+            "`upgrade --dt DT --time-unit UNIT`",
+        )
+        unit = None
     if unit == "s" and dt is not None and dt >= 0.1:
         yield Finding(
             "warning",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file, reference
+from pipeline.converter.contract import READOUTS
 from pipeline.converter.layout import to_first, to_last
 from pipeline.converter.node import register
 from pipeline.errors import GraphError, UsageError
@@ -75,9 +76,14 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _print_classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> None:
     """What the contract's readout makes of the only output."""
-    names = reference.classes(plan.metadata)
+    try:
+        names = reference.classes(plan.metadata)
+    except (ValueError, TypeError):
+        raise GraphError("the contract's `classes` is no JSON list of names") from None
     readout = plan.metadata.get("readout")
-    if not names or len(outputs) != 1 or readout not in ("spike_count", "max_membrane"):
+    if not isinstance(names, list) or not isinstance(readout, str) or readout not in READOUTS:
+        return
+    if len(outputs) != 1 or not all(isinstance(name, str) for name in names):
         return
     (output,) = outputs.values()
     if output.shape[2:] != (len(names),):

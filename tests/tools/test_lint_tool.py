@@ -133,6 +133,13 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         "trained with reset by subtraction look the same",
     ),
     "time-unit": (seconds, None, "warning", "lif", "tau = 20: s as the contract says, or milli"),
+    "time-unit (unknown)": (
+        clean,
+        put("node/metadata/time_unit", "fortnight"),
+        "warning",
+        "",
+        "time_unit is 'fortnight'; s and step are known",
+    ),
     "channels-last": (
         lambda: image((34, 34, 2)),
         None,

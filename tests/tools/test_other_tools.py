@@ -220,6 +220,16 @@ def test_run_names_classes(path: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.endswith("classes: right, left\n")
 
 
+def test_run_refuses_broken_classes(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(path, "r+") as f:
+        f["node/metadata/classes"] = "[1"
+    np.save(tmp_path / "x.npy", np.ones((2, 1, 3)))
+    assert main(["run", path, str(tmp_path / "x.npy")]) == 1
+    assert capsys.readouterr().err == "error: the contract's `classes` is no JSON list of names\n"
+
+
 def test_run_warns_of_legacy_wiring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = old_files.write(tmp_path / "a.nir", old_files.recurrent(old_files.LEGACY))
     np.save(tmp_path / "x.npy", np.ones((4, 1, 3)))
