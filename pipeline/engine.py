@@ -1,9 +1,8 @@
 """The one engine that runs a network over time: for training, evaluation and parity.
 
-`run` has the signature and the result of `spyx.nn.run`. Where a network has convolutions it works
-layer by layer: a layer without state sees all time steps as one big batch, and only neurons walk
-through time. Networks of dense layers are scanned as a whole: measured on the Braille network, a
-training step takes as long either way, and the N-MNIST network is several times faster by layers.
+`run` has the signature and the result of `spyx.nn.run`, and works layer by layer: a layer without
+state sees all time steps as one big batch, and only neurons walk through time. What is no
+`Sequential` is scanned as a whole.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def trace(
 @partial(jax.jit, static_argnums=0)
 def _run(graph, variables, x, state):
     model = nnx.merge(graph, variables)
-    if not layer_by_layer(model):
+    if not isinstance(model, snn.Sequential):
         return _scan(model, x, state)
     final = []
     for layer, start in zip(model.layers, state, strict=True):
@@ -85,13 +84,6 @@ def _trace(graph, variables, x, state):
             (x, states), _ = _scan(_with_states(layer), x, start)
         layers.append((x, states))
     return x, layers
-
-
-def layer_by_layer(model: nnx.Module) -> bool:
-    """Whether `run` goes layer by layer: yes for a `Sequential` that holds a convolution."""
-    return isinstance(model, snn.Sequential) and any(
-        isinstance(layer, nnx.Conv) for layer in model.layers
-    )
 
 
 def _fold(layer, x):

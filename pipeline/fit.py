@@ -196,7 +196,7 @@ class Fit:
         A step of a network without convolutions is many tiny operations: sharing costs more.
         """
         available = jax.local_devices()
-        if not engine.layer_by_layer(self.model):
+        if not any(isinstance(layer, nnx.Conv) for layer in self.model.layers):
             return available[:1]
         return available[: max(n for n in range(1, len(available) + 1) if self.batch % n == 0)]
 

@@ -73,7 +73,7 @@ class Integrator(nnx.Module):
     def initial_state(self, batch_size: int) -> Any:
         """The state before the first step, for a batch of `batch_size`."""
         zeros = jnp.zeros((batch_size, *self.hidden_shape), jnp.float32)
-        v = zeros + self.v_leak[...] if self.start_at_leak else zeros
+        v = zeros + self.v_leak[...] if self.start_at_leak and self.v_leak is not None else zeros
         return v if self.alpha is None else (v, zeros)
 
     def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
