@@ -183,18 +183,29 @@ def value_for(rng: np.random.Generator, old: Any) -> Any:
         return float(number)
 
 
+def _whole(graph: Any) -> bool:
+    """Whether a graph still has nodes and edges to be damaged."""
+    return (
+        isinstance(graph, dict)
+        and isinstance(graph.get("nodes"), dict)
+        and isinstance(graph.get("edges"), list)
+    )
+
+
 def damage_graph(rng: np.random.Generator, graph: dict[str, Any]) -> dict[str, Any]:
     """One to four changes of fields, nodes, edges or metadata; mostly one, which gets further."""
     for _ in range(min(4, int(rng.geometric(0.7)))):
-        parts = [graph]
+        parts = [graph] if _whole(graph) else []
         for part in parts:
-            inner = part.get("nodes", {})
-            parts += [n for n in inner.values() if isinstance(n, dict) and "nodes" in n]
+            parts += [node for node in part["nodes"].values() if _whole(node)]
+        if not parts:
+            break  # nothing is left that could be damaged further
         part = parts[int(rng.integers(len(parts)))]
         nodes, edges = part["nodes"], part["edges"]
         names = [*nodes, "gone", "n"]
         name = list(nodes)[int(rng.integers(len(nodes)))] if nodes else "n"
         node = nodes.get(name, {})
+        node = node if isinstance(node, dict) else {}
         what = rng.integers(12)
         if what <= 4 and node:
             field = list(node)[int(rng.integers(len(node)))]
