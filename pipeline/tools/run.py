@@ -98,6 +98,7 @@ def _jax(
     """The imported model's outputs, channels first."""
     from pipeline import converter
 
+    graph.metadata.pop("output_order", None)  # results are channels first, whatever it was before
     loaded = converter.load(graph, dt, reset=reset)
     turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
     only = len(plan.inputs) == 1

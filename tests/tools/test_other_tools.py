@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import nir
 import numpy as np
 import old_files
 import pytest
@@ -207,6 +208,27 @@ def test_run(
         assert set(found.files) == ({"output", "lif"} if engine == "reference" else {"output"})
     printed = capsys.readouterr().out
     assert f"output: ({', '.join(map(str, expected.shape))}), sum {expected.sum():g}\n" in printed
+
+
+def test_run_gives_channels_first_from_both_engines(tmp_path: Path) -> None:
+    """A model that itself puts out channels last (`output_order`) included."""
+    shape = (2, 3, 4)
+    nodes = {
+        "input": nir.Input(np.array(shape)),
+        "flat": nir.Flatten({"input": np.array(shape)}, 0, -1),
+        "output": nir.Output(np.array([24])),
+    }
+    graph = old_files.chain(**nodes)
+    graph.metadata["output_order"] = "HWC"
+    path = old_files.write(tmp_path / "a.nir", graph)
+    x = np.random.default_rng(3).integers(0, 9, (5, 2, *shape)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    for engine in ("reference", "jax"):
+        out = tmp_path / f"{engine}.npz"
+        command = ["run", path, str(tmp_path / "x.npy"), "--engine", engine, "-o", str(out)]
+        assert main(command) == 0
+        with np.load(out) as found:
+            assert (found["output"] == x.reshape(5, 2, 24)).all()
 
 
 def test_run_names_classes(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
