@@ -28,10 +28,10 @@ deploy-artifacts: repro ## both verified bundles in models/<task>/deploy
 	@for bundle in models/*/deploy; do $(BIN)/python $$bundle/verify.py || exit 1; done
 
 test: $(READY) ## fast tests, every stage on a handful of samples
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2
 
 test-full: $(READY) ## everything, the real pipeline included
-	@$(BIN)/python -m pytest -q -m "full or not full"
+	@$(BIN)/python -m pytest -q -n 2 -m "full or not full"
 
 check: $(READY) ## format, lint, types, lock
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && sh .ci/check-lock
