@@ -18,10 +18,17 @@ from pipeline.converter.layers import Delay, Scale, Threshold
 from pipeline.converter.layout import flatten_order
 
 RNGS = nnx.Rngs(0)
-RANDOM = np.random.default_rng(7)
+RANDOM = np.random.default_rng(1)
 LINE, IMAGE = (2, 7), (2, 4, 5)  # channels first
 PLACES = (4, 5, 2)  # the same image as Spyx sees it
 DTS = (1.0, 1e-3, 1e-4)
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_any_order():
+    """Every test draws the same weights, whichever tests ran before it in its process."""
+    global RANDOM
+    RANDOM = np.random.default_rng(1)
 
 
 def seq(*layers):
