@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PEERS := .venv-peers
 export DVC_NO_ANALYTICS := 1
 # Without compiled bytecode every start of DVC compiles 760 modules again: 6 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,6 +23,15 @@ $(READY): requirements.lock pyproject.toml
 	  || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+peers-setup: $(PEERS)/.ready ## create .venv-peers: torch and the frameworks that ours is compared with
+
+$(PEERS)/.ready: bench/peers/requirements.lock
+	@echo "setting up $(PEERS) (two minutes, 1.3 GB; pip will say that sinabs wants an older nir)"
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r bench/peers/requirements.lock
+	@$(PEERS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
+	@touch $@
 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -44,7 +54,10 @@ bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
 fuzz: $(READY) ## ten minutes of damaged files and graphs
 	@$(BIN)/python -m bench.fuzz --seconds 600
 
+bench: $(READY) ## time training, inference and stages beside spyx.nn.run and the peers that are installed
+	@$(BIN)/python -m bench.train --json bench/train.json
+
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup repro deploy-artifacts test test-full check bench-convert fuzz lock
+.PHONY: help setup peers-setup repro deploy-artifacts test test-full check bench bench-convert fuzz lock
