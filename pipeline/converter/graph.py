@@ -12,6 +12,7 @@ import nir
 import numpy as np
 
 from pipeline.converter import contract
+from pipeline.converter.assemble import assemble
 from pipeline.converter.layout import Site, flatten_order
 from pipeline.converter.node import class_name, exporter, load_layer, register
 from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
@@ -328,8 +329,6 @@ def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
 def _sequential(
     plan: Plan, chain: list[tuple[str, str | None]], dt: float
 ) -> tuple[Any, tuple[str, ...]]:
-    import spyx.nn as snn
-
     from pipeline.converter.nodes.recurrent import load_recurrent
 
     layers: list[Any] = []
@@ -355,7 +354,13 @@ def _sequential(
         if node["type"] in ("Linear", "Affine"):
             order = None
         names.append(path)
-    return snn.Sequential(*layers), tuple(names)
+    return assemble(_spyx_sequential, {"layers": layers}), tuple(names)
+
+
+def _spyx_sequential(layers: list[Any]) -> Any:
+    import spyx.nn as snn
+
+    return snn.Sequential(*layers)
 
 
 def _graph_model(plan: Plan, dt: float) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.converter.assemble import Given, assemble
 from pipeline.converter.layout import Site, decay_of, gain_of, last, tau_of
 
 # All that a stock Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
@@ -92,14 +93,6 @@ def surrogate() -> Callable:
     return axn.superspike()
 
 
-def threshold_of(node: dict, site: Site) -> Any:
-    """A threshold as Spyx's layers take it: a float where all are equal, else an array."""
-    import jax.numpy as jnp
-
-    value = site.to_spyx(node["v_threshold"])
-    return float(value.flat[0]) if (value == value.flat[0]).all() else jnp.asarray(value)
-
-
 def parts(node: dict, site: Site) -> dict[str, Any]:
     """`alpha`, `beta`, `gain_in`, `gain`, `v_leak` of a node, float32, in Spyx's order."""
     made: dict[str, Any] = {}
@@ -125,45 +118,66 @@ def parts(node: dict, site: Site) -> dict[str, Any]:
 
 
 def load_spiking(
-    node: dict,
-    site: Site,
-    stock: bool,
-    exact: Callable,
-    stock_layer: Callable | None,
-    stock_reset: str,
+    node: dict, site: Site, stock: bool, exact: str, spyx: str | None, spyx_reset: str
 ) -> Any:
     """An exact neuron, or, where the layer must delay its spike, the stock Spyx neuron.
 
-    Where the stock neuron does something else than the node says (None: it cannot run there at
-    all), a `Late` exact one.
+    `exact` and `spyx` name classes of `pipeline.neurons` and `spyx.nn`. Where the stock neuron does
+    something else than the node says (None: it cannot run there at all), a `Late` exact one.
     """
     found = parts(node, site)
-    same = node["reset"] == stock_reset and found.keys() <= DECAYS
-    if node["spike_delay"] and stock and same and stock_layer is not None:
-        return stock_layer(last(site.shape), threshold_of(node, site), found)
-    import jax.numpy as jnp
-
-    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
-    layer = exact(
-        last(site.shape),
-        threshold=site.to_spyx(node["v_threshold"]),
-        v_reset=site.to_spyx(node["v_reset"]),
-        reset=node["reset"],
-        activation=surrogate(),
-        **arrays,
-    )
-    if not (node["spike_delay"] and stock):
-        return layer
-    from pipeline.converter.layers import Late
-
-    return Late(layer)
+    same = node["reset"] == spyx_reset and found.keys() <= DECAYS
+    if node["spike_delay"] and stock and same and spyx is not None:
+        return stock_layer(spyx, node, site, found)
+    found["threshold"] = site.to_spyx(node["v_threshold"])
+    found["v_reset"] = site.to_spyx(node["v_reset"])
+    layer = exact_layer(exact, site, found, node["reset"])
+    return assemble(_late, {"neuron": layer}) if node["spike_delay"] and stock else layer
 
 
-def with_decays(layer: Any, found: dict[str, Any]) -> Any:
-    """Put decays of any shape into a stock Spyx layer, whose constructor takes scalars only."""
-    import jax.numpy as jnp
+def stock_layer(name: str, node: dict, site: Site, arrays: dict[str, Any]) -> Any:
+    """The neuron `spyx.nn.<name>` with a node's threshold: a number where all are equal, else an array.
+
+    `arrays` are its decays, float32 of any shape, though the constructor takes scalars only, and its
+    `recurrent_w` where it has one.
+    """
+    threshold = site.to_spyx(node["v_threshold"])
+    common = float(threshold.flat[0]) if (threshold == threshold.flat[0]).all() else None
+    held = arrays if common is not None else {**arrays, "threshold": threshold}
+    return assemble(_stock, held, name, last(site.shape), common)
+
+
+def _stock(name, shape, common, *, threshold=None, **arrays):
+    import spyx.nn as snn
     from flax import nnx
 
-    for name, value in found.items():
-        setattr(layer, name, nnx.Param(jnp.asarray(value)))
+    layer = getattr(snn, name)(
+        shape,
+        *(0.5 for _ in arrays.keys() & DECAYS),
+        threshold=threshold if common is None else common,
+        rngs=Given(),
+    )
+    for attribute, value in arrays.items():
+        setattr(layer, attribute, nnx.Param(value))
     return layer
+
+
+def exact_layer(name: str, site: Site, found: dict[str, Any], reset: str | None = None) -> Any:
+    """The neuron `pipeline.neurons.<name>`; `reset` None where it does not spike."""
+    arrays = {key: value for key, value in found.items() if key != "start_at_leak"}
+    return assemble(_exact, arrays, name, last(site.shape), reset, "start_at_leak" in found)
+
+
+def _exact(name, shape, reset, start_at_leak, **arrays):
+    from pipeline import neurons
+
+    options = {} if reset is None else {"reset": reset, "activation": surrogate()}
+    if start_at_leak:
+        options["start_at_leak"] = True
+    return getattr(neurons, name)(shape, **arrays, **options)
+
+
+def _late(neuron):
+    from pipeline.converter.layers import Late
+
+    return Late(neuron)

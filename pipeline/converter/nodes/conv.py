@@ -11,6 +11,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from pipeline.converter.assemble import Given, assemble
 from pipeline.converter.layout import block_diagonal, explicit_padding, symmetric_padding
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, whole
@@ -98,9 +99,6 @@ def shape_conv(node, shape):
 
 
 def load(node, site, stock):
-    import jax.numpy as jnp
-    from flax import nnx
-
     weight = np.asarray(node["weight"], np.float32)
     rank = weight.ndim - 2
     stride, dilation, pads = conv_numbers(node, rank)
@@ -108,19 +106,28 @@ def load(node, site, stock):
     bias = node.get("bias")
     if bias is not None and not np.any(bias):
         bias = None
+    if bias is not None:
+        bias = np.broadcast_to(np.asarray(bias, np.float32).ravel(), weight.shape[:1])
     kernel = np.moveaxis(weight, (0, 1), (-1, -2))
+    numbers = weight.shape, tuple(stride), tuple(pads), tuple(dilation), groups
+    return assemble(_layer, {"kernel": kernel, "bias": bias}, *numbers)
+
+
+def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
+    from flax import nnx
+
     return nnx.Conv(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        kernel_size=weight.shape[2:],
-        strides=tuple(stride),
-        padding=tuple(pads),
-        kernel_dilation=tuple(dilation),
+        shape[1] * groups,
+        shape[0],
+        kernel_size=shape[2:],
+        strides=stride,
+        padding=pads,
+        kernel_dilation=dilation,
         feature_group_count=groups,
         use_bias=bias is not None,
-        kernel_init=lambda *_: jnp.asarray(kernel),
-        bias_init=lambda *_: jnp.broadcast_to(jnp.asarray(bias, jnp.float32), weight.shape[:1]),
-        rngs=nnx.Rngs(0),
+        kernel_init=lambda *_: kernel,
+        bias_init=lambda *_: bias,
+        rngs=Given(),
     )
 
 

@@ -18,16 +18,15 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.layout import last
 from pipeline.converter.neuron import (
     decays,
+    exact_layer,
     fields,
     load_spiking,
     membrane,
     optional,
     parts,
     spoken,
-    with_decays,
 )
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, fire, rest, same_shape
@@ -53,29 +52,13 @@ def step_cuba_li(node, x, state, dt):
 
 
 def load_lif(node, site, stock):
-    import spyx.nn as snn
-    from flax import nnx
-
-    from pipeline import neurons
-
-    def stock_layer(shape, threshold, found):
-        return with_decays(snn.CuBaLIF(shape, 0.5, 0.5, threshold, rngs=nnx.Rngs(0)), found)
-
     # Spyx keeps u and i on the last axis of one array, doubling every axis: flat layers only.
     flat = len(site.shape) == 1
-    return load_spiking(
-        node, site, stock, neurons.CubaLIF, stock_layer if flat else None, "subtract"
-    )
+    return load_spiking(node, site, stock, "CubaLIF", "CuBaLIF" if flat else None, "subtract")
 
 
 def load_li(node, site, stock):
-    import jax.numpy as jnp
-
-    from pipeline import neurons
-
-    found = parts(node, site)
-    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
-    return neurons.CubaLI(last(site.shape), **arrays)
+    return exact_layer("CubaLI", site, parts(node, site))
 
 
 def _values(layer, site, clip):

@@ -26,14 +26,7 @@ def step_if(node, x, state, dt):
 
 
 def load(node, site, stock):
-    import spyx.nn as snn
-
-    from pipeline import neurons
-
-    def stock_layer(shape, threshold, found):
-        return snn.IF(shape, threshold)
-
-    return load_spiking(node, site, stock, neurons.IF, stock_layer, "subtract")
+    return load_spiking(node, site, stock, "IF", "IF", "subtract")
 
 
 def export_spyx(layer, site):

@@ -14,8 +14,17 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from pipeline.converter.assemble import Given, assemble
 from pipeline.converter.layout import last
-from pipeline.converter.neuron import decays, factor, fields, membrane, optional, parts, with_decays
+from pipeline.converter.neuron import (
+    decays,
+    exact_layer,
+    factor,
+    fields,
+    membrane,
+    optional,
+    parts,
+)
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, rest, same_shape
 
@@ -32,23 +41,23 @@ def step_i(node, x, state, dt):
 
 
 def load_li(node, site, stock):
-    import jax.numpy as jnp
+    found = parts(node, site)
+    if stock and set(found) == {"beta"}:
+        return assemble(_spyx, found, last(site.shape))
+    return exact_layer("LI", site, found)
+
+
+def _spyx(shape, *, beta):
     import spyx.nn as snn
     from flax import nnx
 
-    from pipeline import neurons
-
-    found = parts(node, site)
-    if stock and set(found) == {"beta"}:
-        return with_decays(snn.LI(last(site.shape), 0.5, rngs=nnx.Rngs(0)), found)
-    arrays = {k: v if k == "start_at_leak" else jnp.asarray(v) for k, v in found.items()}
-    return neurons.LI(last(site.shape), **arrays)
+    layer = snn.LI(shape, 0.5, rngs=Given())
+    layer.beta = nnx.Param(beta)
+    return layer
 
 
 def load_i(node, site, stock):
-    from pipeline import neurons
-
-    return neurons.I(last(site.shape), **parts(node, site))
+    return exact_layer("I", site, parts(node, site))
 
 
 def _export(layer, site, *, gain, v_leak, clip):

@@ -15,15 +15,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.neuron import (
-    decays,
-    fields,
-    load_spiking,
-    membrane,
-    optional,
-    spoken,
-    with_decays,
-)
+from pipeline.converter.neuron import decays, fields, load_spiking, membrane, optional, spoken
 from pipeline.converter.node import Kind
 from pipeline.converter.nodes import if_
 from pipeline.converter.reference import Equation, fire, rest, same_shape
@@ -36,15 +28,7 @@ def step_lif(node, x, state, dt):
 
 
 def load(node, site, stock):
-    import spyx.nn as snn
-    from flax import nnx
-
-    from pipeline import neurons
-
-    def stock_layer(shape, threshold, found):
-        return with_decays(snn.LIF(shape, 0.5, threshold, rngs=nnx.Rngs(0)), found)
-
-    return load_spiking(node, site, stock, neurons.LIF, stock_layer, "subtract_after_decay")
+    return load_spiking(node, site, stock, "LIF", "LIF", "subtract_after_decay")
 
 
 def export_spyx(layer, site):

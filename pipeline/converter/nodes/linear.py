@@ -10,6 +10,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from pipeline.converter.assemble import Given, assemble
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation
 from pipeline.errors import GraphError
@@ -36,9 +37,6 @@ def shape_linear(node, shape):
 
 
 def load(node, site, stock):
-    import jax.numpy as jnp
-    from flax import nnx
-
     from pipeline.converter.layers import MatrixPerIndex
 
     weight = np.asarray(node["weight"], np.float32)
@@ -49,13 +47,21 @@ def load(node, site, stock):
         turned = np.empty_like(weight)
         turned[:, site.order] = weight
         weight = turned
+    if bias is not None:
+        bias = np.broadcast_to(bias, weight.shape[:1])
+    return assemble(_layer, {"kernel": weight.T, "bias": bias}, weight.shape)
+
+
+def _layer(shape, *, kernel, bias):
+    from flax import nnx
+
     return nnx.Linear(
-        weight.shape[1],
-        weight.shape[0],
+        shape[1],
+        shape[0],
         use_bias=bias is not None,
-        kernel_init=lambda *_: jnp.asarray(weight.T),
-        bias_init=lambda *_: jnp.broadcast_to(jnp.asarray(bias), (weight.shape[0],)),
-        rngs=nnx.Rngs(0),
+        kernel_init=lambda *_: kernel,
+        bias_init=lambda *_: bias,
+        rngs=Given(),
     )
 
 

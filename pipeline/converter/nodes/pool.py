@@ -9,6 +9,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from pipeline.converter.assemble import assemble
 from pipeline.converter.layout import explicit_padding
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, whole
@@ -45,15 +46,19 @@ def shape_pool(node, shape):
 
 
 def load(node, site, stock):
+    names = ("kernel_size", "stride", "padding")
+    kernel, stride, padding = (tuple(whole(node, name, 2)) for name in names)
+    return assemble(_layer, {}, kernel, stride, padding, node["type"] == "AvgPool2d")
+
+
+def _layer(kernel, stride, padding, average):
     import spyx.nn as snn
 
     from pipeline.converter.layers import Pool
 
-    names = ("kernel_size", "stride", "padding")
-    kernel, stride, padding = (tuple(whole(node, name, 2)) for name in names)
-    if node["type"] == "SumPool2d" and padding == (0, 0):
+    if padding == (0, 0) and not average:
         return snn.SumPool(kernel, stride, "VALID")
-    return Pool(kernel, stride, padding, average=node["type"] == "AvgPool2d")
+    return Pool(kernel, stride, padding, average=average)
 
 
 def _export(node_type, layer, window, strides, padding, site):

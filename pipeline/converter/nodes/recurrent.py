@@ -12,8 +12,8 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.layout import last
-from pipeline.converter.neuron import parts, threshold_of, with_decays
+from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.neuron import parts, stock_layer
 from pipeline.converter.node import Kind, exporter, load_layer
 from pipeline.converter.nodes import cuba, if_, lif
 
@@ -75,11 +75,6 @@ def _subgraph(cell, weight, bias, site):
 
 def load_recurrent(cell, weight, site, stock):
     """The layer of a neuron node and the Linear or Affine that leads from it back to it."""
-    import jax.numpy as jnp
-    import spyx.nn as snn
-    from flax import nnx
-
-    from pipeline import neurons
     from pipeline.converter.layers import Late
 
     w = np.asarray(weight["weight"], np.float32)
@@ -91,20 +86,23 @@ def load_recurrent(cell, weight, site, stock):
     late = bool(cell.get("spike_delay")) and stock
     layer = load_layer(cell, site, True) if late else None
     if late and not isinstance(layer, Late) and (bias is None or not bias.any()):
-        found = parts(cell, site)
-        layer = getattr(snn, STOCK[cell["type"]])(
-            last(site.shape),
-            *(0.5 for _ in found),
-            threshold=threshold_of(cell, site),
-            rngs=nnx.Rngs(0),
+        return stock_layer(
+            STOCK[cell["type"]], cell, site, {**parts(cell, site), "recurrent_w": w.T}
         )
-        layer.recurrent_w = nnx.Param(jnp.asarray(w.T))
-        return with_decays(layer, found)
-    inner = load_layer(cell, site, False)
-    layer = neurons.Recurrent(inner, bias=bias is not None, rngs=nnx.Rngs(0))
-    layer.recurrent_w = nnx.Param(jnp.asarray(w.T))
+    arrays = {"cell": load_layer(cell, site, False), "weight": w.T, "bias": bias}
+    return assemble(_exact, arrays, late)
+
+
+def _exact(late, *, cell, weight, bias):
+    from flax import nnx
+
+    from pipeline import neurons
+    from pipeline.converter.layers import Late
+
+    layer = neurons.Recurrent(cell, bias=bias is not None, rngs=Given())
+    layer.recurrent_w = nnx.Param(weight)
     if bias is not None:
-        layer.recurrent_b = nnx.Param(jnp.asarray(bias))
+        layer.recurrent_b = nnx.Param(bias)
     return Late(layer) if late else layer
 
 

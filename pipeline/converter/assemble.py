@@ -1,0 +1,55 @@
+"""Layers put together quickly: flax's constructors look at every attribute of every layer.
+
+One `nnx.Conv` takes two milliseconds, most of them checks that come out the same for every
+convolution with the same options, and an `nnx.Rngs` as much again for random numbers that a given
+weight replaces. So a layer is constructed once per structure; every further one is that structure
+with other arrays in it, which JAX does in some ten microseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+
+class Given:
+    """In the place of `nnx.Rngs` where every initial value is given: nothing is drawn from it."""
+
+    def params(self) -> np.ndarray:
+        """A key as JAX's raw ones are; not random."""
+        return np.zeros(2, np.uint32)
+
+
+def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable) -> Any:
+    """`make(*options, **parts)`, which is called once for all parts and options of one structure.
+
+    Args:
+        make: a function of a module (its identity is half the key of the cache) that constructs a
+            layer and puts every array of `parts` into it as it is, without computing.
+        parts: arrays, layers, lists of layers, or None, by name.
+        options: whatever else decides what the layer is.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    leaves, inner = jax.tree.flatten(parts)
+    structure, order = _structure(make, inner, options)
+    held = [leaves[i] for i in order]
+    return jax.tree.unflatten(
+        structure, [leaf if isinstance(leaf, jax.Array) else jnp.array(leaf) for leaf in held]
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _structure(make: Callable[..., Any], inner: Any, options: tuple) -> tuple[Any, list[int]]:
+    """The structure of the layer that `make` constructs, and which part lies at which of its leaves."""
+    import jax
+
+    marks = [np.asarray(i, np.float32) for i in range(inner.num_leaves)]
+    leaves, structure = jax.tree.flatten(make(*options, **jax.tree.unflatten(inner, marks)))
+    order = [int(leaf) for leaf in leaves]
+    assert sorted(order) == list(range(len(marks))), f"{make} changes or loses a part"
+    return structure, order
