@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 
-class Given:
+class _Given:
     """In the place of `nnx.Rngs` where every initial value is given: nothing is drawn from it."""
 
     def params(self) -> np.ndarray:
         """A key as JAX's raw ones are; not random."""
         return np.zeros(2, np.uint32)
+
+
+GIVEN: Any = _Given()
 
 
 def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.layout import Site, decay_of, gain_of, last, tau_of
 
 # All that a stock Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
@@ -155,7 +155,7 @@ def _stock(name, shape, common, *, threshold=None, **arrays):
         shape,
         *(0.5 for _ in arrays.keys() & DECAYS),
         threshold=threshold if common is None else common,
-        rngs=Given(),
+        rngs=GIVEN,
     )
     for attribute, value in arrays.items():
         setattr(layer, attribute, nnx.Param(value))

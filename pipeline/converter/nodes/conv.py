@@ -11,7 +11,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.layout import block_diagonal, explicit_padding, symmetric_padding
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, whole
@@ -127,7 +127,7 @@ def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
         use_bias=bias is not None,
         kernel_init=lambda *_: kernel,
         bias_init=lambda *_: bias,
-        rngs=Given(),
+        rngs=GIVEN,
     )
 
 

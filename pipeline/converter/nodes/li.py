@@ -14,7 +14,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.layout import last
 from pipeline.converter.neuron import (
     decays,
@@ -51,7 +51,7 @@ def _spyx(shape, *, beta):
     import spyx.nn as snn
     from flax import nnx
 
-    layer = snn.LI(shape, 0.5, rngs=Given())
+    layer = snn.LI(shape, 0.5, rngs=GIVEN)
     layer.beta = nnx.Param(beta)
     return layer
 

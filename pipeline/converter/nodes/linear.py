@@ -10,7 +10,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation
 from pipeline.errors import GraphError
@@ -61,7 +61,7 @@ def _layer(shape, *, kernel, bias):
         use_bias=bias is not None,
         kernel_init=lambda *_: kernel,
         bias_init=lambda *_: bias,
-        rngs=Given(),
+        rngs=GIVEN,
     )
 
 

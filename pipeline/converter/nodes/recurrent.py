@@ -12,7 +12,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.assemble import Given, assemble
+from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.neuron import parts, stock_layer
 from pipeline.converter.node import Kind, exporter, load_layer
 from pipeline.converter.nodes import cuba, if_, lif
@@ -99,7 +99,7 @@ def _exact(late, *, cell, weight, bias):
     from pipeline import neurons
     from pipeline.converter.layers import Late
 
-    layer = neurons.Recurrent(cell, bias=bias is not None, rngs=Given())
+    layer = neurons.Recurrent(cell, bias=bias is not None, rngs=GIVEN)
     layer.recurrent_w = nnx.Param(weight)
     if bias is not None:
         layer.recurrent_b = nnx.Param(bias)
