@@ -16,13 +16,14 @@ COMMANDS = {
     "upgrade": "repair what is understood in an older file, add a contract",
     "run": "run a file on recorded data",
     "diff": "compare two files node by node, number by number",
+    "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
     "verify": "check a deploy bundle: digests and golden vectors",
 }
 
 EPILOG = """exit codes:
   0  done, nothing wrong
   1  refused with one line on stderr; lint: an error was found; diff: the files differ;
-     verify: the bundle differs
+     fit: it does not; verify: the bundle differs
   2  wrong command line
 """
 

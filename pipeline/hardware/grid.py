@@ -1,0 +1,81 @@
+"""Rounding to a chip's grid: weights, decays, thresholds.
+
+The NumPy functions say what the grid is; `fake_*` are the same in JAX with straight-through gradients
+(the rounding counts as the identity), for training on the grid.
+
+All functions work element by element on arrays of any shape.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import jax
+
+
+def weight_range(bits: int, step: int = 1) -> tuple[int, int]:
+    """The smallest and the largest weight: two's complement of `bits`, multiples of `step`."""
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return low, high // step * step
+
+
+def weights_on_grid(weights: Any, scale: Any, bits: int, step: int = 1) -> np.ndarray:
+    """Integer weights: `weights * scale` rounded to the nearest multiple of `step`, clipped; int64."""
+    low, high = weight_range(bits, step)
+    rounded = np.round(np.asarray(weights, np.float64) * scale / step) * step
+    return np.clip(rounded, low, high).astype(np.int64)
+
+
+def shift_of(decay: Any, bits: int) -> np.ndarray:
+    """The shift k whose decay 1 - 2^-k a chip takes: k = round(log2(tau/dt)), tau/dt = 1/(1 - decay).
+
+    Source: rockpool 3.1.0 xylo_graph_modules.py and quantize_methods.py. k is at least 0 and fits
+    into `bits`.
+    """
+    with np.errstate(divide="ignore"):
+        shift = np.round(-np.log2(1 - np.asarray(decay, np.float64)))
+    return np.clip(shift, 0, 2**bits - 1).astype(np.int64)
+
+
+def fraction_of(decay: Any, bits: int) -> np.ndarray:
+    """The n whose decay n / 2^bits is nearest; 0 to 2^bits."""
+    n = np.round(np.asarray(decay, np.float64) * 2**bits)
+    return np.clip(n, 0, 2**bits).astype(np.int64)
+
+
+def decay_on_grid(decay: Any, kind: str, bits: int) -> np.ndarray:
+    """The decay per step that the chip has for `decay`; `kind` is the profile's `neuron.decay`."""
+    if kind == "shift":
+        return np.asarray(1 - 2.0 ** -shift_of(decay, bits).astype(np.float64))
+    if kind == "fraction":
+        return np.asarray(fraction_of(decay, bits) / 2.0**bits)
+    return np.asarray(decay, np.float64)
+
+
+def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> jax.Array:
+    """`weights_on_grid(...) / scale`, as floats; the gradient passes where nothing is clipped."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    low, high = weight_range(bits, step)
+    inside = jnp.clip(weights, low / scale, high / scale)
+    rounded = jnp.clip(jnp.round(weights * scale / step) * step, low, high) / scale
+    return inside + lax.stop_gradient(rounded - inside)
+
+
+def fake_decay(decay: jax.Array, kind: str, bits: int) -> jax.Array:
+    """`decay_on_grid`, with the gradient of the identity."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    if kind == "shift":
+        k = jnp.clip(jnp.round(-jnp.log2(1 - decay)), 0, 2**bits - 1)
+        rounded = 1 - jnp.exp2(-k)
+    elif kind == "fraction":
+        rounded = jnp.round(decay * 2**bits) / 2**bits
+    else:
+        return decay
+    return decay + lax.stop_gradient(rounded - decay)

@@ -1,0 +1,124 @@
+"""`fit FILE --target T`: does a graph fit a chip, where does it go, how full is it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from pipeline.converter import file
+from pipeline.converter.reference import RESETS
+from pipeline.errors import GraphError, UsageError, UserError
+from pipeline.hardware import fit as hardware
+from pipeline.hardware import profile
+from pipeline.tools import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file, whoever wrote it")
+    parser.add_argument(
+        "--target",
+        required=True,
+        help=f"one of {', '.join(profile.names())}, or a profile of your own (a .yaml file)",
+    )
+    parser.add_argument(
+        "--dt", type=float, help="the step, to judge decays; default: the contract's"
+    )
+    parser.add_argument(
+        "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = (
+        "An error does not fit; a warning may not mean the same; a note is a known difference.\n"
+        "exit code 0: fits; 1: does not; 2: wrong command line"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    try:
+        chip = profile.load(arguments.target)
+    except UserError as error:
+        if Path(arguments.target).exists():
+            raise
+        raise UsageError(f"--target {arguments.target}: {error}") from None
+    graph = file.read_dict(arguments.file)
+    try:
+        found = hardware.fit(graph, chip, arguments.dt, arguments.reset)
+    except UsageError:
+        raise
+    except GraphError as error:
+        raise GraphError(f"{arguments.file}: {error}") from None
+    if arguments.json:
+        show.as_json({"file": arguments.file, **as_data(found)})
+    else:
+        _print(arguments.file, found)
+    return int(not found.fits)
+
+
+def as_data(report: hardware.Report) -> dict[str, Any]:
+    """A report as JSON-like data, the form of `fit.json`."""
+    return {
+        "target": report.profile.name,
+        "chip": report.profile.chip,
+        "fits": report.fits,
+        "findings": [dataclasses.asdict(found) for found in report.findings],
+        "utilisation": [
+            {
+                **dataclasses.asdict(row),
+                "source": report.profile.source(f"limits.{_key(row.resource)}"),
+            }
+            for row in report.table
+        ],
+        "cores": report.cores,
+    }
+
+
+def _key(resource: str) -> str:
+    return resource.replace(" ", "_").replace("-", "_")
+
+
+def _print(name: str, report: hardware.Report) -> None:
+    chip = report.profile
+    errors = [f for f in report.findings if f.severity == "error"]
+    show.table(
+        ("", "code", "layer", "reason", "what would fix it"),
+        [(f.severity, f.code, f.layer or "graph", f.reason, f.fix) for f in report.findings],
+    )
+    if report.findings:
+        print()
+    show.table(
+        ("resource", "used", "limit", "percent"),
+        [
+            (
+                row.resource,
+                str(row.used),
+                "?" if row.limit is None else str(row.limit),
+                "" if row.limit is None else f"{100 * row.used / row.limit:.1f} %",
+            )
+            for row in report.table
+        ],
+    )
+    if report.cores:
+        print()
+        show.table(
+            ("core", "layer", "kernel memory", "neuron memory", "could go on cores"),
+            [
+                (
+                    str(row["core"]),
+                    row["layer"],
+                    f"{row['kernel']} of {row['kernel_memory']}",
+                    f"{row['neuron']} of {row['neuron_memory']}",
+                    ", ".join(map(str, row["could_go_on"])),
+                )
+                for row in report.cores
+            ],
+        )
+    print()
+    if errors:
+        first = errors[0]
+        where = f"`{first.layer}`: " if first.layer else ""
+        print(f"{name}: does not fit {chip.name} ({show.count(len(errors), 'error')})")
+        print(f"first: {where}{first.reason}; {first.fix} (source: {first.source})")
+    else:
+        print(f"{name}: fits {chip.name}, {chip.chip}")

@@ -1,0 +1,332 @@
+"""Fit: limits, neurons, wiring, placement. Expected numbers are counted by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import graphs
+import nir
+import numpy as np
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.converter import file
+from pipeline.hardware import fit, profile
+from pipeline.hardware.placement import place
+
+RNG = np.random.default_rng(5)
+
+
+def braille(hidden: int = 40, out: int = 7, inputs: int = 12, reset: str = "subtract") -> dict:
+    return graphs.recurrent(
+        np.ones((hidden, inputs)),
+        np.ones((hidden, hidden)),
+        np.ones((out, hidden)),
+        graphs.cuba(hidden, 0.75, 0.875, reset=reset),
+        graphs.cuba(out, 0.5, 0.75, reset=reset),
+    )
+
+
+def report(graph: dict[str, Any], target: str = "xylo-audio-2", **options: Any) -> fit.Report:
+    return fit.fit(graph, profile.load(target), **options)
+
+
+def errors(found: fit.Report) -> list[tuple[str, str, Any, Any]]:
+    return [(f.code, f.layer, f.number, f.limit) for f in found.findings if f.severity == "error"]
+
+
+def test_the_braille_network_of_the_paper_fits_xylo() -> None:
+    """12-40-7: 40 * 12 + 40 * 40 + 7 * 40 synapses; 12 + 40 arrive, 40 + 7 leave a hidden neuron."""
+    found = report(braille())
+    assert found.fits
+    assert {row.resource: (row.used, row.limit) for row in found.table} == {
+        "inputs": (12, 16),
+        "hidden neurons": (40, 1000),
+        "outputs": (7, 8),
+        "neurons": (47, 1008),
+        "synapses": (2360, 64000),
+        "fan-in": (52, 63),
+        "fan-out": (47, 64),
+    }
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"inputs": 17, "hidden": 2}, ("inputs", "input", 17, 16)),
+        ({"out": 9, "hidden": 2}, ("outputs", "out", 9, 8)),
+        ({"hidden": 52}, ("fan-in", "hidden.lif", 12 + 52, 63)),
+    ],
+)
+def test_a_limit_that_is_passed_names_layer_number_limit(sizes: Any, expected: Any) -> None:
+    found = report(braille(**sizes))
+    assert errors(found)[0] == expected
+    first = found.findings[0]
+    assert "too many" in first.fix and first.source
+
+
+def test_1001_hidden_neurons() -> None:
+    graph = graphs.recurrent(
+        np.eye(1001, 1), np.zeros((1001, 1001)), np.eye(1, 1001),
+        graphs.cuba(1001, 0.5, 0.5), graphs.cuba(1, 0.5, 0.5),
+    )  # fmt: skip
+    assert ("hidden-neurons", "hidden.lif", 1001, 1000) in errors(report(graph))
+    # A weight of 0 is no connection.
+    assert {row.resource: row.used for row in report(graph).table}["fan-in"] == 1
+
+
+def test_what_the_neuron_of_the_chip_cannot_do() -> None:
+    found = report(braille(reset="v_reset"))
+    assert errors(found)[0] == ("reset", "hidden.lif", "v_reset", "subtract")
+    assert found.findings[0].fix == "train with reset: subtract"
+    assert report(braille(reset="v_reset"), reset="subtract").fits
+    assert report(braille(), "loihi").findings[0].code == "reset"
+
+
+def test_a_file_that_does_not_say_how_it_resets_is_doubtful_not_wrong() -> None:
+    graph = braille()
+    graph["nodes"]["out"]["metadata"] = {}
+    graph["nodes"]["hidden"]["nodes"]["lif"]["metadata"] = {}
+    found = report(graph)
+    assert found.fits
+    assert [f.layer for f in found.findings if f.severity == "warning"] == ["hidden.lif", "out"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [("v_leak", 0.1, "v_leak"), ("v_threshold", 0.0, "threshold")],
+)
+def test_values_that_no_integer_neuron_has(field: str, value: float, code: str) -> None:
+    graph = braille()
+    graph["nodes"]["out"][field] = np.full(7, value)
+    assert errors(report(graph))[0][:2] == (code, "out")
+
+
+def test_reset_value_counts_only_where_it_is_used() -> None:
+    for reset, expected in (("subtract", []), ("v_reset", ["v_reset"])):
+        graph = braille(reset=reset)
+        graph["nodes"]["out"]["v_reset"] = np.full(7, 0.5)
+        target = "xylo-audio-2" if reset == "subtract" else "loihi"
+        assert [code for code, *_ in errors(report(graph, target))] == expected
+
+
+def test_bias_is_dropped_so_it_is_refused() -> None:
+    graph = braille()
+    weight = graph["nodes"]["w_in"]["weight"]
+    graph["nodes"]["w_in"] = nir.Affine(weight, np.eye(1, 40, 3)[0]).to_dict()
+    assert errors(report(graph)) == [("bias", "w_in", 1, 0)]
+
+
+def test_an_output_that_feeds_back_is_refused() -> None:
+    inner = braille()["nodes"]["hidden"]
+    nodes = {"input": nir.Input(np.array([40])).to_dict(), "hidden": inner}
+    nodes["output"] = nir.Output(np.array([40])).to_dict()
+    graph = {
+        "type": "NIRGraph",
+        "nodes": nodes,
+        "edges": [("input", "hidden"), ("hidden", "output")],
+        "metadata": graphs.contract(),
+    }
+    codes = {code for code, *_ in errors(report(graph))}
+    assert codes == {"wiring", "layers", "recurrence", "inputs", "outputs"}
+
+
+def test_a_flat_cycle_is_refused_where_the_importer_wants_it_nested() -> None:
+    graph = braille()
+    inner = graph["nodes"].pop("hidden")
+    graph["nodes"] |= {"lif": inner["nodes"]["lif"], "w_rec": inner["nodes"]["w_rec"]}
+    graph["edges"] = [
+        ("input", "w_in"), ("w_in", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "w_out"),
+        ("w_out", "out"), ("out", "output"),
+    ]  # fmt: skip
+    assert errors(report(graph)) == [("recurrence", "lif", "a flat cycle", "a nested subgraph")]
+    assert report(graph, "generic").fits
+
+
+def test_decays_that_move_are_told_and_short_ones_refused() -> None:
+    """0.75 and 0.875 are 1 - 2^-2 and 1 - 2^-3; 0.9 goes to 0.875: log2(10) = 3.3 rounds to 3."""
+    assert not [f for f in report(braille()).findings if f.code == "decay"]
+    graph = braille()
+    graph["nodes"]["out"] = graphs.cuba(7, 0.0, 0.9).to_dict()
+    found = [(f.severity, f.number, f.limit) for f in report(graph).findings if f.code == "decay"]
+    assert found == [("error", "0.0001", "above dt = 0.0001"), ("note", "0.9", "0.875")]
+
+
+def test_one_time_constant_for_a_layer() -> None:
+    graph = braille(reset="v_reset")
+    graph["nodes"]["out"] = graphs.cuba(7, 0.5, np.linspace(0.5, 0.8, 7), reset="v_reset").to_dict()
+    assert [e[:2] for e in errors(report(graph, "loihi"))] == [("decay", "out")]
+
+
+def test_two_weights_in_a_row() -> None:
+    graph = graphs.chain(
+        (2,), ("a", nir.Linear(np.ones((3, 2)))), ("b", nir.Linear(np.ones((4, 3)))),
+        ("lif", graphs.cuba(4, 0.5, 0.5, reset="v_reset")),
+    )  # fmt: skip
+    found = report(graph, "loihi")
+    assert errors(found) == [("wiring", "lif", 2, 1)]
+    assert "`a`, `b`" in found.findings[0].reason
+
+
+# --------------------------------------------------------------------------------- Speck's cores
+
+
+def test_the_network_of_the_paper_uses_five_cores_of_speck() -> None:
+    """Its 128 -> 256 layer: kernel 4x4, 8 * 2^(4 + 8) = 32 Ki entries, so cores 3 to 6 only."""
+    found = report(graphs.paper_scnn(RNG), "speck-2f")
+    assert found.fits
+    assert len(found.cores) == 5 and len({row["core"] for row in found.cores}) == 5
+    by_layer = {row["layer"]: row for row in found.cores}
+    assert by_layer["if_10"]["could_go_on"] == [3, 4, 5, 6]
+    # c * 2^(ceil log2 k^2 + ceil log2 f), f * 2^(2 ceil log2 side), written out
+    assert {name: (row["kernel"], row["neuron"]) for name, row in by_layer.items()} == {
+        "if_1": (2 * 32 * 16, 16 * 256),
+        "if_3": (16 * 16 * 16, 16 * 256),
+        "if_6": (16 * 16 * 8, 8 * 64),
+        "if_10": (8 * 16 * 256, 256),
+        "if_12": (256 * 1 * 16, 10),
+    }
+
+
+def test_a_layer_larger_than_any_core() -> None:
+    graph = graphs.chain(
+        (64, 16, 16), ("conv", graphs.conv(RNG, (64, 16, 16), 128)), ("if", graphs.if_((128, 16, 16))),
+        dt=1.0,
+    )  # fmt: skip
+    found = report(graph, "speck-2f")
+    assert errors(found) == [("kernel-memory", "if", 64 * 16 * 128, 65536)]
+
+
+def test_layers_that_compete_for_the_same_cores_are_named() -> None:
+    """Three layers of 64 Ki kernel entries each; only cores 5 and 6 have as many."""
+    layers: list[tuple[str, Any]] = []
+    for i in range(3):
+        layers += [
+            (f"conv_{i}", graphs.conv(RNG, (64, 4, 4), 64)),
+            (f"if_{i}", graphs.if_((64, 4, 4))),
+        ]
+    found = report(graphs.chain((64, 4, 4), *layers, dt=1.0), "speck-2f")
+    assert errors(found) == [("placement", "if_2", 3, 2)]
+    assert "(`if_0`, `if_1`, `if_2`) fit only on 2 cores [5, 6]" in found.findings[0].reason
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"kernel": 17, "padding": 7}, "kernel"),
+        ({"stride": 3}, "strides"),
+        ({"kernel": 2, "padding": 8}, "padding"),
+    ],
+)
+def test_convolutions_that_a_core_cannot_do(options: dict[str, int], code: str) -> None:
+    node = graphs.conv(RNG, (1, 20, 20), 1, **options)
+    shape = graphs.chain((1, 20, 20), ("conv", node), dt=1.0)["nodes"]["output"]["shape"]
+    graph = graphs.chain((1, 20, 20), ("conv", node), ("if", graphs.if_(tuple(shape))), dt=1.0)
+    assert [e[0] for e in errors(report(graph, "speck-2f"))] == [code]
+
+
+def test_pooling_that_a_core_cannot_do() -> None:
+    graph = graphs.chain(
+        (1, 12, 12), ("c", graphs.conv(RNG, (1, 12, 12), 1)), ("a", graphs.if_((1, 12, 12))),
+        ("pool", graphs.pool(3)), ("d", graphs.conv(RNG, (1, 4, 4), 1)),
+        ("b", graphs.if_((1, 4, 4))), dt=1.0,
+    )  # fmt: skip
+    found = errors(report(graph, "speck-2f"))
+    assert [(code, layer) for code, layer, *_ in found] == [("pooling", "b")]
+
+
+def test_recurrence_on_speck() -> None:
+    graph = braille()
+    graph["nodes"]["out"] = graphs.if_(7).to_dict()
+    graph["nodes"]["hidden"]["nodes"]["lif"] = graphs.if_(40).to_dict()
+    assert errors(report(graph, "speck-2f"))[0][:2] == ("recurrence", "hidden.lif")
+
+
+def test_placement_finds_an_assignment_whenever_there_is_one() -> None:
+    """Against trying every assignment, on random wishes."""
+    rng = np.random.default_rng(3)
+    solvable = 0
+    for _ in range(200):
+        layers, count = int(rng.integers(1, 6)), int(rng.integers(1, 6))
+        fits = {
+            f"layer {i}": [c for c in range(count) if rng.random() < 0.45] for i in range(layers)
+        }
+        possible = any(
+            all(core in fits[name] for name, core in zip(fits, cores, strict=True))
+            for cores in itertools.permutations(range(count), layers)
+        )
+        placed, rivals = place(fits)
+        assert bool(rivals) != possible
+        if possible:
+            solvable += 1
+            assert placed.keys() == fits.keys() and len(set(placed.values())) == layers
+            assert all(core in fits[name] for name, core in placed.items())
+        else:  # Hall: more layers than cores that any of them fits on
+            assert len({core for name in rivals for core in fits[name]}) < len(rivals)
+    assert 40 < solvable < 160
+
+
+# ------------------------------------------------------------------------------ the command line
+
+
+def write(tmp_path: Path, graph: dict[str, Any]) -> str:
+    path = tmp_path / "graph.nir"
+    file.write(path, file.build(graph))
+    return str(path)
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fits = write(tmp_path, braille())
+    assert main(["fit", fits, "--target", "xylo-audio-2"]) == 0
+    assert "fits xylo-audio-2" in capsys.readouterr().out
+    assert main(["fit", fits, "--target", "xylo-audio-2", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["fits"] is True and data["utilisation"][0]["source"]
+    assert main(["fit", fits, "--target", "speck-2f"]) == 1
+    out = capsys.readouterr().out
+    assert "first: `" in out and "(source: " in out
+    assert main(["fit", fits, "--target", "xylo"]) == 2
+    assert "known are brainscales-2" in capsys.readouterr().err
+    assert main(["fit", fits, "--target", "loihi", "--dt", "1"]) == 2
+    assert main(["fit", str(tmp_path / "no.nir"), "--target", "loihi"]) == 1
+
+
+def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (profile.FOLDER / "generic.yaml").read_text(encoding="utf-8")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text.replace("outputs: {value: null", "outputs: {value: 6"), encoding="utf-8")
+    graph = write(tmp_path, braille())
+    assert main(["fit", graph, "--target", str(mine)]) == 1
+    assert "outputs: 7, at most 6" in capsys.readouterr().out
+    mine.write_text(text.replace("outputs:", "autputs:"), encoding="utf-8")
+    assert main(["fit", graph, "--target", str(mine)]) == 1
+    assert "limits.autputs: unknown key" in capsys.readouterr().err
+
+
+def test_a_file_without_contract_and_without_edges_that_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = braille()
+    graph["metadata"] = {}
+    assert main(["fit", write(tmp_path, graph), "--target", "xylo-audio-2"]) == 0
+    graph["edges"] = graph["edges"][1:]
+    assert main(["fit", write(tmp_path, graph), "--target", "xylo-audio-2"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_fit_imports_no_jax(tmp_path: Path) -> None:
+    """JAX costs seconds; `fit` has one."""
+    path = write(tmp_path, graphs.paper_scnn(RNG))
+    code = (
+        "import sys; from pipeline.__main__ import main; "
+        f"code = main(['fit', {path!r}, '--target', 'speck-2f', '--json']); "
+        "heavy = {'jax', 'flax', 'spyx', 'tonic', 'torch', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(f'imports {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
