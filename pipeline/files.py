@@ -10,6 +10,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import h5py
 
 
 @contextlib.contextmanager
@@ -54,6 +58,22 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file in memory; on success its bytes are written to `path`, atomically.
+
+    HDF5 (1.14) crashes when the disk is full; a plain write raises.
+    """
+    import h5py
+
+    with h5py.File(os.fspath(path), "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic(path) as temporary:
+        temporary.write_bytes(image)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

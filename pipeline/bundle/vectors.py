@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import files
 from pipeline.errors import UserError
 
 
@@ -64,6 +65,7 @@ def write_nir_data(
 
     Args: as in `write_npz`; dt in the unit of the bundle's manifest.
     """
+
     import h5py
 
     def gridded(group: h5py.Group, name: str, data: np.ndarray) -> None:
@@ -78,7 +80,7 @@ def write_nir_data(
         group.attrs["__type__"] = "NIRGraphData"
         return group.require_group("nodes")
 
-    with h5py.File(path, "w") as file:
+    with files.hdf5(path) as file:
         gridded(nodes(file).create_group("input"), "input", x)
         gridded(nodes(file).create_group("output"), "spikes", output != 0)
         for node, data in sorted(spikes.items()):

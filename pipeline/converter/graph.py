@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.converter import contract
 from pipeline.converter.assemble import assemble
 from pipeline.converter.layout import Site, flatten_order
-from pipeline.converter.node import class_name, exporter, load_layer, register
+from pipeline.converter.node import as_dict, class_name, exporter, load_layer, node_dict, register
 from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
 from pipeline.errors import GraphError
 
@@ -133,7 +133,7 @@ def export_named(
     edges.append((before, exit_))
     metadata = contract.make(dt, output_order=None if order is None else "HWC", **told)
     graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
-    make_plan(graph.to_dict())  # refuses NaN and infinite numbers, and whatever else has no meaning
+    make_plan(as_dict(graph))  # refuses NaN and infinite numbers, and whatever else has no meaning
     return graph, names
 
 
@@ -211,7 +211,7 @@ def _after(
     """The shape and the feature order behind a node."""
     if isinstance(node, nir.NIRGraph):
         return shape, order
-    fields = node.to_dict()
+    fields = node_dict(node)
     fields.pop("metadata", None)
     try:
         out = tuple(int(n) for n in EQUATIONS[fields["type"]].shape(fields, shape))
@@ -263,34 +263,6 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     if chain is not None:
         return Loaded(*_sequential(plan, chain, step), plan, step, chain=True)
     return Loaded(_graph_model(plan, step), (), plan, step, chain=False)
-
-
-def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
-    """`graph.to_dict()`, which names no node where it fails.
-
-    Raises:
-        GraphError: the graph contains itself, or something that is no NIR node.
-    """
-    where = f"subgraph `{path[:-1]}`" if path else "the graph"
-    if id(graph) in within:
-        raise GraphError(f"{where} contains itself")
-    if not isinstance(graph.nodes, dict):
-        raise GraphError(f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}")
-    nodes = {}
-    for name, node in graph.nodes.items():
-        if isinstance(node, nir.NIRGraph):
-            if len(within) > 16:
-                raise GraphError(f"{where}: nested more than 16 deep")
-            nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
-        elif isinstance(node, nir.ir.NIRNode):
-            try:
-                nodes[name] = node.to_dict()
-            except Exception as error:  # nir takes its own fields apart without looking at them
-                text = " ".join(str(error).split())
-                raise GraphError(f"`{path}{name}`: its fields cannot be read: {text}") from None
-        else:
-            raise GraphError(f"`{path}{name}` is no NIR node but a {type(node).__name__}")
-    return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}
 
 
 def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:

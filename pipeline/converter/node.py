@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import pkgutil
@@ -14,6 +15,7 @@ import numpy as np
 
 from pipeline.converter.layout import Site
 from pipeline.converter.reference import EQUATIONS, Equation
+from pipeline.errors import GraphError
 
 # What a layer becomes: nodes in a row, each with the suffix of its name.
 Exported = list[tuple[str, nir.NIRNode]]
@@ -104,6 +106,49 @@ def exporter(layer: Any) -> Callable[[Any, Site], Exported] | None:
             )
             return found if same else None
     return None
+
+
+def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
+    """`graph.to_dict()`, which names no node where it fails.
+
+    Raises:
+        GraphError: the graph contains itself, or something that is no NIR node.
+    """
+    where = f"subgraph `{path[:-1]}`" if path else "the graph"
+    if id(graph) in within:
+        raise GraphError(f"{where} contains itself")
+    if not isinstance(graph.nodes, dict):
+        raise GraphError(f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}")
+    nodes = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            if len(within) > 16:
+                raise GraphError(f"{where}: nested more than 16 deep")
+            nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
+        elif isinstance(node, nir.ir.NIRNode):
+            try:
+                nodes[name] = node_dict(node)
+            except Exception as error:  # nir takes its own fields apart without looking at them
+                text = " ".join(str(error).split())
+                raise GraphError(f"`{path}{name}`: its fields cannot be read: {text}") from None
+        else:
+            raise GraphError(f"`{path}{name}` is no NIR node but a {type(node).__name__}")
+    return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}
+
+
+def node_dict(node: nir.NIRNode) -> dict[str, Any]:
+    """`node.to_dict()` with the node's own arrays; those of `nir` copy every one of them."""
+    types = ("input_type", "output_type")
+    names = [f.name for f in dataclasses.fields(node) if f.name not in types]
+    found = {name: getattr(node, name) for name in names}
+    found["type"] = type(node).__name__
+    if isinstance(node, nir.Input):
+        found["shape"] = node.input_type["input"]
+    elif isinstance(node, nir.Output):
+        found["shape"] = node.output_type["output"]
+    elif isinstance(node, nir.Flatten):
+        found["input_type"] = node.input_type["input"]
+    return found
 
 
 def load_layer(node: dict, site: Site, stock: bool) -> Any:
