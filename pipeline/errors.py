@@ -45,7 +45,8 @@ def exit_status(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         return 141
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if error.errno in (*full, errno.EACCES, errno.EPERM, errno.EROFS):
             print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
             return 1
         raise

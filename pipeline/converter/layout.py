@@ -132,7 +132,7 @@ def symmetric_padding(
     pads: list[tuple[int, int]],
     dilation: list[int],
     square: bool,
-) -> tuple[np.ndarray, list[int], list[int]]:
+) -> tuple[np.ndarray, list[int], list[int], list[int]]:
     """An equivalent kernel with the same padding on both sides, and square if asked.
 
     NIR pads both sides alike, and nir 1.0.8 infers a 2-D output from the first kernel dimension only,
@@ -141,16 +141,17 @@ def symmetric_padding(
     outputs stays what it was. The smallest such kernel is taken; where the given dilation allows none,
     the kernel is written out dense with dilation 1.
 
+    Without a stride the number of taps along each axis is odd or even once and for all; where one is
+    odd and the other even, every square kernel gives outputs too many. They come after the wanted ones
+    then, at least one along each axis, so that a second convolution can cut them off.
+
     Args:
         kernel: (C_out, C_in, *spatial).
         sizes, strides, dilation: per spatial axis; pads: (low, high) per spatial axis.
 
     Returns:
-        The kernel, the padding per axis, the dilation per axis.
-
-    Raises:
-        ValueError: without a stride the number of taps along each axis is odd or even once and for
-            all; where one is odd and the other even, no square kernel does the same.
+        The kernel, and per axis the padding, the dilation, and the outputs too many at the end: all 0,
+        or all 1 or more.
     """
     taps = kernel.shape[2:]
     wanted = [
@@ -158,37 +159,34 @@ def symmetric_padding(
         for n, s, (lo, hi), d, k in zip(sizes, strides, pads, dilation, taps, strict=True)
     ]
 
-    def before(axis: int, size: int, step: int, own: int) -> int | None:
-        """Zero taps before a kernel of `own` taps that grows to `size`; None if none fit."""
+    def before(axis: int, size: int, step: int, own: int, cut: bool) -> tuple[int, int] | None:
+        """Zero taps before a kernel of `own` taps that grows to `size`, and the outputs too many."""
         for zeros in range(size - own + 1):
             room = sizes[axis] + 2 * (pads[axis][0] + step * zeros) - step * (size - 1) - 1
-            if room // strides[axis] == wanted[axis]:
-                return zeros
+            extra = room // strides[axis] - wanted[axis]
+            if extra >= 1 if cut else extra == 0:
+                return zeros, extra
         return None
 
-    for candidate, steps in ((kernel, dilation), (_dense(kernel, dilation), [1] * len(sizes))):
+    dense = (_dense(kernel, dilation), [1] * len(sizes))
+    for candidate, steps, cut in ((kernel, dilation, False), (*dense, False), (*dense, True)):
         own = candidate.shape[2:]
-        longest = max(own) + max(abs(hi - lo) for lo, hi in pads) + max(strides) + 1
-        found: list[list[tuple[int, int]]] = []  # per axis (size, zero taps before)
+        longest = max(own) + max(abs(hi - lo) for lo, hi in pads) + max(strides) + 2
+        found: list[dict[int, tuple[int, int]]] = []  # per axis: size -> what `before` gives
         for axis, step in enumerate(steps):
-            fits = (
-                (size, before(axis, size, step, own[axis])) for size in range(own[axis], longest)
-            )
-            found.append([(size, zeros) for size, zeros in fits if zeros is not None])
+            fits = {n: before(axis, n, step, own[axis], cut) for n in range(own[axis], longest)}
+            found.append({size: fit for size, fit in fits.items() if fit is not None})
         if square:
-            common = set.intersection(*({size for size, _ in fits} for fits in found))
-            found = [[fit for fit in fits if fit[0] in common] for fits in found]
+            common = set.intersection(*(set(fits) for fits in found))
+            found = [{size: fits[size] for size in sorted(common)} for fits in found]
         if not all(found):
             continue
-        chosen = [fits[0] for fits in found]
-        widths = [(zeros, size - zeros - n) for (size, zeros), n in zip(chosen, own, strict=True)]
+        chosen = [next(iter(fits.items())) for fits in found]
+        widths = [(a, size - a - n) for (size, (a, _)), n in zip(chosen, own, strict=True)]
         padding = [lo + d * a for (lo, _), d, (a, _) in zip(pads, steps, widths, strict=True)]
-        return np.pad(candidate, [(0, 0), (0, 0), *widths]), padding, list(steps)
-    raise ValueError(
-        f"a kernel of {tuple(taps)} with padding {pads} has no square equivalent with equal padding "
-        "on both sides, which is all that nir 1.0.8 can type-check; use SAME padding, or a kernel "
-        "whose sides differ by an even number"
-    )
+        extras = [extra for _, (_, extra) in chosen]
+        return np.pad(candidate, [(0, 0), (0, 0), *widths]), padding, list(steps), extras
+    raise AssertionError(f"no kernel for {taps} with padding {pads}")  # not for any that was found
 
 
 def _dense(kernel: np.ndarray, dilation: list[int]) -> np.ndarray:

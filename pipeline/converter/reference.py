@@ -569,7 +569,8 @@ def step_dt(plan: Plan, dt: float | None) -> float:
     step = _positive(told if dt is None else dt, "`dt`")
     if told is not None and abs(step / _positive(told, "`dt`") - 1) > 2**-22:
         raise GraphError(
-            f"dt = {step:g} differs from the contract's dt = {float(told):g}; pass dt={told!r}"
+            f"dt = {step:g} differs from the contract's dt = {_number(told):g}; "
+            f"pass dt={_number(told)!r}"
         )
     return step
 

@@ -215,6 +215,13 @@ CONVS = {
     "mask": lambda: conv(
         (3, 3), mask=jnp.asarray(RANDOM.integers(0, 2, (3, 3, 2, 2)), jnp.float32)
     ),
+    "cut, oblong of odd difference": lambda: conv((2, 3), padding="VALID"),
+    "cut, the other way round": lambda: conv((4, 1), padding=1, outer=3),
+    "cut, uneven": lambda: conv((3, 3), padding=((0, 1), (0, 0))),
+    "cut, uneven the other way": lambda: conv((2, 2), padding=((0, 0), (2, 1)), use_bias=False),
+    "cut, dilation and groups": lambda: conv(
+        (2, 2), padding="VALID", kernel_dilation=(1, 2), outer=4, feature_group_count=2
+    ),
     "more channels": lambda: conv((3, 3), outer=5),
     "a point": lambda: conv((1, 1), outer=3),
     "Linear over channels": lambda: linear(2, 3),

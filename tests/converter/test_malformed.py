@@ -900,12 +900,6 @@ EXPORTS = {
         "-1",
     ),
     "input dilation": (dense(conv(input_dilation=2), **PICTURE), "`input_dilation` is 2"),
-    "no square kernel": (
-        dense(conv((2, 3), padding="VALID"), **PICTURE),
-        "layer 0 (Conv)",
-        "(2, 3)",
-        "square",
-    ),
     "a kernel that does not fit": (
         dense(conv((7, 7), padding="VALID"), **PICTURE),
         "layer 0 (Conv)",

@@ -3,7 +3,8 @@
 NIR weight (C_out, C_in/groups, *kernel); Flax kernel (*kernel, C_in/groups, C_out). What nir 1.0.8
 cannot carry is written as an exact equivalent that it can: groups as a block-diagonal kernel (its
 type inference takes C_in from the weight), uneven padding and oblong kernels with rows of zeros (see
-`layout.symmetric_padding`), a missing bias as zeros.
+`layout.symmetric_padding`), a missing bias as zeros. Where zeros cannot make a kernel square, a second
+convolution cuts off what the first gives too much (`conv2d_nodes`).
 """
 
 from __future__ import annotations
@@ -156,29 +157,40 @@ def export(layer, site):
     except ValueError as error:
         raise site.refuse(str(error)) from None
     bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
-    make = conv1d_node if rank == 1 else conv2d_node
-    return [("", make(weight, bias, strides, pads, dilation, site))]
+    make = conv1d_nodes if rank == 1 else conv2d_nodes
+    return make(weight, bias, strides, pads, dilation, site)
 
 
-def conv1d_node(weight, bias, strides, pads, dilation, site):
-    weight, padding, dilation = symmetric_padding(
+def conv1d_nodes(weight, bias, strides, pads, dilation, site):
+    weight, padding, dilation, _ = symmetric_padding(
         weight, site.shape[1:], strides, pads, dilation, square=False
     )
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
-    return nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias)
+    return [("", nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias))]
 
 
-def conv2d_node(weight, bias, strides, pads, dilation, site):
-    try:
-        weight, padding, dilation = symmetric_padding(
-            weight, site.shape[1:], strides, pads, dilation, square=True
-        )
-    except ValueError as error:
-        raise site.refuse(str(error)) from None
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
-    return nir.Conv2d(
+def conv2d_nodes(weight, bias, strides, pads, dilation, site):
+    """One Conv2d; where its kernel cannot be square, one that gives too much and one that cuts it off.
+
+    The second keeps every channel as it is: a kernel of 2x2 whose only tap, 1, is the first one. Its
+    dilation is the number of rows and columns that it cuts off.
+    """
+    weight, padding, dilation, extras = symmetric_padding(
+        weight, site.shape[1:], strides, pads, dilation, square=True
+    )
+    channels = weight.shape[0]
+    zeros = np.zeros(channels, np.float32)
+    bias = zeros if bias is None else bias
+    node = nir.Conv2d(
         tuple(site.shape[1:]), weight, tuple(strides), tuple(padding), tuple(dilation), 1, bias
     )
+    if not any(extras):
+        return [("", node)]
+    first = np.zeros((channels, channels, 2, 2), np.float32)
+    first[np.arange(channels), np.arange(channels), 0, 0] = 1
+    given = tuple(int(n) for n in node.output_type["output"][1:])
+    cut = nir.Conv2d(given, first, (1, 1), (0, 0), tuple(extras), 1, zeros)
+    return [(".conv", node), (".cut", cut)]
 
 
 def _each(value, rank):

@@ -77,12 +77,12 @@ def _export(node_type, layer, window, strides, padding, site):
 
 def _as_convolution(kernel, strides, pads, average, site):
     """Uneven padding: pooling is a convolution with a kernel of ones on each channel."""
-    from pipeline.converter.nodes.conv import conv2d_node
+    from pipeline.converter.nodes.conv import conv2d_nodes
 
     channels = site.shape[0]
     weight = np.zeros((channels, channels, *kernel), np.float32)
     weight[np.arange(channels), np.arange(channels)] = 1 / np.prod(kernel) if average else 1
-    return [("", conv2d_node(weight, None, list(strides), pads, [1, 1], site))]
+    return conv2d_nodes(weight, None, list(strides), pads, [1, 1], site)
 
 
 def _spatial(size, site):
