@@ -22,6 +22,9 @@ from pipeline.params import Task, Train
 
 Arrays = dict[str, Any]
 
+# A trained decay stays from 0.018 to 0.993: tau from just above dt to 150 dt.
+LOGITS = (-4.0, 5.0)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -35,11 +38,12 @@ class Split:
 class Progress:
     """All that the next epoch depends on, and what came of the epochs so far.
 
-    `parameters` and `best` are named as by `networks.named_parameters`; `optimiser` holds the
-    leaves of the optimiser's state; `rows` the lines of the learning curves.
+    `parameters`, their running `average` and `best` are named as by `networks.named_parameters`;
+    `optimiser` holds the leaves of the optimiser's state; `rows` the lines of the learning curves.
     """
 
     parameters: Arrays
+    average: Arrays
     optimiser: list[Any]
     best: Arrays
     epoch: int = 0
@@ -64,9 +68,10 @@ class Evaluation:
 class Fit:
     """A network, its loss and its optimiser, compiled once.
 
-    The loss is the cross-entropy of the output's spike counts times `logit_scale`; the optimiser is
-    Adam with gradients clipped to norm 1 and a rate that falls to zero along a half cosine.
-    Decays are not trained: they keep the values of the parameters file.
+    The loss is the cross-entropy of the output's spike counts times `logit_scale`, plus Spyx's
+    penalties on silent neurons and on busy layers. The optimiser is AdamW with gradients clipped to
+    norm 1 and a rate that falls to zero along a half cosine. Decays are trained only with
+    `learn_decays`, as logits within `LOGITS`: NIR's tau = dt / (1 - decay) stays finite and above dt.
     """
 
     def __init__(self, task: Task, samples: int):
@@ -78,7 +83,13 @@ class Fit:
         schedule = optax.cosine_decay_schedule(
             task.train.learning_rate, task.train.epochs * self.steps
         )
-        self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        self.optimiser = optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(schedule, weight_decay=task.train.weight_decay, mask=_weights),
+            optax.masked(optax.scale(task.train.decay_rate), _decays),
+        )
+        self._silence = fn.silence_reg(task.train.min_spikes)
+        self._sparsity = fn.sparsity_reg(task.train.max_spikes)
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._graph, self._variables = nnx.split(self.model)
         self.devices = self._choose_devices()
@@ -101,8 +112,9 @@ class Fit:
             name: np.asarray(value[...])
             for name, value in networks.named_parameters(self.model).items()
         }
-        state = jax.jit(self.optimiser.init)(_trained(parameters))
-        return Progress(parameters, [np.asarray(x) for x in jax.tree.leaves(state)], parameters)
+        state = jax.jit(self.optimiser.init)(self._free(parameters))
+        leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
+        return Progress(parameters, parameters, leaves, parameters)
 
     def epochs(
         self, progress: Progress, train: Split, validation: Split, on_step: Callable[[], None]
@@ -116,19 +128,19 @@ class Fit:
             UserError: the loss is not finite, or a layer never fires.
         """
         structure = jax.tree.structure(
-            jax.eval_shape(self.optimiser.init, _trained(progress.parameters))
+            jax.eval_shape(lambda: self.optimiser.init(self._free(progress.parameters)))
         )
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             rng = np.random.default_rng([self.settings.seed, epoch])
             order = rng.permutation(len(train.labels))
-            parameters = progress.parameters
+            parameters, average = progress.parameters, progress.average
             optimiser = jax.tree.unflatten(structure, progress.optimiser)
             losses, correct = 0.0, 0
             for step in range(self.steps):
                 chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
                 events = augment(train.events[chosen], self.settings, rng)
-                parameters, optimiser, loss, right = self._step(
-                    parameters, optimiser, events, train.labels[chosen]
+                parameters, average, optimiser, loss, right = self._step(
+                    parameters, average, optimiser, events, train.labels[chosen]
                 )
                 if not np.isfinite(loss):
                     raise UserError(
@@ -138,6 +150,7 @@ class Fit:
                 losses, correct = losses + float(loss), correct + int(right)
                 on_step()
             progress.parameters = {name: np.asarray(value) for name, value in parameters.items()}
+            progress.average = {name: np.asarray(value) for name, value in average.items()}
             progress.optimiser = [np.asarray(leaf) for leaf in jax.tree.leaves(optimiser)]
             progress.epoch = epoch
             self._judge(progress, validation, losses / self.steps, correct)
@@ -171,8 +184,12 @@ class Fit:
         )
 
     def _judge(self, progress: Progress, validation: Split, loss: float, correct: int) -> None:
-        """Add a line to the curves and keep the parameters if they are the best so far."""
-        seen = self.evaluate(progress.parameters, validation)
+        """Add a line to the curves and keep the average if it is the best so far.
+
+        Its decays are taken to what NIR can carry, so that the judged network is the exported one.
+        """
+        average = networks.snapped(progress.average, self.task.export.dt)
+        seen = self.evaluate(average, validation)
         if silent := [name for name, rate in seen.spike_rate.items() if rate == 0]:
             raise UserError(
                 f"epoch {progress.epoch}: {silent[0]} fires no spike on the validation split; "
@@ -187,7 +204,7 @@ class Fit:
             "validation_accuracy": seen.correct / len(validation.labels),
         }
         if not progress.rows or _quality(row) > _quality(progress.rows[progress.best_epoch - 1]):
-            progress.best, progress.best_epoch = progress.parameters, progress.epoch
+            progress.best, progress.best_epoch = average, progress.epoch
         progress.rows.append(row)
 
     def _choose_devices(self) -> list[jax.Device]:
@@ -200,23 +217,34 @@ class Fit:
             return available[:1]
         return available[: max(n for n in range(1, len(available) + 1) if self.batch % n == 0)]
 
-    def _train_step(self, parameters, state, events, labels):
+    def _train_step(self, parameters, average, state, events, labels):
         gradients, loss, correct = self._gradients(parameters, events, labels)
         # Weights that are not numbers give neurons that never fire, so the loss alone stays finite.
         loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
-        trained = _trained(parameters)
-        updates, state = self.optimiser.update(gradients, state, trained)
-        return {**parameters, **optax.apply_updates(trained, updates)}, state, loss, correct
+        free = self._free(parameters)
+        updates, state = self.optimiser.update(gradients, state, free)
+        parameters = {**parameters, **_bound(optax.apply_updates(free, updates))}
+        average = optax.incremental_update(parameters, average, 1.0 - self.settings.average)
+        return parameters, average, state, loss, correct
 
     def _shard_gradients(self, parameters, events, labels):
         """Gradients and loss as means, right answers as a sum, over the shards of a batch."""
 
-        def loss_of(trained):
-            model = self._with({**parameters, **trained})
-            spikes, _ = engine.run(model, networks.to_model_layout(events))
-            return self._loss(spikes, labels), spikes.sum(0)
+        def loss_of(free):
+            model = self._with({**parameters, **_bound(free)})
+            events_in = networks.to_model_layout(events)
+            if not (self.settings.silence or self.settings.sparsity):
+                spikes, _ = engine.run(model, events_in)
+                return self._loss(spikes, labels), spikes.sum(0)
+            spikes, layers = engine.trace(model, events_in)
+            counts = [out.sum(0) for out, state in layers if state is not None]
+            penalty = self.settings.silence * self._silence(counts)
+            penalty += self.settings.sparsity * self._sparsity(counts)
+            return self._loss(spikes, labels) + penalty, spikes.sum(0)
 
-        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(_trained(parameters))
+        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            self._free(parameters)
+        )
         correct = (counts.argmax(1) == labels).sum()
         return (*lax.pmean((gradients, loss), "batch"), lax.psum(correct, "batch"))
 
@@ -234,6 +262,16 @@ class Fit:
             if state is not None
         }
         return counts, losses, rates
+
+    def _free(self, parameters: Arrays) -> Arrays:
+        """What the optimiser changes: all weights and, if they are trained, the decays as logits."""
+        return {
+            name: jnp.clip(jax.scipy.special.logit(value), *LOGITS)
+            if networks.is_decay(name)
+            else jnp.asarray(value)
+            for name, value in parameters.items()
+            if self.settings.learn_decays or not networks.is_decay(name)
+        }
 
     def _loss(self, spikes, labels):
         return self._cross_entropy(self.settings.logit_scale * spikes, labels)
@@ -267,9 +305,20 @@ def augment(events: np.ndarray, settings: Train, rng: np.random.Generator) -> np
     return events
 
 
-def _trained(parameters: Arrays) -> Arrays:
-    """The parameters that the optimiser changes: all weights, no decays."""
-    return {n: p for n, p in parameters.items() if n.rsplit(".", 1)[-1] not in ("alpha", "beta")}
+def _weights(parameters: Arrays) -> dict[str, bool]:
+    return {name: not networks.is_decay(name) for name in parameters}
+
+
+def _decays(parameters: Arrays) -> dict[str, bool]:
+    return {name: networks.is_decay(name) for name in parameters}
+
+
+def _bound(free: Arrays) -> Arrays:
+    """What the optimiser changed, as parameters: logits become decays."""
+    return {
+        name: jax.nn.sigmoid(jnp.clip(value, *LOGITS)) if networks.is_decay(name) else value
+        for name, value in free.items()
+    }
 
 
 def _quality(row: dict[str, float]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ def build(task: Task) -> snn.Sequential:
     network, classes = task.network, len(task.data.classes)
     random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
     if isinstance(network, BrailleNetwork):
-        return _braille(network, classes, task.export.dt, random, rngs)
+        return _braille(task, network, classes, random, rngs)
     return _nmnist(network, classes, random, rngs)
 
 
@@ -78,6 +78,20 @@ def snap_decay(decay: float, dt: float) -> float:
             return float(snapped)
         snapped = back
     raise ValueError(f"`decay` {decay!r} does not settle for dt = {dt!r}")
+
+
+def snapped(parameters: Mapping[str, Any], dt: float) -> dict[str, np.ndarray]:
+    """`parameters`, named as by `named_parameters`, with every decay taken through `snap_decay`."""
+    snap = np.vectorize(lambda decay: snap_decay(float(decay), dt), otypes=[np.float32])
+    return {
+        name: snap(value) if is_decay(name) else np.asarray(value)
+        for name, value in parameters.items()
+    }
+
+
+def is_decay(name: str) -> bool:
+    """Whether the parameter of this dotted name is a neuron's decay and no weight."""
+    return name.rsplit(".", 1)[-1] in ("alpha", "beta")
 
 
 def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
@@ -141,23 +155,33 @@ def _definition(task: Task) -> str:
 
 
 def _braille(
-    network: BrailleNetwork, classes: int, dt: float, random: np.random.Generator, rngs: nnx.Rngs
+    task: Task,
+    network: BrailleNetwork,
+    classes: int,
+    random: np.random.Generator,
+    rngs: nnx.Rngs,
 ) -> snn.Sequential:
     spike = axn.superspike(network.surrogate_slope)
-    hidden = [snap_decay(decay, dt) for decay in (network.alpha_hidden, network.beta_hidden)]
-    out = [snap_decay(decay, dt) for decay in (network.alpha_out, network.beta_out)]
     shared: dict[str, Any] = {"threshold": network.threshold, "activation": spike, "rngs": rngs}
     size = (network.hidden,)
-    recurrent: nnx.Module
+    cell: Any
+    recurrent: Any
     if network.reset == "v_reset":
-        cell = neurons.CubaLIF(size, *hidden, **shared)
+        cell = neurons.CubaLIF(size, 0.0, 0.0, **shared)
         recurrent = neurons.Recurrent(cell, rngs=rngs)
-        readout: nnx.Module = neurons.CubaLIF((classes,), *out, **shared)
+        readout: Any = neurons.CubaLIF((classes,), 0.0, 0.0, **shared)
     else:
-        recurrent = snn.RCuBaLIF(size, *hidden, **shared)
+        cell = recurrent = snn.RCuBaLIF(size, 0.0, 0.0, **shared)
         # Spyx draws from a unit normal, which makes a network of this size fire at every step.
         recurrent.recurrent_w[...] *= 0.5 / np.sqrt(network.hidden).astype(np.float32)
-        readout = snn.CuBaLIF((classes,), *out, **shared)
+        readout = snn.CuBaLIF((classes,), 0.0, 0.0, **shared)
+    spread = np.random.default_rng([task.train.seed, 1])
+    for layer, alpha, beta in (
+        (cell, network.alpha_hidden, network.beta_hidden),
+        (readout, network.alpha_out, network.beta_out),
+    ):
+        layer.alpha = nnx.Param(_decays(alpha, layer.hidden_shape, task, spread))
+        layer.beta = nnx.Param(_decays(beta, layer.hidden_shape, task, spread))
     return snn.Sequential(
         nnx.Linear(
             TAXELS, network.hidden, use_bias=False, kernel_init=_normal(random, 1.0), rngs=rngs
@@ -168,6 +192,21 @@ def _braille(
         ),
         readout,
     )
+
+
+def _decays(
+    decay: float, size: tuple[int, ...], task: Task, random: np.random.Generator
+) -> jax.Array:
+    """First decays of a layer: one for all, or one per neuron around `decay`, from 0.02 to 0.993."""
+    network = task.network
+    assert isinstance(network, BrailleNetwork)
+    values = np.asarray(decay)
+    if network.decays == "neuron":
+        values = np.full(size, decay)
+    if network.decays == "neuron" and network.decay_spread:
+        logits = np.log(decay / (1 - decay)) + network.decay_spread * random.normal(size=size)
+        values = 1 / (1 + np.exp(-logits.clip(-4, 5)))
+    return jnp.asarray(snapped({"alpha": values}, task.export.dt)["alpha"])
 
 
 def _nmnist(

@@ -30,7 +30,11 @@ class Data:
 
 @dataclass(frozen=True)
 class BrailleNetwork:
-    """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step."""
+    """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step.
+
+    decays: one per layer (`shared`) or one per neuron. decay_spread: how far a neuron's first
+    decays lie from the layer's, as the standard deviation of their logit.
+    """
 
     kind: Literal["braille_rsnn"]
     hidden: int
@@ -39,6 +43,8 @@ class BrailleNetwork:
     beta_hidden: float
     alpha_out: float
     beta_out: float
+    decays: Literal["shared", "neuron"]
+    decay_spread: float
     threshold: float
     surrogate_slope: float
 
@@ -58,6 +64,11 @@ class Train:
     """How the network is trained.
 
     logit_scale: what one output spike adds to its class's logit in the cross-entropy.
+    weight_decay: of AdamW, for weights alone. learn_decays: whether the neurons' decays are trained,
+    with `decay_rate` times the learning rate. average: how much of the running average of the
+    parameters a step keeps; the average is what is evaluated and stored, 0 switches it off.
+    silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
+    with more than `max_spikes` spikes per recording.
     max_shift, max_delay, drop_events: augmentation, see `pipeline.fit.augment`.
     """
 
@@ -67,6 +78,14 @@ class Train:
     learning_rate: float
     logit_scale: float
     label_smoothing: float
+    weight_decay: float
+    learn_decays: bool
+    decay_rate: float
+    average: float
+    silence: float
+    min_spikes: float
+    sparsity: float
+    max_spikes: float
     max_shift: int
     max_delay: int
     drop_events: float
@@ -139,6 +158,13 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("train.learning_rate", lambda v: v > 0, "above 0"),
     ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("train.logit_scale", lambda v: v > 0, "above 0"),
+    ("network.decay_spread", lambda v: 0 <= v <= 3, "from 0 to 3"),
+    *(
+        (f"train.{key}", lambda v: v >= 0, "at least 0")
+        for key in ("weight_decay", "silence", "min_spikes", "sparsity", "max_spikes")
+    ),
+    ("train.decay_rate", lambda v: v > 0, "above 0"),
+    ("train.average", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
     ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
     ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),

@@ -124,6 +124,7 @@ def _digest(task: params.Task, source: Path, devices: int) -> str:
 def _save_checkpoint(target: Path, digest: str, progress: fit.Progress, seconds: float) -> None:
     arrays = {
         **{f"parameters.{name}": array for name, array in progress.parameters.items()},
+        **{f"average.{name}": array for name, array in progress.average.items()},
         **{f"best.{name}": array for name, array in progress.best.items()},
         **{f"optimiser.{i:03}": leaf for i, leaf in enumerate(progress.optimiser)},
     }
@@ -155,6 +156,7 @@ def _load_checkpoint(target: Path, digest: str) -> tuple[fit.Progress, float] | 
     leaves = group("optimiser")
     progress = fit.Progress(
         parameters=group("parameters"),
+        average=group("average"),
         optimiser=[leaves[name] for name in sorted(leaves)],
         best=group("best"),
         epoch=int(metadata["epoch"]),
