@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,22 @@ import numpy as np
 from pipeline.converter import contract
 from pipeline.converter.assemble import assemble
 from pipeline.converter.layout import Site, flatten_order
-from pipeline.converter.node import as_dict, class_name, exporter, load_layer, node_dict, register
+from pipeline.converter.node import (
+    Exported,
+    as_dict,
+    class_name,
+    exporter,
+    load_layer,
+    node_dict,
+    register,
+)
 from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
 from pipeline.errors import GraphError
 
 # Layers that hand on what they get when a trained model runs: nothing to write.
 TRANSPARENT = ("spyx.nn.ActivityRegularization",)
 DROPOUT = "flax.nnx.Dropout"
+GRAPH_MODEL = "pipeline.converter.layers.GraphModel"
 # Quantised layers keep integers where the exporters read floats.
 QUANTISED = ("qwix", "spyx.quant")
 
@@ -41,9 +51,10 @@ def to_nir(
     """Write a Spyx model as a NIR graph that means the same to every reader.
 
     Args:
-        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer.
+        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer; or what `load` made of a
+            graph that is no chain, alone.
         input_shape, output_shape: one name and the shape without batch, channels first, such as
-            `{"input": (2, 34, 34)}`.
+            `{"input": (2, 34, 34)}`; for a graph that is no chain all its inputs and outputs.
         dt: the step; time constants come out in its unit, tau = dt/(1-beta).
         strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
@@ -83,6 +94,8 @@ def export_named(
     dt = _positive(dt)
     if recurrent not in ("nested", "flat"):
         raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
+    if class_name(type(model)) == GRAPH_MODEL:
+        return _export_graph(model, input_shape, output_shape, dt, told)
     entry, shape = _port(input_shape, "input_shape")
     exit_, last_shape = _port(output_shape, "output_shape")
     if entry == exit_:
@@ -131,10 +144,67 @@ def export_named(
         )
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
-    metadata = contract.make(dt, output_order=None if order is None else "HWC", **told)
+    told["output_order"] = None if order is None else "HWC"
+    return _checked(nodes, edges, dt, told), names
+
+
+def _checked(
+    nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], dt: float, told: dict[str, Any]
+) -> nir.NIRGraph:
+    metadata = contract.make(dt, **told)
     graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
     make_plan(as_dict(graph))  # refuses NaN and infinite numbers, and whatever else has no meaning
-    return graph, names
+    return graph
+
+
+def _export_graph(
+    model: Any, input_shape: Any, output_shape: Any, dt: float, told: dict[str, Any]
+) -> tuple[nir.NIRGraph, list[str | None]]:
+    """As `export_named`, for a graph that was imported and is no chain: same nodes, current values."""
+    shapes = dict(model.shapes)
+    layers = dict(zip(model.paths, model.layers, strict=True))
+    for what, given, ports in (
+        ("input_shape", input_shape, model.inputs),
+        ("output_shape", output_shape, model.outputs),
+    ):
+        own = {path: shapes[path] for path in ports}
+        found = given if isinstance(given, Mapping) else {}
+        if {name: tuple(np.ravel(shape).tolist()) for name, shape in found.items()} != own:
+            raise GraphError(f"`{what}` must be {own}, as this graph was imported; got {given!r}")
+    nodes: dict[str, nir.NIRNode] = {p: nir.Input(np.array(shapes[p])) for p in model.inputs}
+    entries: dict[str, str] = {}
+    leaving: dict[str, str] = {path: path for path in model.inputs}
+    edges = []
+    for path, sources in model.sources:
+        if path in model.outputs:
+            made: Exported = [("", nir.Output(np.array(shapes[path])))]
+        elif path not in layers:  # a subgraph's Input or Output, which hands on what it gets
+            continue
+        else:
+            layer = layers[path]
+            export = exporter(layer)
+            site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt)
+            if export is None:
+                raise site.refuse(f"{class_name(type(layer))} has no equivalent in NIR")
+            made = export(layer, site)
+            if path in model.delayed:
+                made[0][1].metadata = {**made[0][1].metadata, "spike_delay": 1}
+        names = [path + suffix for suffix, _ in made]
+        nodes |= dict(zip(names, (node for _, node in made), strict=True))
+        edges += list(itertools.pairwise(names))
+        entries[path], leaving[path] = names[0], names[-1]
+    before = dict(model.sources)
+
+    def origins(path: str) -> Iterator[str]:
+        for source, _ in before[path]:
+            if source in leaving:
+                yield leaving[source]
+            else:
+                yield from origins(source)
+
+    for path, entry in entries.items():
+        edges += [(origin, entry) for origin in origins(path)]
+    return _checked(nodes, edges, dt, told), [leaving[path] for path in model.paths]
 
 
 def _layers(model: Any) -> list[Any]:
@@ -158,6 +228,10 @@ def _unknown(layer: Any, where: str, strict: bool) -> None:
     text, remedy = f"{class_name(type(layer))} has no equivalent in NIR", "replace it"
     if class_name(type(layer)) == DROPOUT:
         text, remedy = "its output is random while it trains", "call model.eval() first"
+    if class_name(type(layer)) == GRAPH_MODEL:
+        raise GraphError(
+            f"{where} is a graph that branches: it is exported alone, in no Sequential"
+        )
     if strict:
         raise GraphError(f"{where}: {text}; {remedy}, or pass strict=False to leave it out")
     warnings.warn(f"{where}: {text}; it is left out", UserWarning, stacklevel=4)

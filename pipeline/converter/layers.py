@@ -143,7 +143,7 @@ class GraphModel(nnx.Module):
         self.order = tuple(p for p in plan.order if p not in plan.inputs)
         self.quiet = tuple(plan.quiet)
         self.sources = tuple((p, tuple(plan.sources[p])) for p in self.order)
-        self.shapes = tuple((p, last(plan.shapes[p])) for p in plan.order)
+        self.shapes = tuple((p, plan.shapes[p]) for p in plan.order)  # channels first
         self.delayed = tuple(p for p in self.order if plan.nodes[p].get("spike_delay"))
         self.stored = tuple(
             sorted({s for found in plan.sources.values() for s, closes in found if closes})
@@ -155,7 +155,7 @@ class GraphModel(nnx.Module):
         """Zero state; what closes a cycle starts with what it gives when every neuron is silent."""
         shapes, sources = dict(self.shapes), dict(self.sources)
         layers = dict(zip(self.paths, self.layers, strict=True))
-        silent = {p: jnp.zeros((batch_size, *s), jnp.float32) for p, s in shapes.items()}
+        silent = {p: jnp.zeros((batch_size, *last(s)), jnp.float32) for p, s in shapes.items()}
         for path in self.quiet:
             found = [silent[source] for source, _ in sources[path]]
             value = sum(found[1:], found[0])

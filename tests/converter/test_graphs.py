@@ -12,12 +12,15 @@ import hypothesis.strategies as st
 import nir
 import numpy as np
 import pytest
+import spyx.nn as snn
 from agree import CLEAR, by_steps, close, margin
+from flax import nnx
 from hypothesis import HealthCheck, assume, given, settings
 from small_graphs import chain, cuba, full, graph, li, lif, linear
 
-from pipeline.converter import from_nir, load, reference
+from pipeline.converter import file, from_nir, load, reference, to_nir
 from pipeline.converter.layers import GraphModel
+from pipeline.errors import GraphError
 
 WIDTH, STEPS, BATCH = 3, 7, 2
 
@@ -241,7 +244,18 @@ def agree(whole):
     outputs = by_steps_of(loaded.model, given)
     for name, expected in result.outputs.items():
         close(outputs[name] if isinstance(outputs, dict) else outputs, expected, name)
+    if not loaded.chain:
+        again = reference.run(exported_again(loaded).to_dict(), data, 1.0)
+        for name, expected in result.outputs.items():
+            close(again.outputs[name], expected, f"{name}, exported again")
     return data, result
+
+
+def exported_again(loaded, **options):
+    """What `to_nir` makes of a graph that was imported and is no chain."""
+    shapes = loaded.plan.shapes
+    ports = [{n: shapes[n] for n in names} for names in (loaded.plan.inputs, loaded.plan.outputs)]
+    return to_nir(loaded.model, *ports, loaded.dt, strict=True, **options)
 
 
 def by_steps_of(model, x):
@@ -429,6 +443,48 @@ def test_images_in_a_graph_lie_channels_last():
     model, outputs = from_nir(whole, x)
     assert isinstance(model, GraphModel)
     close(outputs, np.moveaxis(expected, 2, -1))
+
+
+def test_a_graph_that_branches_is_exported_again_with_its_present_values(tmp_path):
+    """Images, subgraphs, a late spike, a convolution that becomes two nodes: same paths, new weights."""
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(2, 2, 2, 3)).astype(np.float32)
+    shape, smaller = (2, 4, 6), (2, 3, 4)
+    late = {"reset": "subtract", "spike_delay": 1}
+    inner = chain(lif(smaller, metadata=late), shape=smaller)
+    whole = graph(
+        {
+            "i": nir.Input(np.array(shape)),
+            "c": nir.Conv2d(shape[1:], kernel, 1, 0, 1, 1, full(0.1, (2,))),
+            "sub": inner,
+            "s": nir.Scale(full(0.5, smaller)),
+            "o": nir.Output(np.array(smaller)),
+        },
+        [("i", "c"), ("c", "sub"), ("c", "s"), ("s", "o"), ("sub", "o")],
+    )
+    loaded = load(whole, 1.0)
+    model = loaded.model
+    conv = model.layers[model.paths.index("c")]
+    conv.kernel.set_value(conv.kernel[...] * 2)
+    whole.nodes["c"].weight = 2 * kernel
+    x = rng.uniform(-1, 1, (STEPS, BATCH, *shape)).astype(np.float32)
+    expected = reference.run(whole.to_dict(), x, 1.0).output
+    again = exported_again(loaded, classes=["a"])
+    assert again.metadata["classes"] == '["a"]'
+    assert {"c.conv", "c.cut", "sub.n0", "s"} < set(again.nodes)
+    file.write(tmp_path / "m.nir", again)
+    close(reference.run(nir.read(tmp_path / "m.nir").to_dict(), x, 1.0).output, expected)
+
+
+def test_what_a_graph_that_branches_is_not_exported_as():
+    whole = HAND["a delay in a ring"]
+    model = load(whole, 1.0).model
+    with pytest.raises(GraphError, match=r"`input_shape` must be \{'i': \(3,\)\}, .*'input'"):
+        to_nir(model, {"input": (3,)}, {"o": (3,)})
+    with pytest.raises(GraphError, match=r"`output_shape` must be \{'o': \(3,\)\}, .*got 3"):
+        to_nir(model, {"i": (3,)}, 3)
+    with pytest.raises(GraphError, match=r"layer 1 \(GraphModel\) is a graph that branches: it is"):
+        to_nir(snn.Sequential(nnx.Linear(3, 3, rngs=nnx.Rngs(0)), model), {"i": (3,)}, {"o": (3,)})
 
 
 def test_a_flatten_in_a_graph_follows_nir():
