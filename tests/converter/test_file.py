@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import threading
@@ -16,7 +17,8 @@ import nir
 import numpy as np
 import pytest
 
-from pipeline.converter import file, hdf5
+from pipeline.__main__ import main
+from pipeline.converter import file, hdf5, load
 from pipeline.converter.node import kinds
 from pipeline.errors import GraphError
 
@@ -123,12 +125,38 @@ def test_older_version_has_no_v_reset(tmp_path: Path) -> None:
         file.write(tmp_path / "b.nir", graph, "9")
 
 
+def test_a_dt_that_differs_is_said_as_a_plain_number(tmp_path: Path) -> None:
+    file.write(tmp_path / "a.nir", example("LIF"))
+    graph = file.read(tmp_path / "a.nir")  # its dt is a NumPy number
+    with pytest.raises(GraphError) as error:
+        load(graph, 0.25)
+    assert str(error.value) == "dt = 0.25 differs from the contract's dt = 0.5; pass dt=0.5"
+
+
 def test_writing_what_no_file_holds(tmp_path: Path) -> None:
     graph = example("LIF")
     graph.metadata["odd"] = object()
     with pytest.raises(GraphError, match=r"`/metadata/odd` is object .*a file holds numbers"):
         file.write(tmp_path / "a.nir", graph)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A limit on the size of files stands for it: HDF5 1.14, writing by itself, dies of either."""
+    path = tmp_path / "a.nir"
+    file.write(path, example("LIF"))
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.write(path, example("LI"))
+        assert main(["upgrade", str(path), str(tmp_path / "b.nir")]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert re.fullmatch(r"error: \S+: File too large\n", capsys.readouterr().err)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/graphs is not here")
