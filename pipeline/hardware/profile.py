@@ -105,6 +105,7 @@ KEYS: dict[str, Check] = {
     "weights.scale_per": _one_of("neuron", "layer"),
     "state.bits": _or_null(_whole(2)),
     "state.overflow": _one_of("saturate", "wrap", "refuse", "none"),
+    "state.floor": _one_of("none", "threshold"),
     "state.threshold_bits": _or_null(_whole(1)),
     "state.threshold_shift": _whole(0),
     "limits.inputs": _or_null(_whole(1)),
@@ -141,6 +142,7 @@ NEEDED = {
         "state.threshold_bits",
     ),
     "lava": (
+        "neuron.input_spikes_per_step",
         "neuron.decay_bits",
         "weights.bits",
         "weights.step",

@@ -1,0 +1,329 @@
+"""From a trained graph to integers, to a file, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import graphs
+import jax
+import jax.numpy as jnp
+import nir
+import numpy as np
+import pytest
+
+from pipeline.converter import file, reference
+from pipeline.errors import GraphError
+from pipeline.hardware import grid, loihi, profile, quantise, speck, xylo
+from pipeline.hardware.network import Network
+
+RNG = np.random.default_rng(11)
+XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
+
+
+def braille(reset: str, hidden: int = 12, **options: Any) -> dict[str, Any]:
+    return graphs.recurrent(
+        RNG.normal(size=(hidden, 5)) * 0.6,
+        RNG.normal(size=(hidden, hidden)) * 0.2,
+        RNG.normal(size=(3, hidden)) * 0.6,
+        graphs.cuba(hidden, 0.55, 0.9, reset=reset, **options),
+        graphs.cuba(3, 0.5, 0.55, reset=reset),
+    )
+
+
+def small_scnn(reset: str) -> dict[str, Any]:
+    """Two convolutions, pooling, a dense layer, all IF; dt 1 step."""
+    return graphs.chain(
+        (2, 12, 12),
+        ("conv_0", graphs.conv(RNG, (2, 12, 12), 4, 3, 2, 1)),
+        ("if_1", graphs.if_((4, 6, 6), 2.0, reset)),
+        ("pool_2", graphs.pool()),
+        ("conv_3", graphs.conv(RNG, (4, 3, 3), 5)),
+        ("if_4", graphs.if_((5, 3, 3), 1.5, reset)),
+        ("flatten", nir.Flatten({"input": np.array([5, 3, 3])}, 0, -1)),
+        ("linear_5", nir.Linear(RNG.normal(size=(4, 45)).astype(np.float32))),
+        ("if_6", graphs.if_(4, 1.0, reset)),
+        dt=1.0,
+    )
+
+
+def through_a_file(graph: dict[str, Any], tmp_path: Path, version: str = "1.0.8") -> dict[str, Any]:
+    file.write(tmp_path / "grid.nir", file.build(graph), version)
+    return file.read_dict(tmp_path / "grid.nir")
+
+
+def same(a: Network, b: Network) -> bool:
+    def equal(x: Any, y: Any) -> bool:
+        if x is None or y is None:
+            return x is y
+        return np.shape(x) == np.shape(y) and bool(np.all(np.asarray(x) == np.asarray(y)))
+
+    fields = ("name", "shape", "threshold", "decay_syn", "decay_mem", "reset", "output", "exponent")
+    return (
+        a.inputs == b.inputs
+        and all(
+            equal(getattr(p, f), getattr(q, f))
+            if f not in ("name", "reset")
+            else getattr(p, f) == getattr(q, f)
+            for p, q in zip(a.populations, b.populations, strict=True)
+            for f in fields
+        )
+        and all(
+            equal(v.values, w.values)
+            and (v.source, v.target, v.node, v.shape, v.pools, v.stride, v.padding)
+            == (w.source, w.target, w.node, w.shape, w.pools, w.stride, w.padding)
+            for v, w in zip(a.weights, b.weights, strict=True)
+        )
+    )
+
+
+CASES = {
+    "xylo": (lambda: braille("subtract"), XYLO),
+    "loihi": (lambda: braille("v_reset"), LOIHI),
+    "loihi-conv": (lambda: small_scnn("v_reset"), LOIHI),
+    "speck": (lambda: small_scnn("subtract"), SPECK),
+}
+
+
+# ------------------------------------------------------------------------------- rounding by hand
+
+
+def test_weights_and_thresholds_of_a_layer_by_hand() -> None:
+    """Loihi, largest weight 0.5: K = 254 / 0.5 = 508. 0.3 K = 152.4 -> 152, -0.1 K = -50.8 -> -50
+    (to the nearest even number: -50.8 / 2 = -25.4 -> -25); threshold 1 K = 508; 2^-9 = 1/512."""
+    weight = np.array([[0.5, 0.3, -0.1]])
+    graph = graphs.chain(
+        (3,), ("w", nir.Linear(weight)), ("n", graphs.cuba(1, 0.5, 0.75, reset="v_reset"))
+    )
+    network = quantise.quantise(graph, LOIHI)
+    assert network.weights[0].values.tolist() == [[254, 152, -50]]
+    (population,) = network.populations
+    assert (population.threshold.item(), population.exponent.item()) == (508, 9)
+    assert (population.decay_syn.item(), population.decay_mem.item()) == (2048, 3072)
+    made = quantise.on_grid(graph, network)["nodes"]
+    assert made["w"]["weight"].tolist() == [[254 / 512, 152 / 512, -50 / 512]]
+    assert made["n"]["v_threshold"].tolist() == [508 / 512]
+
+
+def test_xylo_has_a_scale_for_each_neuron_and_decays_after_adding() -> None:
+    """Row 0: K = 127 / 0.5 = 254, row 1: 127 / 0.2 = 635. Decay 0.5: the threshold is half of K."""
+    w = np.array([[0.5, -0.25], [0.2, 0.1]])
+    graph = graphs.recurrent(
+        w, np.zeros((2, 2)), np.eye(2), graphs.cuba(2, 0.5, 0.75), graphs.cuba(2, 0.75, 0.5)
+    )
+    network = quantise.quantise(graph, XYLO)
+    w_in = next(weight for weight in network.weights if weight.node == "w_in")
+    assert w_in.values.tolist() == [[127, -64], [127, 64]]  # 63.5 rounds to even
+    hidden, out = network.populations
+    assert hidden.threshold.tolist() == [127, 318]  # 317.5 rounds to even
+    assert hidden.exponent.tolist() == [8, 9]
+    assert (hidden.decay_syn.item(), hidden.decay_mem.item()) == (1, 2)
+    assert out.threshold.tolist() == [95, 95]  # 0.75 * 127 = 95.25
+    made = quantise.on_grid(graph, network)["nodes"]
+    lif = made["hidden"]["nodes"]["lif"]
+    np.testing.assert_array_equal(lif["w_in"], np.float32(1.0))  # a tau_syn / dt = 0.5 * 2
+    np.testing.assert_array_equal(lif["tau_syn"], np.float32(2 * graphs.DT))
+    assert lif["metadata"]["spike_delay"] == 1
+    assert made["out"]["metadata"]["spike_delay"] == 0
+
+
+def test_a_gain_goes_into_the_weights() -> None:
+    """r = 3/dt instead of 1/dt is a weight of 3 times the size."""
+    plain, louder = (
+        graphs.chain((2,), ("w", nir.Linear(w)), ("n", graphs.if_(1, reset="v_reset", dt=dt)), dt=1.0)
+        for w, dt in ((np.array([[0.75, -0.3]]), 1.0), (np.array([[0.25, -0.1]]), 1 / 3))
+    )  # fmt: skip
+    assert same(quantise.quantise(plain, LOIHI), quantise.quantise(louder, LOIHI))
+
+
+def test_grids() -> None:
+    assert grid.weight_range(8) == (-128, 127)
+    assert grid.weight_range(9, 2) == (-256, 254)
+    assert grid.weights_on_grid([3.0, -200.0, 0.4], 1.0, 8).tolist() == [3, -128, 0]
+    # tau/dt = 1/(1 - d): 2, 10, 1.05 -> log2 1, 3.32, 0.07
+    assert grid.shift_of([0.5, 0.9, 0.05], 4).tolist() == [1, 3, 0]
+    assert grid.decay_on_grid([0.9], "shift", 4).tolist() == [0.875]
+    assert grid.fraction_of([0.55, 1.0], 12).tolist() == [2253, 4096]
+
+
+def test_rounding_in_training_is_rounding_in_quantisation_and_lets_gradients_pass() -> None:
+    weights = jnp.asarray([0.3, -0.7, 9.0, -9.0])
+    rounded = grid.fake_weights(weights, 100.0, 8)
+    expected = grid.weights_on_grid(weights, 100.0, 8) / 100.0
+    np.testing.assert_allclose(rounded, expected, rtol=1e-6)  # float32 division
+    slope = jax.grad(lambda w: grid.fake_weights(w, 100.0, 8).sum())(weights)
+    assert slope.tolist() == [1, 1, 0, 0]  # nothing passes where it is clipped
+    decays = jnp.asarray([0.55, 0.9])
+    for kind, bits in (("shift", 4), ("fraction", 12)):
+        np.testing.assert_allclose(
+            grid.fake_decay(decays, kind, bits), grid.decay_on_grid(decays, kind, bits), rtol=1e-6
+        )
+        slope = jax.grad(lambda d, k=kind, b=bits: grid.fake_decay(d, k, b).sum())(decays)
+        assert slope.tolist() == [1, 1]
+
+
+# ----------------------------------------------------------------------------------- to and fro
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_integers_come_back_bit_for_bit(name: str, tmp_path: Path) -> None:
+    make, chip = CASES[name]
+    graph = make()
+    network = quantise.quantise(graph, chip)
+    written = through_a_file(quantise.on_grid(graph, network), tmp_path)
+    assert same(quantise.recover(written, chip), network)
+    for path, node in file.nodes(written):  # float32 holds every number
+        for key in ("weight", "v_threshold"):
+            assert key not in node or node[key].dtype == np.float32, path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_quantising_what_is_on_the_grid_changes_nothing(name: str, tmp_path: Path) -> None:
+    """Up to the factor of a neuron whose largest weight is not the chip's largest."""
+    make, chip = CASES[name]
+    graph = make()
+    first = quantise.quantise(graph, chip)
+    on = through_a_file(quantise.on_grid(graph, first), tmp_path)
+    again = quantise.quantise(on, chip)
+    for a, b in zip(first.weights, again.weights, strict=True):
+        assert (a.values == b.values).all()
+
+
+def test_the_older_file_version_holds_the_grid_too(tmp_path: Path) -> None:
+    graph = braille("subtract")
+    network = quantise.quantise(graph, XYLO)
+    written = through_a_file(quantise.on_grid(graph, network), tmp_path, "1.0.4")
+    assert same(quantise.recover(written, XYLO), network)
+
+
+def test_if_networks_on_loihi_are_the_same_as_floats_and_as_integers(tmp_path: Path) -> None:
+    """Nothing decays, so nothing is rounded: every spike agrees, each layer one step later."""
+    graph = small_scnn("v_reset")
+    network = quantise.quantise(graph, LOIHI)
+    written = through_a_file(quantise.on_grid(graph, network), tmp_path)
+    x = RNG.integers(0, 3, (20, 4, 2, 12, 12)) * (RNG.random((20, 4, 2, 12, 12)) < 0.2)
+    floats = reference.run(reference.make_plan(written), x)
+    longer = np.concatenate([x, np.zeros((3, *x.shape[1:]), int)])
+    integers = loihi.run(network, {"input": longer})
+    for late, name in enumerate(("if_1", "if_4", "if_6"), 1):
+        assert floats.spikes[name].sum() > 20
+        assert (integers.spikes[name][late : late + 20] == floats.spikes[name]).all()
+    assert set(integers.saturated.values()) == {0}
+
+
+def test_speck_and_floats_agree_where_the_rules_are_one(tmp_path: Path) -> None:
+    """A neuron that never stood at its threshold or its floor and never spiked twice in a step."""
+    layer = graphs.conv(RNG, (2, 12, 12), 4)
+    graph = graphs.chain((2, 12, 12), ("conv", layer), ("if", graphs.if_((4, 12, 12), 8.0)), dt=1.0)
+    network = quantise.quantise(graph, SPECK)
+    written = through_a_file(quantise.on_grid(graph, network), tmp_path)
+    x = (RNG.random((30, 8, 2, 12, 12)) < 0.2).astype(int)
+    floats = reference.run(reference.make_plan(written), x).spikes["if"]
+    run = speck.run(network, {"input": x}, record=True)
+    counts, membranes = run.spikes["if"], run.membranes["if"]
+    tie = (counts == 1) & (membranes == 0)
+    apart = (counts > 1) | tie | (membranes == -network.populations[0].threshold)
+    same_rule = ~apart.any(axis=0)
+    assert same_rule.mean() > 0.3
+    assert floats[:, same_rule].sum() > 500
+    assert (counts[:, same_rule] == floats[:, same_rule]).all()
+
+
+def finer(chip: profile.Profile, bits: int) -> profile.Profile:
+    """The same chip with `bits` more bits in weights, thresholds and states."""
+    facts = dict(chip.facts)
+    for key in ("weights.bits", "state.bits", "state.threshold_bits"):
+        facts[key] = dataclasses.replace(facts[key], value=facts[key].value + bits)
+    return dataclasses.replace(chip, facts=facts)
+
+
+def test_floats_are_what_finer_and_finer_integers_come_to(tmp_path: Path) -> None:
+    """With decays states are rounded in every step. A wrong scale, gain, delay or decay would stay."""
+    for reset, chip, run in (
+        ("subtract", finer(XYLO, 12), xylo.run),
+        ("v_reset", finer(LOIHI, 6), loihi.run),
+    ):
+        graph = graphs.recurrent(
+            RNG.uniform(0.05, 0.3, (12, 5)),
+            np.zeros((12, 12)),
+            RNG.uniform(0.05, 0.3, (3, 12)),
+            graphs.cuba(12, 0.55, 0.9, reset=reset),
+            graphs.cuba(3, 0.5, 0.55, reset=reset),
+        )
+        network = quantise.quantise(graph, chip)
+        written = through_a_file(quantise.on_grid(graph, network), tmp_path)
+        x = (RNG.random((60, 8, 5)) < 0.15).astype(int)
+        floats = reference.run(reference.make_plan(written), x).fired["hidden.lif"]
+        late = 1 if chip.rule == "lava" else 0
+        longer = np.concatenate([x, np.zeros((1, *x.shape[1:]), int)])
+        integers = run(network, {"input": longer}).spikes["hidden.lif"][late : late + 60]
+        assert floats.sum() > 300
+        # What is left: several spikes in a step, and ties within 2^-18 of the threshold.
+        assert (floats != np.minimum(integers, 1)).mean() < 0.002, chip.name
+
+
+# --------------------------------------------------------------------------------------- refusals
+
+
+def _graph(change: Any) -> dict[str, Any]:
+    graph = braille("subtract")
+    network = quantise.quantise(graph, XYLO)
+    on = quantise.on_grid(graph, network)
+    change(on)
+    return on
+
+
+def _told(**changes: Any) -> Any:
+    def change(graph: dict[str, Any]) -> None:
+        told = json.loads(graph["metadata"]["grid"])
+        graph["metadata"]["grid"] = json.dumps({**told, **changes})
+
+    return change
+
+
+def _weight(graph: dict[str, Any]) -> None:
+    graph["nodes"]["w_in"]["weight"][1, 2] += np.float32(2.0**-20)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda graph: graph["metadata"].pop("grid"), "the graph is not on a chip's grid"),
+        (lambda graph: graph["metadata"].update(grid="{"), "the contract's `grid` is '{'"),
+        (_told(target="loihi"), "on the grid of loihi, not of xylo-audio-2"),
+        (_told(version=2), "the contract's `grid` is"),
+        (_told(exponents={}), "`hidden.lif`: `grid` has no exponents"),
+        (_weight, r"weight `w_in`: .* at \(1, 2\) is not on the grid"),
+        (
+            lambda graph: graph["nodes"]["out"].update(w_in=graph["nodes"]["out"]["w_in"] * 1.5),
+            "`out`: the gain .* of its input is not on the grid",
+        ),
+    ],
+)
+def test_what_is_not_on_the_grid_is_refused(change: Any, message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        quantise.recover(_graph(change), XYLO)
+
+
+def test_what_cannot_be_quantised_is_refused() -> None:
+    with pytest.raises(GraphError, match="target generic has no integer rule"):
+        quantise.quantise(braille("subtract"), profile.load("generic"))
+    with pytest.raises(GraphError, match="resets by v_reset, the target by subtract"):
+        quantise.quantise(braille("v_reset"), XYLO)
+    graph = braille("subtract")
+    graph["nodes"]["w_out"]["weight"] = graph["nodes"]["w_out"]["weight"] * 1e4
+    with pytest.raises(GraphError, match="which xylo-audio-2 rounds to 0"):
+        quantise.quantise(graph, XYLO)
+    graph = braille("subtract")
+    graph["nodes"]["out"] = graphs.cuba(3, 0.2, 0.5).to_dict()
+    with pytest.raises(GraphError, match=r"the decay 0.2 of its current becomes 0 on the grid"):
+        quantise.quantise(graph, XYLO)
+
+
+def test_the_network_of_the_paper_in_integers() -> None:
+    graph = graphs.paper_scnn(RNG)
+    network = quantise.quantise(graph, SPECK)
+    run = speck.run(network, {"input": RNG.integers(0, 2, (4, 2, 2, 34, 34))})
+    assert run.spikes["if_12"].shape == (4, 2, 10)
