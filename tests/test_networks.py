@@ -169,3 +169,24 @@ def test_a_missing_or_broken_file_is_told(saved):
     path.unlink()
     with pytest.raises(UserError, match="no such file; run `dvc repro`"):
         networks.from_weights(task, path)
+
+
+def test_decays_of_single_neurons_differ_and_survive_the_way_through_nir():
+    task = with_network(tiny_task("braille", "v_reset"), decays="neuron", decay_spread=1.0)
+    found = networks.named_parameters(networks.build(task))
+    decays = {name: np.asarray(value[...]) for name, value in found.items() if ".alpha" in name}
+    assert {name: value.shape for name, value in decays.items()} == {
+        "layers.1.cell.alpha": (38,),
+        "layers.3.alpha": (7,),
+    }
+    for decay in decays.values():
+        assert len(set(decay.tolist())) == decay.size
+        tau = np.float32(task.export.dt / (1 - decay.astype(np.float64)))
+        back = np.float32(1 - task.export.dt / tau.astype(np.float64))
+        assert np.array_equal(back, decay)
+    # The logits scatter around that of the file's 0.55 with the spread asked for; 38 draws of a
+    # normal number have their mean within 4 standard errors and their deviation within 50 %.
+    hidden = decays["layers.1.cell.alpha"].astype(np.float64)
+    logits = np.log(hidden / (1 - hidden)) - np.log(0.55 / 0.45)
+    assert abs(logits.mean()) < 4 / np.sqrt(38)
+    assert 0.5 < logits.std() < 1.5

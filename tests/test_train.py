@@ -144,6 +144,54 @@ def test_training_learns(name, reset, tmp_path):
     assert report["accuracy"]["train"]["accuracy"] > 3 * chance
 
 
+def stored(root, name="braille"):
+    return weights.read(root / "models" / name / "weights.safetensors")[0]
+
+
+def test_trained_decays_move_and_stay_what_nir_can_carry(tmp_path):
+    task = changed(small(), "train", learn_decays=True, decay_rate=40.0)
+    task = changed(task, "network", decays="neuron")
+    train.train(task, write_samples(task, tmp_path))
+    for name, decay in stored(tmp_path).items():
+        if name.endswith(("alpha", "beta")):
+            assert len(np.unique(decay)) > 1, name  # all alike before training
+            assert decay.min() >= 0.0179 and decay.max() <= 0.9934  # sigmoid of -4 and of 5
+            tau = np.float32(task.export.dt / (1 - decay.astype(np.float64)))
+            assert np.array_equal(np.float32(1 - task.export.dt / tau.astype(np.float64)), decay)
+
+
+def test_what_is_stored_is_the_running_average(tmp_path):
+    # One epoch of one step: the average is the share that is kept of the first parameters and the
+    # rest of the stepped ones. Decays are not trained here.
+    one = changed(small(epochs=1), "train", batch_size=28)
+    found = {}
+    for kept in (0.0, 0.75):
+        task = changed(one, "train", average=kept)
+        train.train(task, write_samples(task, tmp_path / str(kept)))
+        found[kept] = stored(tmp_path / str(kept))
+    from pipeline import networks
+
+    for name, first in networks.named_parameters(networks.build(one)).items():
+        expected = 0.75 * np.asarray(first[...], np.float64) + 0.25 * found[0.0][name]
+        # float32 sums of numbers below 4
+        np.testing.assert_allclose(found[0.75][name], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "weight", "direction"), [("silence", 10, 1), ("sparsity", 0.05, -1)]
+)
+def test_penalties_move_the_spike_rates_their_way(penalty, weight, direction, trained, tmp_path):
+    task, without = trained
+    limits = {"min_spikes": 12.0, "max_spikes": 0.5, penalty: float(weight)}
+    train.train(changed(task, "train", **limits), write_samples(task, tmp_path))
+    rates = [
+        json.loads((root / "models" / "braille" / "train.json").read_text())["spike_rate"]
+        for root in (without, tmp_path)
+    ]
+    hidden = [rate["layers.1 (Recurrent)"] for rate in rates]
+    assert direction * (hidden[1] - hidden[0]) > 0
+
+
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
     trained, tmp_path, monkeypatch, capsys
 ):
