@@ -107,10 +107,15 @@ class Fit:
         )
 
     def start(self) -> Progress:
-        """Progress before the first epoch."""
+        """Progress before the first epoch, from random weights or from those of `start_from`.
+
+        Raises:
+            UserError: the file is missing or broken, or belongs to another network.
+        """
+        path = self.settings.start_from
+        model = networks.from_weights(self.task, path) if path else self.model
         parameters = {
-            name: np.asarray(value[...])
-            for name, value in networks.named_parameters(self.model).items()
+            name: np.asarray(value[...]) for name, value in networks.named_parameters(model).items()
         }
         state = jax.jit(self.optimiser.init)(self._free(parameters))
         leaves = [np.asarray(x) for x in jax.tree.leaves(state)]

@@ -70,9 +70,12 @@ class Train:
     silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
     with more than `max_spikes` spikes per recording.
     max_shift, max_delay, drop_events: augmentation, see `pipeline.fit.augment`.
+    start_from: weights.safetensors of an earlier training of the same network, to go on from; None
+    for random weights.
     """
 
     seed: int
+    start_from: str | None
     epochs: int
     batch_size: int
     learning_rate: float

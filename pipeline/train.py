@@ -37,7 +37,7 @@ def train(task: params.Task, root: Path = Path(".")) -> None:
 
     Raises:
         UserError: the prepared file is missing, broken or made with other parameters, the loss is
-            not finite, or a layer never fires.
+            not finite, a layer never fires, or `train.start_from` is no file of this network.
     """
     from pipeline.datasets import prepared
 
@@ -47,8 +47,9 @@ def train(task: params.Task, root: Path = Path(".")) -> None:
 
     splits = _splits(task, data, source)
     training = fit.Fit(task, samples=len(splits["train"].labels))
+    first = training.start()
     digest = _digest(task, source, len(training.devices))
-    progress, before = _load_checkpoint(target, digest) or (training.start(), 0.0)
+    progress, before = _load_checkpoint(target, digest) or (first, 0.0)
     if progress.epoch:
         print(f"{task.name}: going on after epoch {progress.epoch}", flush=True)
 
@@ -115,6 +116,7 @@ def _digest(task: params.Task, source: Path, devices: int) -> str:
         "train": dataclasses.asdict(task.train),
         "dt": task.export.dt,
         "data": files.sha256(source),
+        "start": files.sha256(task.train.start_from) if task.train.start_from else None,
         "devices": devices,
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
