@@ -29,6 +29,8 @@ GIVEN: Any = _Given()
 def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable) -> Any:
     """`make(*options, **parts)`, which is called once for all parts and options of one structure.
 
+    The layer holds the arrays as they are given; `placed` makes JAX's of a whole model.
+
     Args:
         make: a function of a module (its identity is half the key of the cache) that constructs a
             layer and puts every array of `parts` into it as it is, without computing.
@@ -36,14 +38,19 @@ def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable
         options: whatever else decides what the layer is.
     """
     import jax
-    import jax.numpy as jnp
 
     leaves, inner = jax.tree.flatten(parts)
     structure, order = _structure(make, inner, options)
-    held = [leaves[i] for i in order]
-    return jax.tree.unflatten(
-        structure, [leaf if isinstance(leaf, jax.Array) else jnp.array(leaf) for leaf in held]
-    )
+    return jax.tree.unflatten(structure, [leaves[i] for i in order])
+
+
+def placed(model: Any) -> Any:
+    """A model whose arrays are JAX's, copied there all at once."""
+    import jax
+
+    leaves, structure = jax.tree.flatten(model)
+    copies = [np.array(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
+    return jax.tree.unflatten(structure, jax.device_put(copies))
 
 
 @functools.lru_cache(maxsize=1024)

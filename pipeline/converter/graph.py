@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from pipeline.converter import contract
-from pipeline.converter.assemble import assemble
+from pipeline.converter.assemble import assemble, placed
 from pipeline.converter.layout import Site, flatten_order
 from pipeline.converter.node import (
     Exported,
@@ -334,9 +334,8 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     step = step_dt(plan, dt)
     check_dt(plan, step)
     chain = _chain(plan)
-    if chain is not None:
-        return Loaded(*_sequential(plan, chain, step), plan, step, chain=True)
-    return Loaded(_graph_model(plan, step), (), plan, step, chain=False)
+    model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
+    return Loaded(placed(model), names, plan, step, chain=chain is not None)
 
 
 def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
@@ -409,7 +408,7 @@ def _spyx_sequential(layers: list[Any]) -> Any:
     return snn.Sequential(*layers)
 
 
-def _graph_model(plan: Plan, dt: float) -> Any:
+def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
     from pipeline.converter.layers import GraphModel
 
     layers = {}
@@ -418,4 +417,4 @@ def _graph_model(plan: Plan, dt: float) -> Any:
         if node["type"] not in ("Input", "Output"):
             site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt)
             layers[path] = load_layer(node, site, False)
-    return GraphModel(plan, layers)
+    return GraphModel(plan, layers), ()
