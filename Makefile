@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
+VENDORS := .venv-vendors
 export DVC_NO_ANALYTICS := 1
 # Without compiled bytecode every start of DVC compiles 760 modules again: 6 s instead of 3.
 unexport PYTHONDONTWRITEBYTECODE
@@ -33,6 +34,21 @@ $(PEERS)/.ready: bench/peers/requirements.lock
 	@$(PEERS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
 	@touch $@
 
+vendors-setup: $(VENDORS)/.ready ## create .venv-vendors: the chip vendors' simulators; needs Python 3.11 and a C++ compiler
+
+$(VENDORS)/.ready: bench/vendors/requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("error: the vendors need Python 3.11: make PYTHON=python3.11 vendors-setup")'
+	@echo "setting up $(VENDORS) (two minutes, 1 GB)"
+	@$(PYTHON) -m venv --clear $(VENDORS)
+	@awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' bench/vendors/requirements.lock > $(VENDORS)/build.txt
+	@$(VENDORS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(VENDORS)/build.txt
+	@$(VENDORS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r bench/vendors/requirements.lock
+	@$(VENDORS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
+	@touch $@
+
+vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava and sinabs, spike by spike
+	@$(BIN)/python -m bench.vendors.compare
+
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
@@ -60,4 +76,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup repro deploy-artifacts test test-full check bench bench-convert fuzz lock
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts test test-full check bench bench-convert fuzz lock

@@ -2,32 +2,37 @@
 
     python -m bench.vendors.compare [--record FOLDER]
 
-Cases are random networks, some of which saturate, spike several times in a step and stand exactly at
-their threshold. Every spike and every state of every step is compared. The vendors' programs run in
-an environment of their own, `.venv-vendors` (make vendors-setup). `--record` writes the cases and what
-the vendors' programs made of them, for tests that run without that environment.
+Random networks, some of which saturate, spike several times in a step and stand exactly at their
+threshold; and the trained networks, quantised after training, on recordings of their test sets. Every
+spike and every state of every step is compared; with sinabs, every spike. The vendors' programs run in
+an environment of their own, `.venv-vendors` (make vendors-setup). `--record` writes the random cases and
+what the vendors' programs made of them, for tests that run without that environment.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.converter import file
 from pipeline.files import atomic
-from pipeline.hardware import loihi, profile, two_layers, xylo
+from pipeline.hardware import loihi, profile, quantise, speck, two_layers, xylo
 from pipeline.hardware.network import Network, Run
 
 HERE = Path(__file__).parent
-PYTHON = HERE.parent.parent / ".venv-vendors" / "bin" / "python"
-RULES: dict[str, tuple[str, Any, str, str]] = {
-    "xylosim": ("xylo-audio-2", xylo.run, "subtract", "run_xylosim.py"),
-    "lava": ("loihi", loihi.run, "v_reset", "run_lava.py"),
+ROOT = HERE.parent.parent
+PYTHON = ROOT / ".venv-vendors" / "bin" / "python"
+RULES: dict[str, tuple[str, Any, str]] = {
+    "xylosim": ("xylo-audio-2", xylo.run, "subtract"),
+    "lava": ("loihi", loihi.run, "v_reset"),
 }
 # What a result is called -> the population and the field of our run that it is compared with.
 RESULTS = {
@@ -43,7 +48,7 @@ Arrays = dict[str, np.ndarray]
 
 def network_of(vendor: str, case: Arrays) -> Network:
     """A case's network."""
-    target, _, reset, _ = RULES[vendor]
+    target, _, reset = RULES[vendor]
     return two_layers.from_arrays(case, profile.load(target), reset)
 
 
@@ -53,13 +58,15 @@ def ours(vendor: str, case: Arrays) -> Run:
     return RULES[vendor][1](network_of(vendor, case), x, record=True)
 
 
-def theirs(vendor: str, cases: dict[str, Arrays], python: Path = PYTHON) -> dict[str, Arrays]:
-    """The vendor's program on cases."""
+def theirs(
+    vendor: str, cases: dict[str, Arrays], python: Path = PYTHON, extra: Sequence[str] = ()
+) -> dict[str, Arrays]:
+    """The vendor's program on cases; `extra` are further arguments of its script."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "cases.npz", Path(folder) / "results.npz"
         np.savez(source, allow_pickle=False, **_flat(cases))
-        script = HERE / RULES[vendor][3]
-        subprocess.run([str(python), str(script), str(source), str(target)], check=True)
+        script = HERE / f"run_{vendor}.py"
+        subprocess.run([str(python), str(script), str(source), str(target), *extra], check=True)
         with np.load(target, allow_pickle=False) as loaded:
             return nested({key: loaded[key] for key in loaded.files})
 
@@ -132,46 +139,147 @@ def random_cases(vendor: str, count: int, rng: np.random.Generator) -> dict[str,
     return cases
 
 
+# ------------------------------------------------------------------------- the trained networks
+
+
+def trained(task: str, target: str, samples: int) -> tuple[dict[str, Any], Network, np.ndarray]:
+    """A task's exported graph, its integers for a chip, and test recordings (N, T, ...).
+
+    A graph that resets otherwise than the chip is taken as if it did: what is compared are two
+    simulators of the same integers, not accuracies.
+    """
+    from pipeline.datasets import prepared
+
+    content = file.read_dict(ROOT / "models" / task / "model.nir")
+    chip = profile.load(target)
+    for _, node in file.nodes(content):
+        if "v_threshold" in node:
+            node["metadata"] = {**node.get("metadata", {}), "reset": chip["neuron.reset"][0]}
+    events, _ = prepared.read(ROOT / "data" / "prepared" / f"{task}.h5").subset("test")
+    return content, quantise.quantise(content, chip), events[:samples].astype(np.int64)
+
+
+def braille(vendor: str, samples: int, python: Path) -> int:
+    """The Braille network on recordings; Xylo's through rockpool's own importer and quantiser."""
+    content, network, events = trained("braille", RULES[vendor][0], samples)
+    case = {**two_layers.to_arrays(network), "input": events}
+    extra: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        if vendor == "xylosim":
+            graph = Path(folder) / "grid.nir"
+            file.write(graph, file.build(quantise.on_grid(content, network)), "1.0.4")
+            extra = [str(graph), str(content["metadata"]["dt"])]
+        found = theirs(vendor, {"braille": case}, python, extra)["braille"]
+    run = ours(vendor, case)
+    counts = differing(run, found)
+    text = ", ".join(f"{key} {count}" for key, count in counts.items())
+    wrong = sum(counts.values())
+    if extra:
+        integers = sum(int((found[key] != case[key]).sum()) for key in case if key in found)
+        text += f"; integers that rockpool reads otherwise: {integers}"
+        wrong += integers
+    entries = sum(spikes.size for spikes in run.spikes.values())
+    print(f"{vendor}: Braille, {len(events)} recordings, {entries} entries; differing: {text}")
+    return wrong
+
+
+def nmnist(samples: int, python: Path) -> int:
+    """The N-MNIST network, layer by layer discretised by sinabs, on recordings."""
+    content, network, events = trained("nmnist", "speck-2f", samples)
+    nodes = dict(file.nodes(quantise.on_grid(content, network)))
+    case: Arrays = {"input": events}
+    for k, (weight, population) in enumerate(
+        zip(network.weights, network.populations, strict=True)
+    ):
+        values = nodes[weight.node]["weight"]
+        if values.ndim == 2:  # a convolution whose kernel is the whole map
+            before = (*network.populations[k - 1].shape, 1, 1)[:3]
+            size = math.prod(weight.pools)
+            values = values.reshape(len(values), before[0], before[1] // size, before[2] // size)
+        case |= {
+            f"weight{k}": values,
+            f"threshold{k}": np.asarray(nodes[population.name]["v_threshold"]).ravel()[0],
+            f"stride{k}": np.array(weight.stride),
+            f"padding{k}": np.array(weight.padding),
+            f"pool{k}": np.array(weight.pools, int),
+        }
+    found = theirs("sinabs", {"nmnist": case}, python)["nmnist"]
+    run = speck.run(network, {"input": np.swapaxes(events, 0, 1)})
+    integers = spikes = entries = 0
+    for k, (weight, population) in enumerate(
+        zip(network.weights, network.populations, strict=True)
+    ):
+        integers += int((found[f"weight{k}"].ravel() != weight.values.ravel()).sum())
+        integers += int(found[f"threshold{k}"] != population.threshold)
+        mine = np.swapaxes(run.spikes[population.name], 0, 1)
+        spikes += int((mine != found[f"spikes{k}"].reshape(mine.shape)).sum())
+        entries += mine.size
+    print(
+        f"sinabs: N-MNIST, {len(events)} recordings, {entries} entries; differing: spikes {spikes}; "
+        f"integers that sinabs rounds otherwise: {integers}"
+    )
+    return integers + spikes
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--python", type=Path, default=PYTHON, help="of the vendors' environment")
-    parser.add_argument("--cases", type=int, default=12, help="networks for each vendor")
-    parser.add_argument("--vendor", choices=RULES, action="append", help="default: all")
+    parser.add_argument("--cases", type=int, default=12, help="random networks for each vendor")
+    parser.add_argument("--samples", type=int, default=50, help="recordings for trained networks")
+    parser.add_argument(
+        "--vendor", choices=[*RULES, "sinabs"], action="append", help="default: all"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", type=Path, help="a folder for golden vectors")
     arguments = parser.parse_args()
     if not arguments.python.exists():
         print(f"error: {arguments.python}: no such file; run make vendors-setup", file=sys.stderr)
         return 1
+    vendors = arguments.vendor or [*RULES, "sinabs"]
     wrong = 0
-    for vendor in arguments.vendor or RULES:
-        cases = random_cases(vendor, arguments.cases, np.random.default_rng(arguments.seed))
-        results = theirs(vendor, cases, arguments.python)
-        totals = dict.fromkeys(RESULTS, 0)
-        spikes = saturated = entries = 0
-        for name, case in cases.items():
-            run = ours(vendor, case)
-            for key, count in differing(run, results[name]).items():
-                totals[key] += count
-            spikes += sum(int(s.sum()) for s in run.spikes.values())
-            saturated += sum(run.saturated.values())
-            entries += sum(s.size for s in run.spikes.values())
-        wrong += sum(totals.values())
-        told = ", ".join(f"{key} {count}" for key, count in totals.items())
-        print(
-            f"{vendor}: {len(cases)} networks, {entries} entries, {spikes} spikes, {saturated} states "
-            f"at their bounds; differing: {told}"
-        )
-        if arguments.record:
-            small = {
-                name: {k: v.astype(np.int32) for k, v in (case | results[name]).items()}
-                for name, case in cases.items()
-            }
-            with atomic(arguments.record / f"{vendor}.npz") as temporary:
-                np.savez_compressed(temporary, allow_pickle=False, **_flat(small))
+    for vendor in vendors:
+        if vendor in RULES:
+            wrong += random_part(vendor, arguments)
+    for task, users in (("braille", [v for v in vendors if v in RULES]), ("nmnist", ["sinabs"])):
+        needed = [ROOT / "models" / task / "model.nir", ROOT / "data" / "prepared" / f"{task}.h5"]
+        if missing := [path for path in needed if not path.exists()]:
+            print(f"{task}: left out, {missing[0]} is missing; run make repro")
+            continue
+        if task == "nmnist":
+            wrong += nmnist(arguments.samples, arguments.python) if "sinabs" in vendors else 0
+        else:
+            wrong += sum(braille(v, arguments.samples, arguments.python) for v in users)
     return int(wrong > 0)
+
+
+def random_part(vendor: str, arguments: argparse.Namespace) -> int:
+    """Random networks; how many entries differ."""
+    cases = random_cases(vendor, arguments.cases, np.random.default_rng(arguments.seed))
+    results = theirs(vendor, cases, arguments.python)
+    totals = dict.fromkeys(RESULTS, 0)
+    spikes = saturated = entries = 0
+    for name, case in cases.items():
+        run = ours(vendor, case)
+        for key, count in differing(run, results[name]).items():
+            totals[key] += count
+        spikes += sum(int(s.sum()) for s in run.spikes.values())
+        saturated += sum(run.saturated.values())
+        entries += sum(s.size for s in run.spikes.values())
+    told = ", ".join(f"{key} {count}" for key, count in totals.items())
+    print(
+        f"{vendor}: {len(cases)} random networks, {entries} entries, {spikes} spikes, {saturated} "
+        f"states at their bounds; differing: {told}"
+    )
+    if arguments.record:
+        small = {
+            name: {k: v.astype(np.int32) for k, v in (case | results[name]).items()}
+            for name, case in cases.items()
+        }
+        with atomic(arguments.record / f"{vendor}.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **_flat(small))
+    return sum(totals.values())
 
 
 if __name__ == "__main__":

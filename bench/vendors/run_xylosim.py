@@ -1,7 +1,10 @@
-"""Run cases through XyloSim; in the vendors' environment: python run_xylosim.py CASES.npz RESULTS.npz
+"""Run cases through XyloSim; in the vendors' environment:
+
+    python run_xylosim.py CASES.npz RESULTS.npz [GRAPH.nir DT]
 
 CASES holds, per case c, `c/weights_in` (sources, targets) and so on, and `c/input` (N, T, sources).
-RESULTS holds spikes and states, (N, T, neurons).
+RESULTS holds spikes and states, (N, T, neurons). With GRAPH the network of every case is what
+rockpool's own importer, mapper and quantiser make of that file, and is in RESULTS too.
 """
 
 import sys
@@ -31,18 +34,40 @@ RECORDS = {
 }
 
 
+# What rockpool calls it -> what CASES calls it.
+SPECIFICATION = {
+    "weights_in": "weights_in",
+    "weights_rec": "weights_rec",
+    "weights_out": "weights_out",
+    "dash_syn": "decay_syn",
+    "dash_mem": "decay_mem",
+    "dash_syn_out": "decay_syn_out",
+    "dash_mem_out": "decay_mem_out",
+    "threshold": "threshold",
+    "threshold_out": "threshold_out",
+}
+
+
+def imported(path, dt):
+    """A graph as rockpool reads, maps and quantises it."""
+    import nir
+    from rockpool.devices.xylo.syns61201.xylo_mapper import mapper
+    from rockpool.nn.modules.torch.nir import from_nir
+    from rockpool.transform.quantize_methods import channel_quantize
+
+    model = from_nir(nir.read(path))
+    for _, module in model.named_modules():
+        if hasattr(module, "dt"):
+            module.dt = dt  # rockpool guesses it from r
+    found = channel_quantize(**mapper(model.as_graph()))
+    shaped = {name: np.asarray(found[key]) for key, name in SPECIFICATION.items()}
+    return {k: v[:, :, 0] if v.ndim == 3 else v for k, v in shaped.items()}
+
+
 def simulate(case):
     """One case's dictionary of arrays to its results."""
     module = XyloSim.from_specification(
-        weights_in=case["weights_in"],
-        weights_rec=case["weights_rec"],
-        weights_out=case["weights_out"],
-        dash_syn=case["decay_syn"],
-        dash_mem=case["decay_mem"],
-        dash_syn_out=case["decay_syn_out"],
-        dash_mem_out=case["decay_mem_out"],
-        threshold=case["threshold"],
-        threshold_out=case["threshold_out"],
+        **{theirs: case[name] for theirs, name in SPECIFICATION.items()},
         dt=1e-3,
     )
     found = {key: [] for key in ("out", *RECORDS)}
@@ -55,7 +80,7 @@ def simulate(case):
     return {key: np.stack(value) for key, value in found.items()}
 
 
-def main(source, target):
+def main(source, target, graph=None, dt=None):
     cases = {}
     with np.load(source, allow_pickle=False) as loaded:
         for key in loaded.files:
@@ -63,6 +88,10 @@ def main(source, target):
             cases.setdefault(name, {})[field] = loaded[key]
     results = {}
     for name, case in cases.items():
+        if graph is not None:
+            made = imported(graph, float(dt))
+            case |= made
+            results |= {f"{name}/{key}": value for key, value in made.items()}
         results |= {f"{name}/{key}": value for key, value in simulate(case).items()}
     np.savez_compressed(target, **results)
 

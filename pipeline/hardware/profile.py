@@ -102,6 +102,7 @@ KEYS: dict[str, Check] = {
     "neuron.decay_bits": _or_null(_whole(0)),
     "weights.bits": _or_null(_whole(2)),
     "weights.step": _or_null(_whole(1)),
+    "weights.symmetric": ((lambda value: isinstance(value, bool)), "true or false"),
     "weights.scale_per": _one_of("neuron", "layer"),
     "state.bits": _or_null(_whole(2)),
     "state.overflow": _one_of("saturate", "wrap", "refuse", "none"),

@@ -4,7 +4,8 @@ A spike weighs 1 whatever made it, and every neuron here rests and resets at 0. 
 threshold of a population may be multiplied by any factor without changing a spike. `quantise` picks
 the factor K that fills the chip's weights, and rounds:
 
-    weights    round(w * gain * K)        K = largest weight of the chip / largest of the population
+    weights    round(w * gain * K)        K = largest magnitude of the chip / of the population; where
+                                          `weights.symmetric` is false, the most that fits
     threshold  round(threshold * K)       gain: what the neuron multiplies its input with in a step
     decay      the nearest on the chip's grid, see `grid`
 
@@ -253,8 +254,10 @@ def _factor(
     weights: list[np.ndarray], threshold: np.ndarray, profile: Profile, path: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """K, () or (neurons,), and the integer threshold of the same shape."""
-    high = grid.weight_range(profile["weights.bits"], profile["weights.step"])[1]
+    low, high = grid.weight_range(profile["weights.bits"], profile["weights.step"])
     most = 2 ** profile["state.threshold_bits"] - 1
+    if not profile["weights.symmetric"]:  # the lowest weight counts in units of the range below 0
+        weights = [np.where(w < 0, w * (high / -low), w) for w in weights]
     if profile["weights.scale_per"] == "neuron":
         largest = np.max([np.abs(w).reshape(len(w), -1).max(axis=1) for w in weights], axis=0)
         threshold = np.broadcast_to(threshold, largest.shape)
