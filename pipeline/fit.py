@@ -13,10 +13,12 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from spyx import fn
 
 from pipeline import engine, networks
+from pipeline.ahead import ahead
+from pipeline.datasets.prepared import Events
 from pipeline.errors import UserError
 from pipeline.params import Task, Train
 
@@ -28,9 +30,12 @@ LOGITS = (-4.0, 5.0)
 
 @dataclass(frozen=True)
 class Split:
-    """Samples of one split: events (N, T, ...) uint8 in NIR's order, labels (N,) class indices."""
+    """Samples of one split: events (N, T, ...) uint8 in NIR's order, labels (N,) class indices.
 
-    events: np.ndarray
+    `events` is an array, or reads from disk what is asked for (`prepared.Events`).
+    """
+
+    events: np.ndarray | Events
     labels: np.ndarray
 
 
@@ -101,9 +106,16 @@ class Fit:
         self._gradients = split(
             self._shard_gradients, in_specs=(whole, shard, shard), out_specs=whole
         )
-        self._step = jax.jit(self._train_step)
+        # Fixed shardings: the first step, from arrays of NumPy, runs the same program as the others.
+        everywhere, shared = (NamedSharding(mesh, spec) for spec in (whole, shard))
+        self._step = jax.jit(
+            self._train_step,
+            in_shardings=(everywhere, everywhere, everywhere, shared, shared),
+            out_shardings=everywhere,
+        )
         self._batch_evaluation = jax.jit(
-            split(self._evaluate_shard, in_specs=(whole, shard, shard), out_specs=shard)
+            split(self._evaluate_shard, in_specs=(whole, shard, shard), out_specs=shard),
+            in_shardings=(everywhere, shared, shared),
         )
 
     def start(self) -> Progress:
@@ -141,16 +153,16 @@ class Fit:
             parameters, average = progress.parameters, progress.average
             optimiser = jax.tree.unflatten(structure, progress.optimiser)
             losses, correct = 0.0, 0
-            for step in range(self.steps):
-                chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
-                events = augment(train.events[chosen], self.settings, rng)
+            for events, labels in ahead(self._batches(train, order, rng)):
+                before = parameters
                 parameters, average, optimiser, loss, right = self._step(
-                    parameters, average, optimiser, events, train.labels[chosen]
+                    parameters, average, optimiser, events, labels
                 )
                 if not np.isfinite(loss):
                     raise UserError(
-                        f"epoch {epoch}: the loss or its gradient is not a finite number; lower "
-                        f"tasks.{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
+                        f"epoch {epoch}: {self._blamed(before, events, labels)} is not a finite "
+                        f"number; lower tasks.{self.task.name}.train.learning_rate "
+                        f"({self.settings.learning_rate})"
                     )
                 losses, correct = losses + float(loss), correct + int(right)
                 on_step()
@@ -160,6 +172,26 @@ class Fit:
             progress.epoch = epoch
             self._judge(progress, validation, losses / self.steps, correct)
             yield progress
+
+    def _batches(
+        self, train: Split, order: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for step in range(self.steps):
+            chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
+            yield augment(train.events[chosen], self.settings, rng), train.labels[chosen]
+
+    def _blamed(self, parameters: Arrays, events: np.ndarray, labels: np.ndarray) -> str:
+        """What of a step was not finite: the first layer whose output or whose weights were not."""
+        _, layers = engine.trace(self._with(parameters), networks.to_model_layout(events))
+        for i, (out, _) in enumerate(layers):
+            if not np.isfinite(out).all():
+                return f"the output of layers.{i} ({type(self.model.layers[i]).__name__})"
+        gradients, loss, _ = jax.jit(self._gradients)(parameters, events, labels)
+        # Backwards: a gradient that is not finite spoils those of all layers before it.
+        for name in sorted(gradients, reverse=True):
+            if not np.isfinite(gradients[name]).all():
+                return f"the gradient of {name}"
+        return f"the loss ({float(loss)}) or the norm of its gradient"
 
     def evaluate(self, parameters: Arrays, split: Split) -> Evaluation:
         """Run the network with `parameters` over `split`."""

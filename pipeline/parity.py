@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from pipeline.ties import Layer, Ties, explain, spiking_layers
 # Neurons times steps that are in memory at once; at some 100 bytes each, all executors together.
 CHUNK_ENTRIES = 5_000_000
 LARGEST_CHUNK = 64
+if TYPE_CHECKING:
+    from pipeline.datasets.prepared import Events
+
 OTHERS = ("reimported", "reference")
 EXECUTORS = ("trained", *OTHERS)
 
@@ -54,7 +57,7 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 def compare(
     executors: Mapping[str, Executor],
     layers: list[Layer],
-    events: np.ndarray,
+    events: np.ndarray | Events,
     labels: np.ndarray,
     limits: params.Parity,
     chunk: int,
@@ -242,7 +245,7 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
 
     digest = files.sha256(model_path)
     graph = converter.file.read(model_path)
-    events, labels = prepared.read(root / "data" / "prepared" / f"{task.name}.h5").subset("test")
+    events, labels = prepared.read(root / "data" / "prepared" / f"{task.name}.h5").stream("test")
     if not len(labels):
         raise UserError(f"tasks.{task.name}.data.test: the test set is empty")
 

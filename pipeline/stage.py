@@ -3,19 +3,63 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
+import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from pipeline import params
 from pipeline.errors import exit_status
 
+CACHE = Path(".cache") / "jax"
 
-def main(stage: Callable[[params.Task], None], description: str) -> None:
-    """Parse `<task>` and `--params`, run `stage` on the task, exit with its status."""
+
+def main(
+    stage: Callable[..., None],
+    description: str,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
+    """Parse `<task>`, `--params` and `options`, run `stage` on the task, exit with its status.
+
+    `options` maps a flag to what `ArgumentParser.add_argument` takes; `stage` gets its value under
+    the flag's name.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("task", help="a task of the params file, such as braille or nmnist")
     parser.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="default: %(default)s"
     )
-    arguments = parser.parse_args()
-    sys.exit(exit_status(lambda: stage(params.load(arguments.task, arguments.params))))
+    for flag, settings in (options or {}).items():
+        parser.add_argument(flag, **settings)
+    given = vars(parser.parse_args())
+    task, file = given.pop("task"), given.pop("params")
+    _start_sooner()
+    sys.exit(exit_status(lambda: stage(params.load(task, file), **given)))
+
+
+def _start_sooner() -> None:
+    """Keep what JAX compiles, and leave out imports that no stage needs. Before JAX is imported.
+
+    The cache lies in the project folder and may be deleted at any time; an entry that cannot be
+    read is compiled again. Programs made for one kind of processor are not offered to another.
+    """
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / _processor()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    # Spyx imports its data loaders, and with them grain, orbax and tonic: a third of all imports.
+    sys.modules.setdefault("spyx.data", ModuleType("spyx.data"))
+
+
+def _processor() -> str:
+    """A name for the instructions that this processor knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    told = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    text = "\n".join([platform.machine(), platform.processor(), *told])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

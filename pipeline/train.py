@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
-def train(task: params.Task, root: Path = Path(".")) -> None:
+def train(task: params.Task, root: Path = Path("."), *, fast: bool = False) -> None:
     """Train `task` in the project folder `root`.
+
+    `fast` says that JAX was started with as many threads as there are cores: the bytes may differ
+    from machine to machine, and a checkpoint made without it is not used.
 
     Raises:
         UserError: the prepared file is missing, broken or made with other parameters, the loss is
@@ -48,7 +51,7 @@ def train(task: params.Task, root: Path = Path(".")) -> None:
     splits = _splits(task, data, source)
     training = fit.Fit(task, samples=len(splits["train"].labels))
     first = training.start()
-    digest = _digest(task, source, len(training.devices))
+    digest = _digest(task, source, len(training.devices), fast)
     progress, before = _load_checkpoint(target, digest) or (first, 0.0)
     if progress.epoch:
         print(f"{task.name}: going on after epoch {progress.epoch}", flush=True)
@@ -102,14 +105,14 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
             f"{source}: holds samples of shape {shape} in the classes {', '.join(data.classes)}; "
             f"the parameters say {expected} and {', '.join(task.data.classes)}; run `dvc repro`"
         )
-    splits = {name: fit.Split(*data.subset(name)) for name in SPLITS}
+    splits = {name: fit.Split(*data.stream(name)) for name in SPLITS}
     for name, split in splits.items():
         if not len(split.labels):
             raise UserError(f"{source}: the {name} split is empty; raise its share in the data")
     return splits
 
 
-def _digest(task: params.Task, source: Path, devices: int) -> str:
+def _digest(task: params.Task, source: Path, devices: int, fast: bool = False) -> str:
     """What a checkpoint belongs to: parameters that training reads, data, devices, libraries."""
     sections = {
         "network": dataclasses.asdict(task.network),
@@ -118,6 +121,7 @@ def _digest(task: params.Task, source: Path, devices: int) -> str:
         "data": files.sha256(source),
         "start": files.sha256(task.train.start_from) if task.train.start_from else None,
         "devices": devices,
+        "fast": fast,
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
@@ -217,12 +221,24 @@ def _display(
         )
 
 
+def command(task: params.Task, fast: bool) -> None:
+    """Choose threads and devices, which JAX reads when it is imported, then train."""
+    if fast:
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
+        print(
+            f"{task.name}: --fast: all cores; the bytes may differ on another machine", flush=True
+        )
+    else:
+        # The bytes must not depend on the number of cores: XLA uses a fixed number of threads, and
+        # two devices that share a batch use two cores where there are two.
+        os.environ.setdefault("NPROC", "1")
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+    train(task, fast=fast)
+
+
 def main() -> None:
-    # The bytes must not depend on the number of cores: XLA uses a fixed number of threads, and two
-    # devices that share a batch use two cores where there are two. Read when jax is imported.
-    os.environ.setdefault("NPROC", "1")
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
-    stage.main(train, "Train the network of a task on its prepared data.")
+    fast = {"action": "store_true", "help": "use all cores; the bytes may then differ"}
+    stage.main(command, "Train the network of a task on its prepared data.", {"--fast": fast})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pipeline.errors import UserError
 from pipeline.files import atomic
 
 FORMAT = 1
+CACHE_BYTES = 32 * 2**20  # of recordings, unpacked: all of Braille, 900 of N-MNIST
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,57 @@ class Prepared:
         Raises:
             UserError: the name is no split, or the file cannot be read.
         """
+        events, labels = self.stream(name)
+        return events[:], labels
+
+    def stream(self, name: str) -> tuple[Events, np.ndarray]:
+        """As `subset`, but events are read from disk when they are asked for."""
         if name not in splits.NAMES:
             raise UserError(f"unknown split `{name}`; allowed are {', '.join(splits.NAMES)}")
         where = np.flatnonzero(self.split == splits.NAMES.index(name))
+        return Events(self.path, where, self.shape[1:]), self.labels[where]
+
+
+class Events:
+    """Some recordings of a prepared file, (n, T, ...) uint8, as an array that stays on disk.
+
+    An index is a slice, or whole numbers in rising order; the result is an array. Memory holds what
+    is asked for and up to `CACHE_BYTES` of what was read last, whatever n is.
+    """
+
+    def __init__(self, path: Path, where: np.ndarray, shape: tuple[int, ...]):
+        """`where`: the recordings' places in the file, rising; `shape`: of one recording."""
+        self.path, self.where = path, where
+        self.shape = (len(where), *shape)
+        self._stored: h5py.Dataset | None = None
+
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        """Raises UserError: the file cannot be read."""
+        where = self.where[index]
         events = np.empty((len(where), *self.shape[1:]), np.uint8)
         try:
-            with h5py.File(self.path, "r") as file:
-                stored = file["events"]
-                # Neighbours are read at once: a chunk is decompressed once.
-                ends = np.flatnonzero(np.diff(where) != 1) + 1
-                for run in np.split(np.arange(len(where)), ends):
-                    if len(run):
-                        first, last = where[run[0]], where[run[-1]] + 1
-                        events[run[0] : run[-1] + 1] = stored[first:last]
+            if self._stored is None:
+                self._stored = h5py.File(self.path, "r", rdcc_nbytes=CACHE_BYTES, rdcc_nslots=9973)[
+                    "events"
+                ]
+            # Neighbours are read at once: a chunk is decompressed once.
+            ends = np.flatnonzero(np.diff(where) != 1) + 1
+            for run in np.split(np.arange(len(where)), ends):
+                if len(run):
+                    first, last = where[run[0]], where[run[-1]] + 1
+                    events[run[0] : run[-1] + 1] = self._stored[first:last]
         except (OSError, KeyError) as error:
             raise _broken(self.path, error) from None
-        return events, self.labels[where]
+        return events
 
 
 def read(path: str | Path) -> Prepared:

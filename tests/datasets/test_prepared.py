@@ -46,6 +46,23 @@ def test_round_trip(tmp_path: Path) -> None:
         assert labels.dtype == np.int64
 
 
+def test_a_stream_reads_what_is_asked_for(tmp_path: Path) -> None:
+    events, labels = prepared.read(write(tmp_path / "a.h5")).stream("train")
+    expected = EVENTS[SPLIT == 0]
+    assert (events.shape, events.ndim, events.dtype) == (expected.shape, 3, np.uint8)
+    assert len(events) == len(labels) == len(expected)
+    for index in (slice(2, 5), slice(15, 99), slice(0, 0), np.array([0, 1, 11, 12, 17])):
+        np.testing.assert_array_equal(events[index], expected[index])
+
+
+def test_a_stream_of_a_file_that_went_away_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5")
+    events, _ = prepared.read(path).stream("test")
+    path.unlink()
+    with pytest.raises(UserError, match=r"a\.h5: not a complete prepared file"):
+        events[:]
+
+
 def test_the_same_bytes_twice(tmp_path: Path) -> None:
     assert write(tmp_path / "a.h5").read_bytes() == write(tmp_path / "b.h5").read_bytes()
 
