@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle.manifest import synapses
-from pipeline.converter.reference import EQUATIONS, Plan
+from pipeline.converter.reference import EQUATIONS, Plan, _components
 from pipeline.errors import GraphError
 
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
@@ -22,20 +22,21 @@ MOST_LINKS = 10_000
 class Link:
     """How one population, or an input, reaches another, or an output.
 
-    path: the nodes between source and target, from the source on. closes: an edge of it closes a cycle.
+    path: the nodes between source and target, from the source on. closes: it lies on a cycle of
+    populations, whether or not a spike is late.
     """
 
     source: str
     target: str
     path: tuple[str, ...]
-    closes: bool
+    closes: bool = False
 
 
 @dataclass(frozen=True)
 class Structure:
     """What a plan consists of.
 
-    populations: nodes with state or spikes, in the order in which a step runs. links: by target.
+    populations: nodes with state or spikes, sources before targets. links: by target.
     outputs: the populations that an Output shows. loose: links to an Output with a weight in between,
     and from an input straight to an Output.
     """
@@ -110,8 +111,13 @@ def analyse(plan: Plan) -> Structure:
                 outputs.append(link.source)
             else:
                 loose.append(link)
-    links = [_bare(plan, link) for link in links]
-    return Structure(plan, tuple(ends), tuple(links), tuple(outputs), tuple(loose))
+    parts = _components(
+        ends, [(link.source, link.target) for link in links if link.source in holds]
+    )
+    ring = {path: number for number, part in enumerate(parts) for path in part}
+    order = [path for part in parts for path in sorted(part, key=plan.order.index)]
+    linked = [_bare(plan, link, ring.get(link.source) == ring[link.target]) for link in links]
+    return Structure(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
 
 
 def _holds(node: dict[str, Any]) -> bool:
@@ -119,23 +125,23 @@ def _holds(node: dict[str, Any]) -> bool:
     return equation.stateful or equation.spikes
 
 
-def _bare(plan: Plan, link: Link) -> Link:
+def _bare(plan: Plan, link: Link, closes: bool) -> Link:
     """A link without the Input and Output nodes of subgraphs, which do nothing."""
     kept = tuple(p for p in link.path if plan.nodes[p]["type"] not in ("Input", "Output"))
-    return Link(link.source, link.target, kept, link.closes)
+    return Link(link.source, link.target, kept, closes)
 
 
 def _back(plan: Plan, target: str, holds: set[str]) -> Iterator[Link]:
     """Every path that leads into `target`, back to the next population or input."""
-    todo: list[tuple[str, tuple[str, ...], bool]] = [(target, (), False)]
+    todo: list[tuple[str, tuple[str, ...]]] = [(target, ())]
     count = 0
     while todo:
-        at, path, closed = todo.pop()
-        for source, closes in reversed(plan.sources[at]):
+        at, path = todo.pop()
+        for source, _ in reversed(plan.sources[at]):
             count += 1
             if count > 10 * MOST_LINKS:
                 raise GraphError(f"more than {MOST_LINKS} paths lead into `{target}`")
             if source in holds or source in plan.inputs:
-                yield Link(source, target, path, closed or closes)
+                yield Link(source, target, path)
             else:
-                todo.append((source, (source, *path), closed or closes))
+                todo.append((source, (source, *path)))

@@ -247,6 +247,16 @@ def test_recurrence_on_speck() -> None:
     assert errors(report(graph, "speck-2f"))[0][:2] == ("recurrence", "hidden.lif")
 
 
+def test_recurrence_of_late_spikes_is_recurrence_too() -> None:
+    """`spike_delay` 1, as Spyx's own layers have it: no edge closes a cycle within a step."""
+    graph = braille()
+    graph["nodes"]["out"] = graphs.if_(7).to_dict()
+    late = graphs.if_(40).to_dict()
+    late["metadata"]["spike_delay"] = 1
+    graph["nodes"]["hidden"]["nodes"]["lif"] = late
+    assert errors(report(graph, "speck-2f"))[0][:2] == ("recurrence", "hidden.lif")
+
+
 def test_placement_finds_an_assignment_whenever_there_is_one() -> None:
     """Against trying every assignment, on random wishes."""
     rng = np.random.default_rng(3)

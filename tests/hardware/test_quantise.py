@@ -322,6 +322,17 @@ def test_what_cannot_be_quantised_is_refused() -> None:
         quantise.quantise(graph, XYLO)
 
 
+def test_layers_run_in_their_order_also_where_spikes_are_late() -> None:
+    """Stock Spyx layers have `spike_delay` 1, which a chip does not: the integers are the same."""
+    graph = small_scnn("subtract")
+    prompt = quantise.quantise(graph, SPECK)
+    for name in ("if_1", "if_4", "if_6"):
+        graph["nodes"][name]["metadata"]["spike_delay"] = 1
+    late = quantise.quantise(graph, SPECK)
+    assert [p.name for p in late.populations] == ["if_1", "if_4", "if_6"]
+    assert same(prompt, late)
+
+
 def test_the_network_of_the_paper_in_integers() -> None:
     graph = graphs.paper_scnn(RNG)
     network = quantise.quantise(graph, SPECK)
