@@ -1,4 +1,4 @@
-"""How long conversion takes, beside `spyx.nir`: `make bench-convert`.
+"""How long conversion takes, beside `spyx.nir` and the peers: `make bench-convert`.
 
 Both networks, untrained. `spyx.nir` knows stock Spyx layers only, so it gets each network with
 `reset: subtract`; ours is measured on the same one and on the default with exact neurons. A round
@@ -13,7 +13,11 @@ first round only warms up.
     second     second from_nir of the same
     again      the model that came back, run again: converter.run, spyx.nn.run
     build      graph -> model alone, once everything is compiled
-"""
+
+Peers import the file that we write of the default network (`make peers-setup` builds their environment;
+each runs in a process of its own, see `convert_peer.py`): read is `nir.read`, build their import, first
+and second run all steps. Whether they mean the same by it is another question; what they refuse is
+quoted."""
 
 from __future__ import annotations
 
@@ -22,10 +26,12 @@ import contextlib
 import dataclasses
 import gc
 import io
+import json
 import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -44,6 +50,8 @@ from flax import nnx
 from pipeline import converter, networks, params
 from pipeline.files import write_json
 
+PEERS = ("norse", "snntorch", "spikingjelly", "sinabs")
+PEERS_PYTHON = Path(".venv-peers/bin/python")
 STEPS = ("export", "write", "read", "first", "second", "again", "build")
 FAILS = float("nan")
 ROOT = Path(__file__).parent.parent
@@ -57,12 +65,56 @@ class Contender:
     task: params.Task
     ours: bool
 
+    def measure(self, x: Any, folder: Path) -> dict[str, float]:
+        """Seconds of each step, once, with cold caches."""
+        return measure(self, x, folder)
+
     def __post_init__(self) -> None:
         self.model = networks.build(self.task)
         self.ports = (
             {"input": networks.input_shape(self.task)},
             {"output": networks.output_shape(self.task)},
         )
+
+
+class Peer:
+    """Another framework, in a process that is asked once a round; `error` says what it refused."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.error = name, ""
+        self.process = subprocess.Popen(
+            [str(ROOT / PEERS_PYTHON), str(ROOT / "bench" / "convert_peer.py"), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._answer()  # it has started
+
+    def give(self, path: Path, data: Path, dt: float) -> None:
+        """The file and the input (T, B, ...) of the next rounds."""
+        self.request, self.error = {"path": str(path), "input": str(data), "dt": dt}, ""
+
+    def measure(self, x: Any, folder: Path) -> dict[str, float]:
+        """Seconds of the steps that it did."""
+        assert self.process.stdin is not None
+        print(json.dumps(self.request), file=self.process.stdin, flush=True)
+        answer = self._answer()
+        self.error = answer.pop("error", "")
+        return {step: answer.get(step, FAILS) for step in STEPS}
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"error": "its process ended"}
+
+
+def start_peers() -> list[Peer]:
+    """Every peer, or none where their environment was not built."""
+    if (ROOT / PEERS_PYTHON).exists():
+        return [Peer(name) for name in PEERS]
+    print(f"no peers: there is no {PEERS_PYTHON}; `make peers-setup` builds it")
+    return []
 
 
 def measure(contender: Contender, x: Any, folder: Path) -> dict[str, float]:
@@ -141,6 +193,8 @@ def main() -> int:
     print(", ".join(f"{key} {value}" for key, value in before.items() if key != "versions"))
     print(", ".join(f"{key} {value}" for key, value in before["versions"].items()))
     told: dict[str, Any] = {"machine": before, "batch": arguments.batch, "seconds": {}}
+    peers = start_peers()
+    told["refused"] = {}
     for task in ("braille", "nmnist"):
         default = params.load(task, ROOT / "params.yaml")
         stock = dataclasses.replace(
@@ -155,7 +209,19 @@ def main() -> int:
         events = (np.random.default_rng(0).random(shape) < 0.05).astype(np.uint8)
         x = networks.to_model_layout(events)
         print(f"\n{task}: {default.data.bins} steps of {arguments.batch} sample(s), milliseconds")
-        told["seconds"][task] = figures(contenders, x, arguments.rounds)
+        with tempfile.TemporaryDirectory() as folder:
+            path, data = Path(folder) / "peers.nir", Path(folder) / "peers.npy"
+            graph = converter.to_nir(contenders[0].model, *contenders[0].ports, default.export.dt)
+            converter.file.write(path, graph)
+            np.save(data, events.swapaxes(0, 1))
+            for peer in peers:
+                peer.give(path, data, default.export.dt)
+            told["seconds"][task] = figures([*contenders, *peers], x, arguments.rounds)
+        told["refused"][task] = {peer.name: peer.error for peer in peers if peer.error}
+        for name, error in told["refused"][task].items():
+            print(f"{name} refuses the file: {error[:200]}")
+    for peer in peers:
+        peer.process.terminate()
     told["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
     if arguments.json:
         write_json(arguments.json, told)
@@ -166,14 +232,14 @@ def _known(seconds: float) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
-def figures(contenders: list[Contender], x: Any, rounds: int) -> dict[str, Any]:
+def figures(contenders: list[Any], x: Any, rounds: int) -> dict[str, Any]:
     """Every figure of every contender; prints the table: median (least .. most)."""
     taken: dict[str, list[dict[str, float]]] = {c.name: [] for c in contenders}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds + 1):
             turn = number % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
-                found = measure(contender, x, Path(folder))
+                found = contender.measure(x, Path(folder))
                 if number:
                     taken[contender.name].append(found)
     print("".join([f"{'':24}", *(f"{step:>25}" for step in STEPS)]))
@@ -184,10 +250,10 @@ def figures(contenders: list[Contender], x: Any, rounds: int) -> dict[str, Any]:
         for step in STEPS:
             each = [1e3 * row[step] for row in rows]
             cell = f"{statistics.median(each):.1f} ({min(each):.1f}..{max(each):.1f})"
-            cells.append("fails" if math.isnan(sum(each)) else cell)
+            cells.append("-" if math.isnan(sum(each)) else cell)
         print("".join([f"{name:24}", *(f"{cell:>25}" for cell in cells)]))
     theirs = statistics.median(made["spyx.nir, stock layers"]["second"])
-    for name in (c.name for c in contenders if c.ours):
+    for name in (c.name for c in contenders if isinstance(c, Contender) and c.ours):
         ratio = theirs / statistics.median(made[name]["again"])
         print(f"{name}: the second run is {ratio:.0f} times faster than spyx.nir.from_nir's")
     return made
