@@ -46,7 +46,7 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 	@$(VENDORS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
 	@touch $@
 
-vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava and sinabs, spike by spike
+vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
