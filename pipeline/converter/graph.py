@@ -31,8 +31,10 @@ from pipeline.errors import GraphError
 TRANSPARENT = ("spyx.nn.ActivityRegularization",)
 DROPOUT = "flax.nnx.Dropout"
 GRAPH_MODEL = "pipeline.converter.layers.GraphModel"
-# Quantised layers keep integers where the exporters read floats.
+# Quantised layers keep integers where the exporters read floats (post-training), or floats that they
+# round when they run; qwix marks every module of a model that it treats.
 QUANTISED = ("qwix", "spyx.quant")
+QWIX_MARK = "qwix_path"
 
 
 # ------------------------------------------------------------------------------------------ export
@@ -248,7 +250,8 @@ def _refuse_quantised(layer: Any, where: str) -> None:
 
     held = [layer, *getattr(layer, "__dict__", {}).values()]
     raw = [value.get_raw_value() if isinstance(value, nnx.Variable) else value for value in held]
-    if any(type(value).__module__.startswith(QUANTISED) for value in raw):
+    integers = any(type(value).__module__.startswith(QUANTISED) for value in raw)
+    if integers or hasattr(layer, QWIX_MARK):
         raise GraphError(
             f"{where} is quantised: NIR holds float weights. Export the float model that it was "
             "made from, or put its dequantised weights into nnx.Linear or nnx.Conv"

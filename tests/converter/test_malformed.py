@@ -1011,11 +1011,30 @@ def test_export_named_is_strict():
     refused(lambda: export_named(snn.ALIF((3,), 0.5, 0.5, rngs=RNGS), *FLAT), "ALIF")
 
 
-def test_quantised_layers_are_refused_with_the_way_out():
+def held_in_a_variable():
     layer = weights(1.0)
-    kind = type("QArray", (), {"__module__": "qwix._src.core.qarray"})
-    layer.kernel = nnx.Param(kind())
-    refused(dense(layer, strict=False), "layer 0 (Linear)", "quantised", "dequantised weights")
+    layer.kernel = nnx.Param(type("QArray", (), {"__module__": "qwix._src.core.qarray"})())
+    return layer
+
+
+def quantised_after_training():
+    layer = weights(1.0)
+    layer.kernel = type("WithAux", (), {"__module__": "qwix._src.providers.ptq"})()
+    return layer
+
+
+def quantised_for_training():
+    layer = weights(1.0)  # a plain nnx.Linear with float weights: what rounds them lies around it
+    layer.qwix_path = ("layers", 0)
+    return layer
+
+
+# What `spyx.quant.quantize` makes of a model with qwix 0.1.8, recorded: mode="ptq", then mode="qat".
+@pytest.mark.parametrize(
+    "made", [held_in_a_variable, quantised_after_training, quantised_for_training]
+)
+def test_quantised_layers_are_refused_with_the_way_out(made):
+    refused(dense(made(), strict=False), "layer 0 (Linear)", "quantised", "dequantised weights")
 
 
 # ------------------------------------------------------------------------------------ reorder_layers
