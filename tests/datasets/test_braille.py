@@ -54,20 +54,40 @@ def test_samples_become_events(tmp_path: Path) -> None:
     assert dataset.sensor_size == (12, 1, 2)
 
 
-def test_a_longer_recording_is_cut_to_its_middle(tmp_path: Path) -> None:
-    # 9 samples; 100 ms hold 5 of them, so 2 are cut off at either end.
-    taxels = np.full((1, 9, 12), 255, np.uint8)
-    taxels[0, :, 0] = [255, 254, 253, 252, 251, 250, 249, 248, 247]
+def test_longer_recordings_are_cut_to_where_all_of_them_change_most(tmp_path: Path) -> None:
+    # 100 ms hold 5 samples, 4 steps. Steps of the first recording: 0 0 3 1 1 1 1 0, of the second one,
+    # which ends after 7 samples: 0 0 0 0 0 2. Together the windows from sample 0 to 4 change by
+    # 4, 5, 8, 6 and 5: both are cut from sample 2 on.
+    taxels = np.full((2, 9, 12), 255, np.uint8)
+    taxels[0, :, 0] = [255, 255, 255, 252, 251, 250, 249, 248, 248]
+    taxels[1, :, 0] = [255, 255, 255, 255, 255, 255, 253, 0, 0]
     write_npz(
         tmp_path,
         taxels=taxels,
-        length=np.array([9]),
-        letter=np.array(["B"]),
-        repetition=np.array([0]),
+        length=np.array([9, 7]),
+        letter=np.array(["B", "B"]),
+        repetition=np.array([0, 1]),
     )
-    events, _ = Braille(tmp_path, window_us=100_000)[0]
-    assert events["t"].tolist() == [25_000, 50_000, 75_000, 100_000]
-    assert len(Braille(tmp_path)[0][0]) == 8
+    first, second = (events["t"].tolist() for events, _ in Braille(tmp_path, window_us=100_000))
+    # Three levels within a step of 25 ms are crossed one third of it apart, two levels one half.
+    assert first == [8_333, 16_667, 25_000, 50_000, 75_000, 100_000]
+    assert second == [87_500, 100_000]
+    assert len(Braille(tmp_path)[0][0]) == 7
+
+
+def test_a_recording_shorter_than_the_window_stays_whole(tmp_path: Path) -> None:
+    taxels = np.full((2, 9, 12), 255, np.uint8)
+    taxels[0, 8, 0] = 253  # two levels: the busiest window is the last one: samples 4 to 8
+    taxels[1, :3, 0] = [255, 254, 254]
+    write_npz(
+        tmp_path,
+        taxels=taxels,
+        length=np.array([9, 3]),
+        letter=np.array(["B", "B"]),
+        repetition=np.array([0, 1]),
+    )
+    first, second = (events["t"].tolist() for events, _ in Braille(tmp_path, window_us=100_000))
+    assert (first, second) == ([87_500, 100_000], [25_000])
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
