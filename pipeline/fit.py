@@ -133,6 +133,11 @@ class Fit:
         leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
         return Progress(parameters, parameters, leaves, parameters)
 
+    def optimiser_state(self, progress: Progress) -> Any:
+        """The optimiser's state as optax nests it."""
+        init = jax.eval_shape(lambda: self.optimiser.init(self._free(progress.parameters)))
+        return jax.tree.unflatten(jax.tree.structure(init), progress.optimiser)
+
     def epochs(
         self, progress: Progress, train: Split, validation: Split, on_step: Callable[[], None]
     ) -> Iterator[Progress]:
@@ -144,14 +149,11 @@ class Fit:
         Raises:
             UserError: the loss is not finite, or a layer never fires.
         """
-        structure = jax.tree.structure(
-            jax.eval_shape(lambda: self.optimiser.init(self._free(progress.parameters)))
-        )
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             rng = np.random.default_rng([self.settings.seed, epoch])
             order = rng.permutation(len(train.labels))
             parameters, average = progress.parameters, progress.average
-            optimiser = jax.tree.unflatten(structure, progress.optimiser)
+            optimiser = self.optimiser_state(progress)
             losses, correct = 0.0, 0
             for events, labels in ahead(self._batches(train, order, rng)):
                 before = parameters

@@ -1,0 +1,76 @@
+"""One JAX contender of `bench.train` in a process of its own: `python -m bench.jax_side WHO TASK T B`.
+
+Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of processor, `memory` prints the
+peak in bytes. `ours` runs as the train stage does, `spyx.nn.run` with JAX's own settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+
+def main(who: str, name: str, steps: int, batch: int) -> None:
+    """Build the contender, then answer."""
+    if who == "ours":
+        os.environ |= {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "2"}
+    started = time.perf_counter()
+    import jax
+    import numpy as np
+    import spyx.nn as snn
+
+    from pipeline import engine, fit, networks, params
+
+    task = params.load(name, Path(__file__).parent.parent / "params.yaml")
+    task = dataclasses.replace(
+        task,
+        data=dataclasses.replace(task.data, bins=steps),
+        train=dataclasses.replace(task.train, batch_size=batch),
+    )
+    if who != "ours":
+        fit.engine = SimpleNamespace(run=snn.run, trace=engine.trace)
+    random = np.random.default_rng(0)
+    shape = (batch, steps, *networks.input_shape(task))
+    events = (random.random(shape) < 0.05).astype(np.uint8)
+    labels = random.integers(0, len(task.data.classes), batch)
+    training = fit.Fit(task, batch)
+    progress = training.start()
+    kept = progress.parameters, progress.average, training.optimiser_state(progress)
+
+    @jax.jit
+    def infer(parameters, events):
+        model = training._with(parameters)
+        return fit.engine.run(model, networks.to_model_layout(events))[0].sum(0)
+
+    imported = time.perf_counter()
+    kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+    first = time.perf_counter() - imported
+    jax.block_until_ready(infer(progress.parameters, events))
+    facts = {
+        "imports_s": imported - started,
+        "first_step_s": first,
+        "devices": len(training.devices),
+        "device": str(jax.devices()[0]),
+    }
+    print(json.dumps(facts), flush=True)
+    for line in sys.stdin:
+        before = time.perf_counter(), time.process_time()
+        match line.strip():
+            case "train":
+                kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+            case "infer":
+                jax.block_until_ready(infer(progress.parameters, events))
+            case "memory":
+                print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+                continue
+        print(time.perf_counter() - before[0], time.process_time() - before[1], flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,186 @@
+"""How long training and inference take, beside `spyx.nn.run` and the torch frameworks: `make bench`.
+
+One step of training (forward, backward, optimiser) and one of inference for the two networks of the
+NIR paper: Braille, T = 256 steps and a batch of B = 64, and the spiking CNN of N-MNIST, T = 25 and
+B = 32. Every contender lives in a process of its own, so that each runs with its own threads. A round
+asks every contender once, in turn, beginning with another one each time; the first rounds only warm
+up. What counts is the ratio: the table ends in how many times longer than ours each one takes.
+
+The torch frameworks take part where `make peers-setup` has made their environment. Their networks have
+the same layers and shapes, with each framework's own neuron; Norse's has its own recurrent LIF.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.convert import machine
+from pipeline.files import write_json
+
+ROOT = Path(__file__).parent.parent
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+SHAPES = {"braille": (256, 64), "nmnist": (25, 32)}
+TORCH = {
+    "braille": ("torch", "snntorch", "norse"),
+    "nmnist": ("torch", "snntorch", "spikingjelly", "sinabs"),
+}
+OVER_T, OVER_B = (64, 128, 256, 512, 1024), (8, 32, 128, 512)
+
+
+class Contender:
+    """A process that does one step when it is asked to."""
+
+    def __init__(self, who: str, task: str, steps: int, batch: int):
+        self.who = who
+        ours = who in ("ours", "spyx.nn.run")
+        torch_side = str(ROOT / "bench" / "peers" / "torch_side.py")
+        program = [sys.executable, "-m", "bench.jax_side"] if ours else [str(PEERS), torch_side]
+        self.process = subprocess.Popen(
+            [*program, who, task, str(steps), str(batch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+        )
+        self.facts = json.loads(self._answer())
+
+    def ask(self, what: str) -> list[float]:
+        """Seconds of one step by the clock and of processor, or bytes."""
+        assert self.process.stdin
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return [float(number) for number in self._answer().split()]
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _answer(self) -> str:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.who} ended with status {self.process.wait()}")
+        return line
+
+
+def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
+    """Every contender's figures: seconds per round, peak memory, what it says of itself."""
+    contenders = [Contender(who, task, steps, batch) for who in names]
+    taken: dict[str, dict[str, list[float]]] = {
+        who: {"train": [], "train_processor": [], "infer": [], "infer_processor": []}
+        for who in names
+    }
+    for number in range(rounds + 2):
+        turn = number % len(contenders)
+        for contender in contenders[turn:] + contenders[:turn]:
+            for what in ("train", "infer"):
+                seconds, processor = contender.ask(what)
+                if number >= 2:
+                    taken[contender.who][what].append(seconds)
+                    taken[contender.who][f"{what}_processor"].append(processor)
+    figures: dict[str, Any] = {}
+    for contender in contenders:
+        (memory,) = contender.ask("memory")
+        figures[contender.who] = {**taken[contender.who], **contender.facts, "peak_bytes": memory}
+        contender.close()
+    return figures
+
+
+def table(figures: dict[str, Any]) -> None:
+    """Median (least .. most) in milliseconds, and the ratio to ours; on a busy machine the processor's
+    time says more than the clock, but counts what a framework's threads spend waiting."""
+    heads = ("training step, ms", "its processor time", "inference step, ms")
+    print(f"{'':12}" + "".join(f"{head:>30}{'':8}" for head in heads) + f"{'peak':>9}")
+    for who, told in figures.items():
+        line = f"{who:12}"
+        for what in ("train", "train_processor", "infer"):
+            each = [1e3 * second for second in told[what]]
+            ratio = statistics.median(
+                a / b for a, b in zip(told[what], figures["ours"][what], strict=True)
+            )
+            cell = f"{statistics.median(each):.1f} ({min(each):.1f}..{max(each):.1f})"
+            line += f"{cell:>30}{ratio:>7.2f}x"
+        print(f"{line}{told['peak_bytes'] / 1e6:>6.0f} MB", flush=True)
+
+
+def stages(task: str) -> dict[str, dict[str, float]]:
+    """Seconds and peak memory of every stage, in an empty project folder."""
+    taken = {}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+        for stage in ("prepare", "train", "export", "parity", "deploy"):
+            command = [sys.executable, "-m", f"pipeline.{stage}", task]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            began = time.perf_counter()
+            child = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=subprocess.DEVNULL
+            )
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+            if child.returncode:
+                raise RuntimeError(f"{stage} of {task} ended with status {child.returncode}")
+            seconds = time.perf_counter() - began
+            taken[stage] = {
+                "seconds": seconds,
+                "processor_s": used.ru_utime + used.ru_stime,
+                "peak_bytes": used.ru_maxrss * 1024,
+            }
+            print(
+                f"{task} {stage:8} {seconds:7.1f} s, {used.ru_utime + used.ru_stime:7.1f} s of "
+                f"processor, {used.ru_maxrss / 1024:6.0f} MB",
+                flush=True,
+            )
+    return taken
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="counted; default: %(default)s")
+    parser.add_argument("--tasks", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--curves", action="store_true", help="also over T and over the batch")
+    parser.add_argument("--stages", action="store_true", help="also every stage, end to end")
+    parser.add_argument("--json", metavar="FILE", help="also write every figure there")
+    arguments = parser.parse_args()
+    told: dict[str, Any] = {"machine": machine(), "steps": {}, "curves": {}, "stages": {}}
+    print(", ".join(f"{k} {v}" for k, v in told["machine"].items() if k != "versions"))
+    if not PEERS.exists():
+        print("no torch peers: `make peers-setup` makes their environment")
+    for task in arguments.tasks:
+        steps, batch = SHAPES[task]
+        names = ["ours", "spyx.nn.run", *(TORCH[task] if PEERS.exists() else ())]
+        print(f"\n{task}: T = {steps}, B = {batch}", flush=True)
+        told["steps"][task] = compare(names, task, steps, batch, arguments.rounds)
+        table(told["steps"][task])
+        if arguments.curves:
+            points = {*((t, batch) for t in OVER_T), *((steps, b) for b in OVER_B)}
+            for t, b in sorted(points):
+                print(f"\n{task}: T = {t}, B = {b}", flush=True)
+                figures = compare(["ours", "spyx.nn.run"], task, t, b, arguments.rounds)
+                told["curves"][f"{task} T={t} B={b}"] = figures
+                table(figures)
+    if arguments.stages:
+        print()
+        told["stages"] = {task: stages(task) for task in arguments.tasks}
+    told["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
+    if arguments.json:
+        write_json(arguments.json, told)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
