@@ -1,7 +1,8 @@
 """One JAX contender of `bench.train` in a process of its own: `python -m bench.jax_side WHO TASK T B`.
 
-Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of processor, `memory` prints the
-peak in bytes. `ours` runs as the train stage does, `spyx.nn.run` with JAX's own settings.
+Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of the
+processor, `memory` prints the peak in bytes. `ours` runs as the train stage does, `spyx.nn.run` with
+JAX's own settings.
 """
 
 from __future__ import annotations

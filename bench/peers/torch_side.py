@@ -202,10 +202,8 @@ def plain_cnn():
 
     def forward(net, x):
         for part in net:
-            if isinstance(part, Fire):
-                x = part(x)
-            else:
-                x = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            fire = isinstance(part, Fire)
+            x = part(x) if fire else part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return x
 
     return net, forward
