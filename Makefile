@@ -38,7 +38,7 @@ vendors-setup: $(VENDORS)/.ready ## create .venv-vendors: the chip vendors' simu
 
 $(VENDORS)/.ready: bench/vendors/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("error: the vendors need Python 3.11: make PYTHON=python3.11 vendors-setup")'
-	@echo "setting up $(VENDORS) (two minutes, 1 GB)"
+	@echo "setting up $(VENDORS) (a few minutes, 1 GB)"
 	@$(PYTHON) -m venv --clear $(VENDORS)
 	@awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' bench/vendors/requirements.lock > $(VENDORS)/build.txt
 	@$(VENDORS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(VENDORS)/build.txt
