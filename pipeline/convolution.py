@@ -21,7 +21,7 @@ from flax import nnx
 from jax import lax
 
 CHUNK_BYTES = 400_000  # of patches: measured best at 300 to 400 kB on cores with 2 MB of L2 cache
-BLOCK_OUTPUTS = 64  # outputs of a block of columns: among the fastest of blocks of 2, 4 and 8 columns
+BLOCK_OUTPUTS = 64  # of a block of columns: among the fastest of 2, 4 and 8 columns
 
 
 def fits(layer: object) -> bool:

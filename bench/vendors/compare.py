@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.vendors.cases import nested
 from pipeline.converter import file
 from pipeline.files import atomic
 from pipeline.hardware import loihi, profile, quantise, speck, two_layers, xylo
@@ -71,15 +72,6 @@ def theirs(
         subprocess.run([str(python), str(script), str(source), str(target), *extra], check=True)
         with np.load(target, allow_pickle=False) as loaded:
             return nested({key: loaded[key] for key in loaded.files})
-
-
-def nested(arrays: Arrays) -> dict[str, Arrays]:
-    """`{"case/field": array}` as `{case: {field: array}}`."""
-    found: dict[str, Arrays] = {}
-    for key, value in arrays.items():
-        name, _, field = key.partition("/")
-        found.setdefault(name, {})[field] = value
-    return found
 
 
 def _flat(cases: dict[str, Arrays]) -> Arrays:

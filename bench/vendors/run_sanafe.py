@@ -7,6 +7,7 @@ model of the chip, which is no measurement.
 
 import sys
 
+import cases
 import numpy as np
 import sanafe
 
@@ -77,17 +78,5 @@ def simulate(case):
     return {key: np.stack(value) for key, value in found.items()}
 
 
-def main(source, target):
-    cases = {}
-    with np.load(source, allow_pickle=False) as loaded:
-        for key in loaded.files:
-            name, _, field = key.partition("/")
-            cases.setdefault(name, {})[field] = loaded[key]
-    results = {}
-    for name, case in cases.items():
-        results |= {f"{name}/{key}": value for key, value in simulate(case).items()}
-    np.savez_compressed(target, **results)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    cases.run(simulate, *sys.argv[1:])

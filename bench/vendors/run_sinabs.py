@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import cases
 import numpy as np
 import sinabs
 import sinabs.layers as sl
@@ -54,17 +55,5 @@ def simulate(case):
     return found
 
 
-def main(source, target):
-    cases = {}
-    with np.load(source, allow_pickle=False) as loaded:
-        for key in loaded.files:
-            name, _, field = key.partition("/")
-            cases.setdefault(name, {})[field] = loaded[key]
-    results = {}
-    for name, case in cases.items():
-        results |= {f"{name}/{key}": value for key, value in simulate(case).items()}
-    np.savez_compressed(target, **results)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    cases.run(simulate, *sys.argv[1:])

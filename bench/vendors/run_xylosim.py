@@ -11,6 +11,7 @@ import sys
 import types
 import warnings
 
+import cases
 import numpy as np
 
 # Modules of rockpool that drive boards and import samna, which is not installed and not needed.
@@ -81,19 +82,11 @@ def simulate(case):
 
 
 def main(source, target, graph=None, dt=None):
-    cases = {}
-    with np.load(source, allow_pickle=False) as loaded:
-        for key in loaded.files:
-            name, _, field = key.partition("/")
-            cases.setdefault(name, {})[field] = loaded[key]
-    results = {}
-    for name, case in cases.items():
-        if graph is not None:
-            made = imported(graph, float(dt))
-            case |= made
-            results |= {f"{name}/{key}": value for key, value in made.items()}
-        results |= {f"{name}/{key}": value for key, value in simulate(case).items()}
-    np.savez_compressed(target, **results)
+    def with_import(case):
+        made = {} if graph is None else imported(graph, float(dt))
+        return made | simulate(case | made)
+
+    cases.run(with_import, source, target)
 
 
 if __name__ == "__main__":
