@@ -389,6 +389,13 @@ def test_an_interrupted_stage_leaves_what_was_there(road, monkeypatch, capsys, e
 # ------------------------------------------------------------------------------ what verify.py notices
 
 
+def test_verify_says_which_package_it_lacks(bundle):
+    command = [sys.executable, "-S", "-I", str(bundle / "verify.py")]  # -S: no installed packages
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: verify.py needs numpy and h5py: No module named 'h5py'\n"
+
+
 def test_verify_notices_a_changed_weight_by_its_digest_and_by_its_spikes(bundle):
     with h5py.File(bundle / "model.nir", "r+") as file:
         file["node/nodes/linear_0/weight"][0] *= -1

@@ -2,7 +2,8 @@
 
 Needs Python 3.9 or newer, numpy and h5py; nothing of the project that made the bundle. The model is
 read from model.nir (HDF5) and run by the interpreter below, which follows NIR's equations in
-float64. Exit code 0: everything is as it was made. 1: something differs, and is named.
+float64. Exit code 0: everything is as it was made. 1: something differs, and is named. 2: a package is
+missing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
+try:
+    import h5py
+    import numpy as np
+except ImportError as missing:
+    print(f"error: verify.py needs numpy and h5py: {missing}", file=sys.stderr)
+    sys.exit(2)
 
 # <reference>
 from pipeline.converter.reference import run
@@ -135,7 +140,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
         description="Check a bundle: its digests and its golden vectors.",
-        epilog="Needs numpy and h5py. Exit code 0: pass, 1: something differs.",
+        epilog="Needs numpy and h5py. Exit code 0: pass, 1: something differs, 2: a package is missing.",
     )
     parser.add_argument(
         "folder",
