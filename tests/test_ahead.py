@@ -1,45 +1,50 @@
-"""Items made beside their use: the same ones in the same order, and no thread left behind."""
+"""Reading ahead: the same items in the same order, errors where they belong, no thread left over."""
 
 import threading
 
+import numpy as np
 import pytest
 
 from pipeline.ahead import ahead
 
 
-def alive():
+def left_over():
     return [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
-def test_the_same_items_in_the_same_order():
-    assert list(ahead(iter(range(50)))) == list(range(50))
-    assert list(ahead([])) == []
-    assert not alive()
+def test_items_come_in_order_and_draw_the_same_random_numbers():
+    def draws():
+        rng = np.random.default_rng(5)
+        for _ in range(20):
+            yield rng.random()
+
+    assert list(ahead(draws())) == list(draws())
+    assert left_over() == []
 
 
-def test_what_the_maker_raises_is_raised_after_what_it_made():
-    def items():
+def test_an_error_is_raised_after_the_items_before_it():
+    def broken():
         yield 1
-        raise OSError("gone")
+        raise OSError("the disk is gone")
 
-    seen = []
-    with pytest.raises(OSError, match="gone"):
-        for item in ahead(items()):
-            seen.append(item)
-    assert seen == [1]
-    assert not alive()
+    found = ahead(broken())
+    assert next(found) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(found)
+    assert left_over() == []
 
 
-def test_giving_up_ends_the_thread_and_it_never_runs_far_ahead():
+def test_giving_up_early_ends_the_thread_and_makes_only_what_fits_ahead():
     made = []
 
-    def items():
-        for number in range(1000):
-            made.append(number)
-            yield number
+    def endless():
+        while True:
+            made.append(len(made))
+            yield made[-1]
 
-    stream = ahead(items(), depth=2)
-    assert next(stream) == 0
-    stream.close()
-    assert not alive()
-    assert len(made) <= 4  # one used, two waiting, one in the thread's hand
+    found = ahead(endless(), depth=2)
+    assert next(found) == 0
+    found.close()
+    assert left_over() == []
+    # One was taken, two wait, and the thread holds one more that it could not put down.
+    assert len(made) <= 4
