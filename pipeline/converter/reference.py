@@ -73,7 +73,8 @@ def uniform(value: Any, shape: tuple) -> np.ndarray:
 def whole(node: dict, name: str, count: int) -> list[int]:
     """A field of `count` whole numbers; a single one stands for all of them."""
     value = np.ravel(node[name])
-    if value.size not in (1, count) or (value != np.floor(value)).any():
+    numbers = value.dtype.kind in "buif"
+    if not numbers or value.size not in (1, count) or (value != np.floor(value)).any():
         raise GraphError(f"`{name}` is {value.tolist()}; {count} whole numbers are needed")
     return [int(value[min(i, value.size - 1)]) for i in range(count)]
 

@@ -289,6 +289,12 @@ NODES = {
     ),
     "window zero": (lambda: chain(pool((0, 2)), **IMAGE), "kernel_size [0, 2]", "out of range"),
     "window NaN": (lambda: chain(pool((nan, 2.0)), **IMAGE), "`kernel_size`", "nan"),
+    "pooling with a padding that convolutions know": (
+        lambda: chain(changed(pool(), padding="same"), **IMAGE),
+        "SumPool2d node `n0`",
+        "`padding` is ['same']",
+        "2 whole numbers",
+    ),
     "pooling without stride": (
         lambda: chain(changed(pool(), stride=None), **IMAGE),
         "`stride` is missing",
