@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,19 +247,7 @@ def test_a_killed_training_ends_with_the_bytes_of_one_on_a_single_core(tmp_path)
     """kill -9 after an epoch, then again; against a process that may use one core only."""
     task = small(epochs=40)
     roots = [write_samples(task, tmp_path / name) for name in ("killed", "whole")]
-    document = yaml.safe_load((ROOT / "params.yaml").read_text())
-    document["tasks"] = {"braille": document["tasks"]["braille"]}
-    document["tasks"]["braille"]["data"]["bins"] = task.data.bins
-    document["tasks"]["braille"]["train"] = dataclasses.asdict(task.train)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def start(root):
-        (root / "params.yaml").write_text(yaml.safe_dump(document))
-        command = [sys.executable, "-m", "pipeline.train", "braille"]
-        return subprocess.Popen(
-            command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True
-        )
-
+    start = starter(task)
     core = min(os.sched_getaffinity(0))
     whole = start(roots[1])
     os.sched_setaffinity(whole.pid, {core})  # long before it imports jax
@@ -278,6 +267,58 @@ def test_a_killed_training_ends_with_the_bytes_of_one_on_a_single_core(tmp_path)
     whole.communicate()
     assert whole.returncode == 0
     assert outputs(roots[0]) == outputs(roots[1])
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(tmp_path):
+    """kill -9, 20 times, from the start of the imports to the last write; each time a new process."""
+    task = small(epochs=60)
+    roots = [write_samples(task, tmp_path / name) for name in ("killed", "whole")]
+    run = starter(task)
+    began = time.monotonic()
+    run(roots[1]).communicate()
+    whole = time.monotonic() - began
+    random = np.random.default_rng(8)
+    deaths = 0
+    while deaths < 20:
+        victim = run(roots[0])
+        try:
+            # Training starts where the last process died: the first half is imports every time.
+            victim.communicate(timeout=random.uniform(0.3, 1.0) * whole)
+        except subprocess.TimeoutExpired:
+            victim.kill()
+            victim.communicate()
+            deaths += 1
+            continue
+        assert victim.returncode == 0
+        assert outputs(roots[0]) == outputs(roots[1])
+        shutil.rmtree(roots[0] / "models")  # it was through: begin again
+    last = run(roots[0])
+    last.communicate()
+    assert last.returncode == 0
+    assert outputs(roots[0]) == outputs(roots[1])
+    written = {p.name for p in (roots[0] / "models" / "braille").iterdir()}
+    # What kill -9 cuts off while it is written stays behind under a hidden name, never under its own.
+    assert {name for name in written if not name.startswith(".")} == {*WRITTEN, "train.json"}
+
+
+def starter(task):
+    """`start(root)`: the train stage as a process in the folder `root`, on the task `task`."""
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"] = {"braille": document["tasks"]["braille"]}
+    document["tasks"]["braille"]["data"]["bins"] = task.data.bins
+    document["tasks"]["braille"]["train"] = dataclasses.asdict(task.train)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(root):
+        (root / "params.yaml").write_text(yaml.safe_dump(document))
+        command = [sys.executable, "-m", "pipeline.train", "braille"]
+        return subprocess.Popen(
+            command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True
+        )
+
+    return start
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_layer(tmp_path):
