@@ -382,7 +382,8 @@ def _sequential(
     layers: list[Any] = []
     names: list[str] = []
     order: np.ndarray | None = None
-    keep_spyx = plan.metadata.get("output_order") == "HWC"
+    # `output_order` belongs to the contract: checked with it, and without it a stranger's own key.
+    keep_spyx = "contract_version" in plan.metadata and "output_order" in plan.metadata
     types = [plan.nodes[path]["type"] for path, _ in chain]
     for index, (path, weight) in enumerate(chain):
         node = plan.nodes[path]

@@ -276,7 +276,8 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
             f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}"
         )
     for name, allowed in (("flatten_order", "CHW"), ("output_order", "HWC")):
-        if metadata.get(name, allowed) != allowed:
+        value = metadata.get(name, allowed)
+        if not isinstance(value, str) or value != allowed:
             raise GraphError(f"{name} is {metadata[name]!r}; only {allowed} is known")
 
 

@@ -625,6 +625,11 @@ CONTRACTS = {
         lambda: chain(metadata=CONTRACT | {"contract_version": 0}),
         "contract_version is 0",
     ),
+    "order of numbers": (
+        lambda: chain(metadata=CONTRACT | {"output_order": np.array([2, 0, 1])}),
+        "output_order",
+        "only HWC",
+    ),
     "channels last": (
         lambda: chain(metadata=CONTRACT | {"flatten_order": "HWC"}),
         "'HWC'",
@@ -1059,3 +1064,8 @@ def test_reorder_keeps_values_and_puts_keys_in_order():
     ordered = reorder_layers({"a": {"w": 0, "b": 0}, "c": 0}, {"c": 3, "a": {"b": 2, "w": 1}})
     assert list(ordered) == ["a", "c"]
     assert list(ordered["a"].items()) == [("w", 1), ("b", 2)]
+
+
+def test_an_order_without_a_contract_is_a_strangers_own_key():
+    told = {"output_order": np.array([2, 0])}
+    assert load(chain(flatten(0, -1), metadata=told, out=(108,), **IMAGE), 1.0).chain
