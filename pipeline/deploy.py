@@ -159,8 +159,6 @@ def check(bundle: Path) -> None:
 
 def _plain(value: Any) -> Any:
     """A metadata value as JSON has it."""
-    if isinstance(value, bytes):
-        return value.decode("utf8")
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

@@ -70,6 +70,11 @@ def uniform(value: Any, shape: tuple) -> np.ndarray:
     return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
 
 
+def text(value: Any) -> Any:
+    """Bytes, as HDF5 has them, as text; what is no UTF-8 shows as `\\xff`. Anything else as it is."""
+    return value.decode("utf8", "backslashreplace") if isinstance(value, bytes) else value
+
+
 def whole(node: dict, name: str, count: int) -> list[int]:
     """A field of `count` whole numbers; a single one stands for all of them."""
     value = np.ravel(node[name])
@@ -216,13 +221,14 @@ def _edges(graph: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
             f"{where}: `edges` must be a list of pairs, got {type(graph['edges']).__name__}"
         )
     for edge in graph["edges"]:
-        if not isinstance(edge, (list, tuple, np.ndarray)) or np.shape(edge) != (2,):
+        row = isinstance(edge, (list, tuple)) or np.ndim(edge) == 1
+        if not row or len(edge) != 2:
             raise GraphError(f"{where}: edge {edge!r} is no pair of node names")
-        source, target = (e.decode("utf8") if isinstance(e, bytes) else str(e) for e in edge)
+        source, target = (str(text(end)) for end in edge)
         for end in (source, target):
             if end not in graph["nodes"]:
                 raise GraphError(
-                    f"{where}: edge ({source!r}, {target!r}) names `{end}`, which is no node"
+                    f"{where}: edge ({source!r}, {target!r}) names `{repr(end)[1:-1]}`, which is no node"
                 )
         if (source, target) in seen:
             raise GraphError(f"{where}: duplicate edge ({source!r}, {target!r})")
@@ -257,7 +263,7 @@ def _metadata(node: Mapping[str, Any], where: str) -> dict[str, Any]:
     found = node.get("metadata")
     if found is not None and not isinstance(found, Mapping):
         raise GraphError(f"{where}: `metadata` must be a mapping, got {type(found).__name__}")
-    return {k: v.decode("utf8") if isinstance(v, bytes) else v for k, v in (found or {}).items()}
+    return {key: text(value) for key, value in (found or {}).items()}
 
 
 def check_contract(metadata: Mapping[str, Any]) -> None:
@@ -322,7 +328,10 @@ def _check_fields(path: str, node: dict) -> None:
     for name, value in node.items():
         if name not in allowed:
             raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
-        if value is None or name in told or (name == "padding" and isinstance(value, (str, bytes))):
+        if value is None or name in told:
+            continue
+        if name == "padding" and isinstance(value, (str, bytes)):
+            node[name] = text(value)
             continue
         if name == "input_type" and isinstance(value, Mapping):
             value = value.get("input")

@@ -96,8 +96,9 @@ def spoiled(rng):
     for _ in range(int(rng.integers(1, 4))):
         what = rng.integers(8)
         target = pick(rng, list(whole.nodes.values()))
-        if isinstance(target, nir.NIRGraph) and target.nodes:
-            target = pick(rng, list(target.nodes.values()))
+        inner = getattr(target, "nodes", None)  # damaged before, perhaps
+        if isinstance(inner, dict) and inner:
+            target = pick(rng, list(inner.values()))
         if what < 4 and hasattr(target, "__dict__"):
             setattr(target, pick(rng, sorted(vars(target))), pick(rng, JUNK))
         elif what == 4 and hasattr(target, "__dict__"):

@@ -213,6 +213,12 @@ NODES = {
         "'reflect'",
         "'valid'",
     ),
+    "padding of bytes that are no text": (
+        lambda: chain(conv2d(padding=b"\xff"), **IMAGE),
+        "Conv2d node `n0`",
+        "xff",
+        "'valid'",
+    ),
     "same with a stride": (
         lambda: chain(conv2d(padding="same", stride=2), **IMAGE),
         "'same'",
@@ -420,6 +426,11 @@ STRUCTURE = {
         lambda: graph({"i": port(), "o": out()}, [("i", "o"), ("ghost", "o")]),
         "('ghost', 'o')",
     ),
+    "edge of bytes that are no text": (
+        lambda: changed(chain(lif()), edges=[(b"\xff", "n0")]),
+        "xff",
+        "no node",
+    ),
     "edge twice": (
         lambda: graph({"i": port(), "o": out()}, [("i", "o"), ("i", "o")]),
         "duplicate edge ('i', 'o')",
@@ -592,6 +603,12 @@ CONTRACTS = {
         lambda: chain(lif(metadata={"reset": "halve"})),
         "node `n0`",
         "'halve'",
+        "v_reset, subtract, subtract_after_decay",
+    ),
+    "reset of bytes that are no text": (
+        lambda: chain(lif(metadata={"reset": b"\xff"})),
+        "node `n0`",
+        "xff",
         "v_reset, subtract, subtract_after_decay",
     ),
     "reset is a number": (lambda: chain(lif(metadata={"reset": 3})), "node `n0`", "reset", "3"),

@@ -24,7 +24,6 @@ def conv_numbers(node, rank):
 
     stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
     padding = node["padding"]
-    padding = padding.decode("utf8") if isinstance(padding, bytes) else padding
     kernel = node["weight"].shape[2:]
     if isinstance(padding, str):
         if padding == "valid":
