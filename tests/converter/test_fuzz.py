@@ -94,6 +94,8 @@ def spoiled(rng):
     outs = [np.array(value) for value in node.output_type.values() if value is not None]
     whole = chain(node, shape=shape, out=outs[0] if outs else shape)
     for _ in range(int(rng.integers(1, 4))):
+        if not isinstance(whole.nodes, dict) or not isinstance(whole.edges, list):
+            break  # no graph any more: nothing is left that could be damaged further
         what = rng.integers(8)
         target = pick(rng, list(whole.nodes.values()))
         inner = getattr(target, "nodes", None)  # damaged before, perhaps
