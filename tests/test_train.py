@@ -227,14 +227,14 @@ def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, ca
     progress = training.start()
     progress.epoch = task.train.epochs
     source, target = tmp_path / "data" / "prepared" / "braille.h5", tmp_path / "models" / "braille"
-    digest = train._digest(task, source, 1)
+    digest = train._digest(task, source, training.devices)
     train._save_checkpoint(target, digest, progress, 1.0)
     assert train._load_checkpoint(target, digest) is not None
     if spoil == "parameters":
-        digest = train._digest(changed(task, "train", seed=2), source, 1)
+        digest = train._digest(changed(task, "train", seed=2), source, training.devices)
     if spoil == "data":
         write_samples(task, tmp_path, per_class=12)
-        digest = train._digest(task, source, 1)
+        digest = train._digest(task, source, training.devices)
     if spoil == "bytes":
         file = target / "checkpoint" / "epoch.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
