@@ -6,29 +6,35 @@ them, and gradients are averaged over all. The rest of the state is the same eve
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from pipeline.errors import Unavailable, UserError
+from pipeline.errors import Unavailable, UserError, exit_status
 
 WAIT_S = 60  # for the other hosts to come, and to go
 GONE_S = 20  # of silence: a host is taken for dead
+LAST_S = 3  # that host 0 stays after an error: the others, who may say the same, end with it
 
 
 @contextmanager
 def joined(coordinator: str, count: int, index: int) -> Iterator[None]:
     """Among `count` hosts, of which this is `index`. To be entered before JAX looks for devices.
 
-    `coordinator` is `address:port` of host 0, as the others reach it.
-
-    Raises:
-        Unavailable: not all hosts came within `WAIT_S`, or one of them went away.
+    `coordinator` is `address:port` of host 0, as the others reach it. What goes wrong is said and
+    ends the process here, with the status of `exit_status`: at a regular end JAX waits for all
+    hosts, and aborts when one is missing.
     """
+    place = f"host {index} of {count}, coordinator {coordinator}"
+    print(f"{place}: waiting up to {WAIT_S} s for all hosts", flush=True)
     try:
         jax.distributed.initialize(
             coordinator,
@@ -39,11 +45,19 @@ def joined(coordinator: str, count: int, index: int) -> Iterator[None]:
             shutdown_timeout_seconds=WAIT_S,
         )
         yield
-    except jax.errors.JaxRuntimeError as error:
-        raise Unavailable(
-            f"host {index} of {count}, coordinator {coordinator}: {str(error).splitlines()[0]}; "
-            "if another host is gone or was not started, start all of them again"
-        ) from None
+    except (jax.errors.JaxRuntimeError, UserError, OSError, KeyboardInterrupt) as error:
+        status = exit_status(partial(_raise, error, place))
+        sys.stdout.flush()
+        if index == 0:
+            time.sleep(LAST_S)
+        os._exit(status)
+
+
+def _raise(error: BaseException, place: str) -> None:
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        reason = str(error).splitlines()[0]
+        raise Unavailable(f"{place}: {reason}; if a host is gone, start all of them again")
+    raise error
 
 
 def is_first() -> bool:

@@ -69,8 +69,8 @@ def train(
     progress, before = _load_checkpoint(target, digest) or (first, 0.0)
     say = functools.partial(print, flush=True) if cluster.is_first() else lambda text: None
     say(
-        f"{task.name}: {training.batch} samples a batch on {len(training.devices)} devices "
-        f"({training.devices[0].device_kind})"
+        f"{task.name}: batches of {training.batch} on {len(training.devices)} x "
+        f"{training.devices[0].device_kind}"
     )
     if progress.epoch:
         say(f"{task.name}: going on after epoch {progress.epoch}")
