@@ -388,6 +388,17 @@ def test_an_unknown_source_and_task(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "unknown task `mnist`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("path", "told"), [("", "must name a folder"), (None, "None")])
+def test_a_task_without_a_folder_for_recordings(
+    path: str | None, told: str, tmp_path: Path
+) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["nmnist"]["data"]["path"] = path
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=rf"tasks\.nmnist\.data\.path.*{told}"):
+        params.load("nmnist", tmp_path / "params.yaml")
+
+
 def test_a_stage_imports_only_what_it_needs() -> None:
     code = (
         "import sys, pipeline.prepare; import pipeline.datasets.nmnist, pipeline.datasets.braille;"
