@@ -23,7 +23,7 @@ import yaml
 from pipeline import params
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
-from pipeline.errors import exit_status
+from pipeline.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
