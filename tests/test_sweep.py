@@ -61,7 +61,7 @@ def test_a_queue_of_two_is_run_and_compared(clone):
             "train@braille",
         )
     assert run("dvc", "queue", "status").count("Queued") >= 2
-    run("dvc", "exp", "run", "--run-all")
+    run("dvc", "exp", "run", "--run-all", "-j", "2")
     table = json.loads(run("dvc", "exp", "show", "--json"))
     (tried,) = [revision["experiments"] for revision in table if revision["experiments"]]
     found = {}
