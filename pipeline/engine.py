@@ -209,14 +209,14 @@ def _keep(graph, axis, parameters, constants, feedback, x, start, z):
     cell = nnx.merge(graph, parameters, constants)
 
     def step(t, carry):
-        z, state, (u, kept) = carry
-        # Membranes take the place of the inputs: the loop touches half of the memory.
-        membrane, i = cell.integrate(_drive(feedback, _at(axis, u, t), z), state)
-        z, v = cell.emit(membrane)
-        return z, v if i is None else (v, i), _put(axis, (u, kept), (membrane, i), t)
+        z, state, kept = carry
+        u, i = cell.integrate(_drive(feedback, _at(axis, x, t), z), state)
+        z, v = cell.emit(u)
+        return z, v if i is None else (v, i), _put(axis, kept, (u, i), t)
 
-    current = None if cell.alpha is None else jnp.zeros_like(x)
-    *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, (x, current)))
+    room = jnp.zeros_like(x)
+    kept = room, None if cell.alpha is None else room
+    *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
     out, v = cell.emit(u)
     return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)
 
