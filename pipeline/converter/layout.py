@@ -246,8 +246,11 @@ def explicit_padding(
     pads every side, an integer per axis both its sides.
 
     Raises:
-        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express.
+        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express; a stride or a
+            dilation below 1.
     """
+    if min(*strides, *dilation) < 1:
+        raise ValueError(f"stride {strides}, dilation {dilation}: 1 or more is needed")
     if isinstance(padding, str):
         if padding == "VALID":
             return [(0, 0)] * len(sizes)

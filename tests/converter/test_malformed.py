@@ -971,6 +971,17 @@ EXPORTS = {
         "padding",
         "-1",
     ),
+    "a stride of 0": (dense(conv(strides=0), **PICTURE), "layer 0 (Conv)", "stride [0, 0]"),
+    "a dilation of 0": (
+        dense(conv(kernel_dilation=(1, 0)), **PICTURE),
+        "layer 0 (Conv)",
+        "dilation [1, 0]",
+    ),
+    "a pooling that stays where it is": (
+        dense(snn.SumPool(2, 0, "SAME"), **PICTURE),
+        "layer 0 (SumPool)",
+        "stride [0, 0]",
+    ),
     "input dilation": (dense(conv(input_dilation=2), **PICTURE), "`input_dilation` is 2"),
     "a kernel that does not fit": (
         dense(conv((7, 7), padding="VALID"), **PICTURE),
