@@ -36,11 +36,13 @@ def exact_recurrent(rngs):
 
 
 def feedback(reset):
-    """Everything that the gradient of a walk has: decays per neuron, bias, gains, leak, no spikes."""
+    """Everything that the gradient of a walk has: values per neuron, bias, gains, leak, no spikes."""
 
     def layers(rngs):
         alpha, beta = jnp.linspace(0.3, 0.7, 7), jnp.linspace(0.5, 0.9, 7)
-        options = {"activation": SPIKE, "reset": reset, "v_reset": -0.1, "v_leak": 0.1}
+        spread = jnp.linspace(0.9, 1.1, 7)
+        options = {"activation": SPIKE, "reset": reset, "threshold": spread}
+        options |= {"v_reset": -0.1 * spread, "v_leak": 0.1 * spread}
         gains = {"gain": 0.9, "gain_in": 1.1}
         hidden = neurons.Recurrent(
             neurons.CubaLIF((7,), alpha, beta, **options, **gains), bias=True, rngs=rngs
@@ -64,7 +66,7 @@ def leaky_image(rngs):
     return [
         conv(2, 3, rngs, strides=2),
         neurons.CubaLIF((4, 4, 3), 0.5, beta, activation=SPIKE, reset="subtract"),
-        neurons.LIF((4, 4, 3), beta, threshold=1.5, activation=SPIKE),
+        neurons.LIF((4, 4, 3), beta, threshold=1.0 + beta, activation=SPIKE),
     ], (8, 8, 2)
 
 
