@@ -190,19 +190,27 @@ def _rule(task: params.Task, found: Recordings) -> str:
     return f"test as published; {data.validation} of the rest is validation, {how}"
 
 
-def _check_range(events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int) -> None:
-    width, height, _ = sensor
-    beyond = events["x"] >= width
-    if height > 1:
-        beyond = beyond | (events["y"] >= height)
-    if beyond.any():
-        first = int(np.flatnonzero(beyond)[0])
-        place = (int(events["x"][first]), int(events["y"][first]) if height > 1 else 0)
-        (source,) = list(getattr(dataset, "data", []))[item : item + 1] or [None]
-        name = source if isinstance(source, str | Path) else f"recording {item}"
-        raise UserError(
-            f"{name}: event {first} lies at {place}, outside the {width}x{height} sensor"
-        )
+def _check_range(
+    events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int
+) -> None:
+    """Every event lies on the sensor, at or after 0, and has the fields that the sensor asks for."""
+    sizes = {"x": sensor[0], "t": None}
+    sizes |= {name: size for name, size in (("y", sensor[1]), ("p", sensor[2])) if size > 1}
+    (source,) = list(getattr(dataset, "data", []))[item : item + 1] or [None]
+    name = source if isinstance(source, str | Path) else f"recording {item}"
+    if missing := sorted(set(sizes) - set(events.dtype.names or ())):
+        raise UserError(f"{name}: events without `{missing[0]}`; needed are {', '.join(sizes)}")
+    for field, size in sizes.items():
+        beyond = events[field] < 0
+        if size is not None:
+            beyond = beyond | (events[field] >= size)
+        if beyond.any():
+            first = int(np.flatnonzero(beyond)[0])
+            place = ", ".join(f"{f} = {events[f][first]}" for f in sizes)
+            raise UserError(
+                f"{name}: event {first} lies at {place}, outside the "
+                f"{sensor[0]}x{sensor[1]} sensor with {sensor[2]} polarities"
+            )
 
 
 def _say(

@@ -205,7 +205,7 @@ def replace_with_pickle(raw: Path) -> None:
         (
             "nmnist",
             lambda raw: first_bin(raw).write_bytes(bytes([1, 2, 0, 0, 0, 40, 3, 0, 0, 0])),
-            "event 1 lies at (40, 3), outside the 34x34 sensor",
+            "event 1 lies at x = 40, t = 0, y = 3, p = 0, outside the 34x34 sensor",
         ),
     ],
 )

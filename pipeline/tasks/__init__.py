@@ -61,8 +61,9 @@ class Recordings:
 
     Args:
         datasets: `dataset[i]` is (events, target), events a structured array with x, t in
-            microseconds, p and, where the sensor has rows, y. One data set, which is split into
-            train, validation and test, or two: train, which gives validation, and test.
+            microseconds and, where the sensor has rows or polarities, y and p. One data set, which
+            is split into train, validation and test, or two: train, which gives validation, and
+            test.
         names: for each data set the class of every recording, as `data.classes` writes it.
         files: what was read, with its SHA-256; empty where nothing was read.
         encoder: how the recordings became events.

@@ -27,12 +27,12 @@ def recordings(data: Data, folder: Path) -> Recordings:
             random, target = np.random.default_rng([data.seed, index]), index % 3
             x = 4 * target + random.integers(0, 4, 60)
             t = np.sort(random.integers(0, data.bins * data.bin_us, 60))
-            return tonic.io.make_structured_array(t, x, 1, dtype=dtype), target
+            return tonic.io.make_structured_array(t, x, dtype=dtype), target
 
         def __len__(self) -> int:
             return 3 * data.simulated_per_class
 
-    dtype = np.dtype([("t", np.int64), ("x", np.int64), ("p", np.int64)])
+    dtype = np.dtype([("t", np.int64), ("x", np.int64)])
     names = ["left", "middle", "right"] * data.simulated_per_class
     return Recordings(datasets=[Touches(str(folder))], names=[names])
 
@@ -41,10 +41,12 @@ def network(task: Task) -> Any:
     import spyx.nn as snn
     from flax import nnx
 
+    from pipeline.neurons import LIF  # or snn.LIF, whose reset and delay a reader must honour
+
     rngs, hidden, classes = nnx.Rngs(task.train.seed), task.network.hidden, len(task.data.classes)
     return snn.Sequential(
         nnx.Linear(12, hidden, use_bias=False, rngs=rngs),
-        snn.LIF((hidden,), beta=0.9, threshold=task.network.threshold, rngs=rngs),
+        LIF((hidden,), beta=0.875, threshold=task.network.threshold),
         nnx.Linear(hidden, classes, use_bias=False, rngs=rngs),
-        snn.LIF((classes,), beta=0.9, threshold=task.network.threshold, rngs=rngs),
+        LIF((classes,), beta=0.875, threshold=task.network.threshold),
     )

@@ -6,6 +6,7 @@ import argparse
 import gzip
 import importlib.util
 import io
+import json
 import re
 import subprocess
 import sys
@@ -72,8 +73,7 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
             archive = temporary / f"{name}-{version}.tar.gz"
             archive.write_bytes(pack(folder, f"{name}-{version}"))
         subjects = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
-        tasks = sorted({folder.relative_to(root / "models").parts[0] for folder in found.values()})
-        write_json(temporary / "provenance.json", provenance(root, version, subjects, tasks))
+        write_json(temporary / "provenance.json", provenance(root, version, subjects, found))
         write_text(temporary / "SHA256SUMS", deploy.sums(temporary))
         if key is not None:
             _sign(temporary, key)
@@ -111,13 +111,28 @@ def pack(folder: Path, name: str) -> bytes:
 
 
 def provenance(
-    root: Path, version: str, subjects: dict[str, str], tasks: list[str]
+    root: Path, version: str, subjects: dict[str, str], found: dict[str, Path]
 ) -> dict[str, Any]:
-    """What the archives were made from, in the shape of SLSA v1; nobody has signed it."""
+    """What the archives were made from, in the shape of SLSA v1; nobody has signed it.
+
+    Args:
+        subjects: archive to SHA-256.
+        found: the bundles, as `bundles` gives them.
+
+    Raises:
+        UserError: dvc.lock or a manifest is not readable, or dvc.lock does not know a task.
+    """
     revision, dirty = _git(root)
     lock = _lock(root)
+    manifests = {name: _manifest(folder) for name, folder in found.items()}
+    tasks = sorted({manifest["task"] for manifest in manifests.values()})
     if unknown := [task for task in tasks if f"deploy@{task}" not in lock]:
         raise UserError(f"{root / 'dvc.lock'}: has no deploy@{unknown[0]}; run dvc repro")
+    recordings = {
+        f"{manifest['task']}: {name}": digest
+        for manifest in manifests.values()
+        for name, digest in manifest["data"]["files"].items()
+    }
     return {
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": n, "digest": {"sha256": d}} for n, d in sorted(subjects.items())],
@@ -125,7 +140,10 @@ def provenance(
         "predicate": {
             "buildDefinition": {
                 "buildType": "urn:spyx-to-chip:release:v1",
-                "externalParameters": {"version": version, "tasks": _parameters(lock, tasks)},
+                "externalParameters": {
+                    "version": version,
+                    "parameters": {n: m["parameters"] for n, m in manifests.items()},
+                },
                 "internalParameters": {
                     "signed": False,
                     "note": "unsigned: written by whoever ran the release, vouched for by nobody",
@@ -134,6 +152,7 @@ def provenance(
                 "resolvedDependencies": [
                     {"name": "git", "digest": {"gitCommit": revision}},
                     *_inputs(lock, tasks),
+                    *({"name": n, "digest": {"sha256": d}} for n, d in sorted(recordings.items())),
                 ],
             },
             "runDetails": {"builder": {"id": "urn:spyx-to-chip:make-release"}},
@@ -141,9 +160,13 @@ def provenance(
     }
 
 
-def _parameters(lock: dict[str, Any], tasks: list[str]) -> dict[str, Any]:
-    """What the deploy stages read of params.yaml."""
-    return {task: lock[f"deploy@{task}"].get("params", {}) for task in tasks}
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest["task"], manifest["parameters"], manifest["data"]["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{folder / 'manifest.json'}: not a bundle's manifest") from None
+    return manifest
 
 
 def _inputs(lock: dict[str, Any], tasks: list[str]) -> list[dict[str, Any]]:
@@ -151,7 +174,7 @@ def _inputs(lock: dict[str, Any], tasks: list[str]) -> list[dict[str, Any]]:
     stages = [stage for name, stage in lock.items() if name.partition("@")[2] in tasks]
     made = {out["path"] for stage in stages for out in stage.get("outs", [])}
     read = {dep["path"]: dep["md5"] for stage in stages for dep in stage.get("deps", [])}
-    return [{"name": n, "digest": {"md5": d}} for n, d in sorted(read.items()) if n not in made]
+    return [{"name": n, "digest": {"dvcMd5": d}} for n, d in sorted(read.items()) if n not in made]
 
 
 def _lock(root: Path) -> dict[str, Any]:
@@ -190,8 +213,9 @@ def _sign(folder: Path, key: str) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "model_signing", "sign", "key", str(folder)),
-            *("--private-key", key, "--signature", str(signature)),
+            *("--private_key", key, "--signature", str(signature)),
         ],
+        stdin=subprocess.DEVNULL,  # a key with a password is refused, not waited for
         capture_output=True,
         text=True,
     )
