@@ -190,9 +190,7 @@ def _rule(task: params.Task, found: Recordings) -> str:
     return f"test as published; {data.validation} of the rest is validation, {how}"
 
 
-def _check_range(
-    events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int
-) -> None:
+def _check_range(events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int) -> None:
     """Every event lies on the sensor, at or after 0, and has the fields that the sensor asks for."""
     sizes = {"x": sensor[0], "t": None}
     sizes |= {name: size for name, size in (("y", sensor[1]), ("p", sensor[2])) if size > 1}

@@ -131,7 +131,7 @@ def provenance(
     recordings = {
         f"{manifest['task']}: {name}": digest
         for manifest in manifests.values()
-        for name, digest in manifest["data"]["files"].items()
+        for name, digest in manifest["data"].get("files", {}).items()
     }
     return {
         "_type": "https://in-toto.io/Statement/v1",
@@ -163,8 +163,8 @@ def provenance(
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        manifest["task"], manifest["parameters"], manifest["data"]["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest["task"], manifest["parameters"], manifest["data"].get("files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{folder / 'manifest.json'}: not a bundle's manifest") from None
     return manifest
 
