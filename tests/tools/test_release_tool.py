@@ -202,7 +202,8 @@ def test_a_signature_comes_from_the_program(
         "    p.add_argument(name)\n"
         "a = p.parse_args()\n"
         "open(a.private_key).read() == 'good' or sys.exit('Invalid key')\n"
-        "open(a.signature, 'w').write(' '.join(sorted(os.listdir(a.folder))))\n"
+        "names = ' '.join(sorted(os.listdir(a.folder)))\n"
+        "open(a.signature, 'w').write(names)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
