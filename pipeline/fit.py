@@ -13,10 +13,9 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from spyx import fn
 
-from pipeline import engine, networks
+from pipeline import cluster, engine, networks
 from pipeline.ahead import ahead
 from pipeline.datasets.prepared import Events
 from pipeline.errors import UserError
@@ -79,8 +78,12 @@ class Fit:
     `learn_decays`, as logits within `LOGITS`: NIR's tau = dt / (1 - decay) stays finite and above dt.
     """
 
-    def __init__(self, task: Task, samples: int):
-        """`samples`: size of the training split."""
+    def __init__(self, task: Task, samples: int, most_devices: int | None = None):
+        """`samples`: size of the training split; `most_devices`: of a host that share a batch.
+
+        Raises:
+            UserError: a batch cannot be shared evenly among the hosts.
+        """
         self.task, self.settings = task, task.train
         self.batch = min(task.train.batch_size, samples)
         self.steps = samples // self.batch
@@ -97,25 +100,26 @@ class Fit:
         self._sparsity = fn.sparsity_reg(task.train.max_spikes)
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._graph, self._variables = nnx.split(self.model)
-        self.devices = self._choose_devices()
-        mesh = jax.make_mesh(
-            (len(self.devices),), ("batch",), (AxisType.Auto,), devices=self.devices
-        )
+        # A step of a network without convolutions is many tiny operations: sharing costs more.
+        if not any(isinstance(layer, nnx.Conv) for layer in self.model.layers):
+            most_devices = most_devices or 1
+        self.devices = cluster.choose(self.batch, most_devices)
+        mesh, everywhere, self._shared = cluster.shardings(self.devices)
+        whole, shard = everywhere.spec, self._shared.spec
         split = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        whole, shard = PartitionSpec(), PartitionSpec("batch")
         self._gradients = split(
             self._shard_gradients, in_specs=(whole, shard, shard), out_specs=whole
         )
         # Fixed shardings: the first step, from arrays of NumPy, runs the same program as the others.
-        everywhere, shared = (NamedSharding(mesh, spec) for spec in (whole, shard))
         self._step = jax.jit(
             self._train_step,
-            in_shardings=(everywhere, everywhere, everywhere, shared, shared),
+            in_shardings=(everywhere, everywhere, everywhere, self._shared, self._shared),
             out_shardings=everywhere,
         )
         self._batch_evaluation = jax.jit(
             split(self._evaluate_shard, in_specs=(whole, shard, shard), out_specs=shard),
-            in_shardings=(everywhere, shared, shared),
+            in_shardings=(everywhere, self._shared, self._shared),
+            out_shardings=everywhere,
         )
 
     def start(self) -> Progress:
@@ -158,7 +162,7 @@ class Fit:
             for events, labels in ahead(self._batches(train, order, rng)):
                 before = parameters
                 parameters, average, optimiser, loss, right = self._step(
-                    parameters, average, optimiser, events, labels
+                    parameters, average, optimiser, *self._place(events, labels)
                 )
                 if not np.isfinite(loss):
                     raise UserError(
@@ -184,11 +188,12 @@ class Fit:
 
     def _blamed(self, parameters: Arrays, events: np.ndarray, labels: np.ndarray) -> str:
         """What of a step was not finite: the first layer whose output or whose weights were not."""
+        parameters = {name: np.asarray(value) for name, value in parameters.items()}
         _, layers = engine.trace(self._with(parameters), networks.to_model_layout(events))
         for i, (out, _) in enumerate(layers):
             if not np.isfinite(out).all():
                 return f"the output of layers.{i} ({type(self.model.layers[i]).__name__})"
-        gradients, loss, _ = jax.jit(self._gradients)(parameters, events, labels)
+        gradients, loss, _ = jax.jit(self._gradients)(parameters, *self._place(events, labels))
         # Backwards: a gradient that is not finite spoils those of all layers before it.
         for name in sorted(gradients, reverse=True):
             if not np.isfinite(gradients[name]).all():
@@ -205,7 +210,7 @@ class Fit:
             short = self.batch - len(labels)  # the last batch is filled up to the compiled shape
             events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
             count, loss, rate = self._batch_evaluation(
-                parameters, events, np.pad(labels, (0, short))
+                parameters, *self._place(events, np.pad(labels, (0, short)))
             )
             here = self.batch - short
             counts.append(np.asarray(count)[:here])
@@ -245,16 +250,6 @@ class Fit:
         if not progress.rows or _quality(row) > _quality(progress.rows[progress.best_epoch - 1]):
             progress.best, progress.best_epoch = average, progress.epoch
         progress.rows.append(row)
-
-    def _choose_devices(self) -> list[jax.Device]:
-        """The devices that share a batch: all that divide it, or one for a small network.
-
-        A step of a network without convolutions is many tiny operations: sharing costs more.
-        """
-        available = jax.local_devices()
-        if not any(isinstance(layer, nnx.Conv) for layer in self.model.layers):
-            return available[:1]
-        return available[: max(n for n in range(1, len(available) + 1) if self.batch % n == 0)]
 
     def _train_step(self, parameters, average, state, events, labels):
         gradients, loss, correct = self._gradients(parameters, events, labels)
@@ -301,6 +296,9 @@ class Fit:
             if state is not None
         }
         return counts, losses, rates
+
+    def _place(self, events: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        return cluster.place(events, self._shared), cluster.place(labels, self._shared)
 
     def _free(self, parameters: Arrays) -> Arrays:
         """What the optimiser changes: all weights and, if they are trained, the decays as logits."""

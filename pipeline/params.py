@@ -19,7 +19,7 @@ class Data:
     """Where recordings come from and how events become bins."""
 
     source: Literal["simulated", "folder", "download"]
-    path: str | None
+    path: str
     seed: int
     classes: tuple[str, ...]
     bins: int
@@ -241,5 +241,5 @@ def _check_ranges(task: Task, ranges: Sequence[Any], where: str) -> None:
             raise UserError(f"{where}.{path} must be {allowed}, got {getattr(block, key)!r}")
     if task.data.validation + task.data.test >= 1:
         raise UserError(f"{where}.data: validation + test leave nothing to train on")
-    if task.data.source == "folder" and not task.data.path:
-        raise UserError(f"{where}.data.path: source `folder` needs a path")
+    if not task.data.path:
+        raise UserError(f"{where}.data.path: must name a folder; DVC watches it")

@@ -104,7 +104,6 @@ def raw_folder(task: params.Task, root: Path) -> Path:
     """
     data = task.data
     if data.source == "folder":
-        assert data.path is not None
         return Path(data.path) if Path(data.path).is_absolute() else root / data.path
     folder = root / "data" / "raw" / task.name
     recipe = _recipe(task)

@@ -9,61 +9,89 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline import files, metrics, params, stage, weights
-from pipeline.errors import UserError
+from pipeline.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    import jax
+
     from pipeline import fit
     from pipeline.datasets import prepared
 
 SPLITS = ("train", "validation", "test")
+# What says that several hosts train together, and the variable that says it where the flag does not.
+HOSTS = {
+    "--coordinator": "JAX_COORDINATOR_ADDRESS",
+    "--processes": "JAX_NUM_PROCESSES",
+    "--process": "JAX_PROCESS_ID",
+}
 
 
-def train(task: params.Task, root: Path = Path("."), *, fast: bool = False) -> None:
+def train(
+    task: params.Task, root: Path = Path("."), *, fast: bool = False, devices: int | None = None
+) -> None:
     """Train `task` in the project folder `root`.
 
     `fast` says that JAX was started with as many threads as there are cores: the bytes may differ
-    from machine to machine, and a checkpoint made without it is not used.
+    from machine to machine, and a checkpoint made without it is not used. At most `devices` of
+    each host share a batch. With several hosts, the first one writes and speaks for all.
 
     Raises:
         UserError: the prepared file is missing, broken or made with other parameters, the loss is
-            not finite, a layer never fires, or `train.start_from` is no file of this network.
+            not finite, a layer never fires, `train.start_from` is no file of this network, or the
+            hosts differ or cannot share a batch.
     """
     from pipeline.datasets import prepared
 
     source, target = root / "data" / "prepared" / f"{task.name}.h5", root / "models" / task.name
     data = prepared.read(source)
-    from pipeline import fit, networks  # seconds of imports: only once the data is there
+    from pipeline import cluster, fit, networks  # seconds of imports: only once the data is there
 
     splits = _splits(task, data, source)
-    training = fit.Fit(task, samples=len(splits["train"].labels))
+    training = fit.Fit(task, len(splits["train"].labels), devices)
     first = training.start()
-    digest = _digest(task, source, len(training.devices), fast)
+    digest = _digest(task, source, training.devices, fast)
+    cluster.check_alike(digest)
     progress, before = _load_checkpoint(target, digest) or (first, 0.0)
+    say = functools.partial(print, flush=True) if cluster.is_first() else lambda text: None
+    say(
+        f"{task.name}: batches of {training.batch} on {len(training.devices)} x "
+        f"{training.devices[0].device_kind}"
+    )
     if progress.epoch:
-        print(f"{task.name}: going on after epoch {progress.epoch}", flush=True)
+        say(f"{task.name}: going on after epoch {progress.epoch}")
+    else:
+        for layer in _silent(training, progress, splits["train"]):
+            say(
+                f"{task.name}: {layer} fires no spike yet; training stops after an epoch without; "
+                f"try a lower tasks.{task.name}.network.threshold ({task.network.threshold})"
+            )
 
     began = time.perf_counter() - before
-    with _display(task, training.steps, progress.epoch) as (on_step, on_epoch):
+    with _display(task, training.steps, progress.epoch, say) as (on_step, on_epoch):
         for _ in training.epochs(progress, splits["train"], splits["validation"], on_step):
-            _save_checkpoint(target, digest, progress, time.perf_counter() - began)
+            if cluster.is_first():
+                _save_checkpoint(target, digest, progress, time.perf_counter() - began)
             on_epoch(progress.rows[-1])
     seconds = time.perf_counter() - began
 
     seen = {name: training.evaluate(progress.best, split) for name, split in splits.items()}
+    if not cluster.is_first():
+        return
     accuracy = {
         name: metrics.accuracy_entry(seen[name].correct, len(split.labels))
         for name, split in splits.items()
@@ -112,15 +140,30 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
     return splits
 
 
-def _digest(task: params.Task, source: Path, devices: int, fast: bool = False) -> str:
-    """What a checkpoint belongs to: parameters that training reads, data, devices, libraries."""
+def _silent(training: fit.Fit, progress: fit.Progress, split: fit.Split) -> list[str]:
+    """The layers that fire no spike on about one batch, taken from all over the split."""
+    from pipeline import fit
+
+    every = slice(None, None, training.steps)
+    few = fit.Split(split.events[every], split.labels[every])
+    rates = training.evaluate(progress.parameters, few).spike_rate
+    return [layer for layer, rate in rates.items() if rate == 0]
+
+
+def _digest(
+    task: params.Task, source: Path, devices: Sequence[jax.Device], fast: bool = False
+) -> str:
+    """What a checkpoint belongs to: parameters that training reads, data, devices, libraries.
+
+    Devices count by their hosts: gradients are summed in another order over other hosts.
+    """
     sections = {
         "network": dataclasses.asdict(task.network),
         "train": dataclasses.asdict(task.train),
         "dt": task.export.dt,
         "data": files.sha256(source),
         "start": files.sha256(task.train.start_from) if task.train.start_from else None,
-        "devices": devices,
+        "devices": [device.process_index for device in devices],
         "fast": fast,
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
@@ -145,11 +188,16 @@ def _save_checkpoint(target: Path, digest: str, progress: fit.Progress, seconds:
 
 
 def _load_checkpoint(target: Path, digest: str) -> tuple[fit.Progress, float] | None:
-    """The progress and the seconds of a training that was killed; None if there is none to use."""
-    from pipeline import fit
+    """The progress and the seconds of a training that was killed; None if there is none to use.
 
+    With several hosts, all get what the first one has stored.
+    """
+    from pipeline import cluster, fit
+
+    file = target / "checkpoint" / "epoch.safetensors"
+    blob = cluster.from_first(file.read_bytes() if file.exists() else b"")
     try:
-        arrays, metadata = weights.read(target / "checkpoint" / "epoch.safetensors")
+        arrays, metadata = weights.unpack(blob, file)
     except UserError:
         return None  # none yet, or not ours: start over
     if metadata.get("digest") != digest:
@@ -186,7 +234,7 @@ def _confusion(classes: tuple[str, ...], actual: np.ndarray, predicted: np.ndarr
 
 @contextlib.contextmanager
 def _display(
-    task: params.Task, steps: int, done: int
+    task: params.Task, steps: int, done: int, say: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[], None], Callable[[dict[str, float]], None]]]:
     """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe."""
     epochs = task.train.epochs
@@ -204,7 +252,7 @@ def _display(
 
         def on_epoch(row: dict[str, float]) -> None:
             if row["epoch"] % every == 0 or row["epoch"] == epochs:
-                print(text(row), flush=True)
+                say(text(row))
 
         yield lambda: None, on_epoch
         return
@@ -221,8 +269,26 @@ def _display(
         )
 
 
-def command(task: params.Task, fast: bool) -> None:
-    """Choose threads and devices, which JAX reads when it is imported, then train."""
+def command(
+    task: params.Task,
+    fast: bool = False,
+    devices: int | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+) -> None:
+    """Choose threads and devices, which JAX reads when it is imported, meet the hosts, train.
+
+    Raises:
+        UsageError: a flag is missing or out of range.
+        Unavailable: another host cannot be reached.
+        UserError: as `train`.
+    """
+    if devices is not None and devices < 1:
+        raise UsageError(f"--devices: must be at least 1, got {devices}")
+    hosts = _hosts(coordinator, processes, process)
+    if devices:
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
     if fast:
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
         print(
@@ -233,12 +299,52 @@ def command(task: params.Task, fast: bool) -> None:
         # two devices that share a batch use two cores where there are two.
         os.environ.setdefault("NPROC", "1")
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
-    train(task, fast=fast)
+    with contextlib.ExitStack() as stack:
+        if hosts:
+            from pipeline import cluster
+
+            stack.enter_context(cluster.joined(*hosts))
+        train(task, fast=fast, devices=devices)
+
+
+def _hosts(
+    coordinator: str | None, processes: int | None, process: int | None
+) -> tuple[str, int, int] | None:
+    """Coordinator, count and index, from flags or else the environment; None for a single host.
+
+    Raises:
+        UsageError: one of the three is missing, malformed or out of range.
+    """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    told = {
+        flag: os.environ.get(name) if given[flag] is None else given[flag]
+        for flag, name in HOSTS.items()
+    }
+    if all(value is None for value in told.values()):
+        return None
+    if missing := [f"{flag} ({HOSTS[flag]})" for flag, value in told.items() if value is None]:
+        raise UsageError(f"several hosts need {', '.join(HOSTS)}; missing: {', '.join(missing)}")
+    address, _, port = str(told["--coordinator"]).rpartition(":")
+    if not (address and port.isdecimal()):
+        raise UsageError(f"--coordinator: must be ADDRESS:PORT, got {told['--coordinator']}")
+    try:
+        count, index = int(str(told["--processes"])), int(str(told["--process"]))
+    except ValueError as error:
+        raise UsageError(f"--processes, --process: must be whole numbers ({error})") from None
+    if not 0 <= index < count:
+        raise UsageError(f"--process: must be from 0 to --processes - 1, got {index} of {count}")
+    return f"{address}:{port}", count, index
 
 
 def main() -> None:
-    fast = {"action": "store_true", "help": "use all cores; the bytes may then differ"}
-    stage.main(command, "Train the network of a task on its prepared data.", {"--fast": fast})
+    options: dict[str, dict[str, Any]] = {
+        "--fast": {"action": "store_true", "help": "use all cores; the bytes may then differ"},
+        "--devices": {"type": int, "metavar": "N", "help": "devices of this host to share a batch"},
+        "--coordinator": {"metavar": "ADDRESS:PORT", "help": "host 0, as the others reach it"},
+        "--processes": {"type": int, "metavar": "N", "help": "how many hosts train together"},
+        "--process": {"type": int, "metavar": "I", "help": "which of them this is, from 0"},
+    }
+    stage.main(command, "Train the network of a task on its prepared data.", options)
 
 
 if __name__ == "__main__":

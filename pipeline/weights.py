@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,22 +33,34 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Raises:
         UserError: the file is missing, cut off or no safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as stream:
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return arrays, dict(stream.metadata() or {})
+        return unpack(Path(path).read_bytes(), path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro`") from None
+
+
+def unpack(
+    blob: bytes, path: str | os.PathLike[str]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """As `read`, from the bytes of the file; `path` is what an error calls it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(blob)
     except SafetensorError as error:
         raise UserError(f"{path}: not a whole safetensors file ({error})") from None
+    return arrays, _header(blob).get("__metadata__", {})
+
+
+def _header(blob: bytes) -> dict[str, Any]:
+    return json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
 
 
 def _sorted_metadata(blob: bytes) -> bytes:
     """`blob` with its metadata in sorted order: safetensors writes it in a random one."""
     size = int.from_bytes(blob[:8], "little")
-    header = json.loads(blob[8 : 8 + size])
+    header = _header(blob)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes

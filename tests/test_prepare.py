@@ -23,7 +23,7 @@ import yaml
 from pipeline import params
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
-from pipeline.errors import exit_status
+from pipeline.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -386,6 +386,17 @@ def test_an_unknown_source_and_task(tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     assert exit_status(lambda: stage.prepare(params.load("mnist", path), tmp_path)) == 1
     assert "unknown task `mnist`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("path", "told"), [("", "must name a folder"), (None, "None")])
+def test_a_task_without_a_folder_for_recordings(
+    path: str | None, told: str, tmp_path: Path
+) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["nmnist"]["data"]["path"] = path
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=rf"tasks\.nmnist\.data\.path.*{told}"):
+        params.load("nmnist", tmp_path / "params.yaml")
 
 
 def test_a_stage_imports_only_what_it_needs() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from roads import ROOT
 
+from pipeline import params
+
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PARTS = ("params.yaml", "dvc.yaml", "requirements.lock", ".gitignore", ".dvcignore")
 PROGRESS = re.compile(r"\w+: \d+/\d+$")
@@ -35,6 +37,8 @@ def project(folder: Path) -> dict[str, str]:
     shutil.copytree(
         ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__")
     )
+    for task in params.names(ROOT / "params.yaml"):
+        (folder / "data" / "recordings" / task).mkdir(parents=True)
     (folder / ".dvc").mkdir()
     shutil.copy(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
     programs = folder.parent / "bin"

@@ -68,7 +68,7 @@ def new_task(name: str, root: Path) -> list[str]:
         raise UserError(f"{module.parent}: no such folder; run from the project's root")
     if module.exists():
         raise UserError(f"{module}: is there already; choose another name")
-    block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8")
+    block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").format(name=name)
     parameters, stages = root / "params.yaml", root / "dvc.yaml"
     listing = _read(stages)
     for path, entry in LISTED:
@@ -79,6 +79,7 @@ def new_task(name: str, root: Path) -> list[str]:
             _read(parameters), ("tasks",), f"{name}:\n{textwrap.indent(block, '  ')}", parameters
         ),
         stages: listing,
+        root / "data" / "recordings" / name / ".gitkeep": "",  # DVC watches a folder that exists
     }
     for file, text in texts.items():
         write_text(file, text)

@@ -170,11 +170,19 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _inputs(lock: dict[str, Any], tasks: list[str]) -> list[dict[str, Any]]:
-    """What any stage of the tasks read and no stage wrote, with DVC's digest, by name."""
+    """What any stage of the tasks read and no stage wrote, with DVC's digest, by name.
+
+    Of a folder outside the project the last part of its path is the name.
+    """
     stages = [stage for name, stage in lock.items() if name.partition("@")[2] in tasks]
     made = {out["path"] for stage in stages for out in stage.get("outs", [])}
-    read = {dep["path"]: dep["md5"] for stage in stages for dep in stage.get("deps", [])}
-    return [{"name": n, "digest": {"dvcMd5": d}} for n, d in sorted(read.items()) if n not in made]
+    read = {
+        Path(dep["path"]).name if Path(dep["path"]).is_absolute() else dep["path"]: dep["md5"]
+        for stage in stages
+        for dep in stage.get("deps", [])
+        if dep["path"] not in made
+    }
+    return [{"name": name, "digest": {"dvcMd5": digest}} for name, digest in sorted(read.items())]
 
 
 def _lock(root: Path) -> dict[str, Any]:

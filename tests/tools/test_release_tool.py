@@ -20,7 +20,10 @@ LOCK = {
     "schema": "2.0",
     "stages": {
         "prepare@braille": {
-            "deps": [{"path": "pipeline/prepare.py", "md5": "a" * 32}],
+            "deps": [
+                {"path": "pipeline/prepare.py", "md5": "a" * 32},
+                {"path": "/home/me/letters", "md5": "f" * 32},
+            ],
             "outs": [{"path": "data/prepared/braille.h5", "md5": "b" * 32}],
         },
         "deploy@braille": {
@@ -114,6 +117,7 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
     inputs = {d["name"]: d["digest"] for d in build["resolvedDependencies"]}
     assert inputs == {  # the prepared file is made by a stage, other.py belongs to another task
         "git": {"gitCommit": git(clones[0], "rev-parse", "HEAD")},
+        "letters": {"dvcMd5": "f" * 32},
         "pipeline/prepare.py": {"dvcMd5": "a" * 32},
         "requirements.lock": {"dvcMd5": "c" * 32},
     }
