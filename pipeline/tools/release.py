@@ -83,11 +83,11 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
 def bundles(models: Path) -> dict[str, Path]:
     """Every folder under `models` that is a bundle, by the name of its archive.
 
-    models/braille/deploy is `braille`, models/braille/deploy/loihi would be `braille-loihi`.
+    models/braille/deploy (or deploy/generic) is `braille`, deploy/loihi `braille-loihi`.
     """
     folders = sorted(path.parent for path in models.rglob("manifest.json"))
     return {
-        "-".join(part for part in folder.relative_to(models).parts if part != "deploy"): folder
+        "-".join(part for part in folder.relative_to(models).parts if part not in ("deploy", "generic")): folder
         for folder in folders
     }
 
