@@ -87,7 +87,9 @@ def bundles(models: Path) -> dict[str, Path]:
     """
     folders = sorted(path.parent for path in models.rglob("manifest.json"))
     return {
-        "-".join(part for part in folder.relative_to(models).parts if part not in ("deploy", "generic")): folder
+        "-".join(
+            part for part in folder.relative_to(models).parts if part not in ("deploy", "generic")
+        ): folder
         for folder in folders
     }
 

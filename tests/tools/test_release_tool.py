@@ -133,7 +133,12 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
 def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
     from pipeline.tools.release import bundles
 
-    for name in ("braille/deploy", "braille/deploy/loihi", "nmnist/deploy/generic", "nmnist/checkpoint"):
+    for name in (
+        "braille/deploy",
+        "braille/deploy/loihi",
+        "nmnist/deploy/generic",
+        "nmnist/checkpoint",
+    ):
         (tmp_path / name).mkdir(parents=True)
         if "checkpoint" not in name:
             (tmp_path / name / "manifest.json").touch()
