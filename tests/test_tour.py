@@ -149,7 +149,8 @@ GOOD = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
 def test_modules_that_are_no_task(
     text: str | None, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    monkeypatch.setitem(sys.modules, "jax", None)  # so that it is as it was before afterwards
+    monkeypatch.delitem(sys.modules, "jax")
     if text is not None:
         (folder / "trial.py").write_text(text)
     with pytest.raises(UserError, match=re.escape(message)):
