@@ -168,11 +168,13 @@ def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
         chosen = np.array([data.classes.index(names[item]) for item in keep], dtype=np.int64)
         labels.append(chosen)
         shares = (data.validation, data.test) if len(found.datasets) == 1 else (data.validation,)
+        order = found.classes or data.classes
+        kinds = np.array([order.index(names[item]) for item in keep])
         try:
             parts.append(
                 np.full(len(keep), 2, np.uint8)
                 if number
-                else splits.stratified(chosen, shares, data.seed)
+                else splits.stratified(kinds, shares, data.seed)
             )
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None

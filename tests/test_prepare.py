@@ -145,6 +145,10 @@ def test_other_classes_are_left_out_and_counted(
     assert data.provenance["left_out"] == {"A": 8}
     assert data.classes == ("Y", "Space")
     assert data.shape[0] == 16
+    everything = prepared.read(h5(simulated["braille"], "braille"))
+    for letter in data.classes:  # split as before, whichever others are there
+        ours, before = (d.split[d.labels == d.classes.index(letter)] for d in (data, everything))
+        np.testing.assert_array_equal(ours, before)
 
 
 def test_a_file_that_is_not_read_is_named(

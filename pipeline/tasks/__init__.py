@@ -67,12 +67,15 @@ class Recordings:
         names: for each data set the class of every recording, as `data.classes` writes it.
         files: what was read, with its SHA-256; empty where nothing was read.
         encoder: how the recordings became events.
+        classes: all classes of the data set in its own order. With it a class is split in the same
+            way whichever others are chosen; empty: split by the place in `data.classes`.
     """
 
     datasets: Sequence[Any]
     names: Sequence[Sequence[str]]
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     encoder: str = "event sensor"
+    classes: Sequence[str] = ()
 
 
 def find(name: str) -> ModuleType:

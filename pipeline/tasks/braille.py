@@ -77,6 +77,7 @@ def recordings(data: Data, folder: Path) -> Recordings:
         names=[[dataset.classes[target] for target in dataset.targets]],
         files={dataset.file.name: sha256(dataset.file)},
         encoder=dataset.encoder,
+        classes=dataset.classes,
     )
 
 
