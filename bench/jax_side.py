@@ -2,7 +2,7 @@
 
 Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of the
 processor, `memory` prints the peak in bytes. `ours` runs as the train stage does, `spyx.nn.run` with
-JAX's own settings.
+JAX's and the C library's own settings.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+from pipeline.stage import keep_memory
+
 
 def main(who: str, name: str, steps: int, batch: int) -> None:
     """Build the contender, then answer."""
     if who == "ours":
+        keep_memory()
         os.environ |= {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "2"}
     started = time.perf_counter()
     import jax

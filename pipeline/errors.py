@@ -33,7 +33,9 @@ class GraphError(UserError, ValueError):
 
 
 def exit_status(command: Callable[[], object]) -> int:
-    """Run `command`; a user's mistake, Ctrl-C or a full disk become one line and an exit code."""
+    """Run `command`; a user's mistake, Ctrl-C, a full disk or a path that can be no file becomes
+    one line and an exit code.
+    """
     try:
         command()
     except UserError as error:
@@ -46,7 +48,9 @@ def exit_status(command: Callable[[], object]) -> int:
         return 141
     except OSError as error:
         full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if error.errno in (*full, errno.EACCES, errno.EPERM, errno.EROFS):
+        barred = (errno.EACCES, errno.EPERM, errno.EROFS)
+        no_place = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
+        if error.errno in (*full, *barred, *no_place):
             print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
             return 1
         raise

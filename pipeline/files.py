@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import UserError
+
 if TYPE_CHECKING:
     import h5py
 
@@ -22,8 +24,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was.
     The temporary name keeps the suffix, so that writers which look at it (h5py, numpy) behave.
+
+    Raises:
+        UserError: `path` is a folder.
     """
-    target = Path(path)
+    target = _no_folder(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
@@ -68,12 +73,20 @@ def hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """
     import h5py
 
-    with h5py.File(os.fspath(path), "w", driver="core", backing_store=False) as file:
+    target = _no_folder(path)
+    with h5py.File(os.fspath(target), "w", driver="core", backing_store=False) as file:
         yield file
         file.flush()
         image = file.id.get_file_image()
-    with atomic(path) as temporary:
+    with atomic(target) as temporary:
         temporary.write_bytes(image)
+
+
+def _no_folder(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.is_dir():
+        raise UserError(f"{target}: a folder has this name; the name of a file is needed")
+    return target
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -78,29 +78,32 @@ class Integrator(nnx.Module):
 
     def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
         """One step: input current x (B, *hidden_shape) and state to output and new state."""
-        if self.alpha is None:
-            u = self._integrate(x, state)
-            out, v = self._emit(u)
-            return out, v
-        v, i = state
-        i = self.alpha[...] * i + (x if self.gain_in is None else self.gain_in[...] * x)
-        u = self._integrate(i, v)
-        out, v = self._emit(u)
-        return out, (v, i)
+        u, i = self.integrate(x, state)
+        out, v = self.emit(u)
+        return out, v if i is None else (v, i)
 
-    def _integrate(self, x: jax.Array, v: jax.Array) -> jax.Array:
+    def integrate(self, x: jax.Array, state: Any) -> tuple[jax.Array, jax.Array | None]:
+        """The membrane u before the reset and the current i, or None without one.
+
+        Linear in x and state for given parameters, but with `subtract_after_decay`.
+        """
+        v, i = state, None
+        if self.alpha is not None:
+            v, i = state
+            x = i = self.alpha[...] * i + (x if self.gain_in is None else self.gain_in[...] * x)
         u = v
         if self.beta is not None:
             beta = self.beta[...]
             u = beta * u if self.v_leak is None else beta * u + (1 - beta) * self.v_leak[...]
         u = u + (x if self.gain is None else self.gain[...] * x)
-        return self._after_decay(u, v)
+        return self._after_decay(u, v), i
+
+    def emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Output and the membrane after the reset."""
+        return u, u
 
     def _after_decay(self, u: jax.Array, v: jax.Array) -> jax.Array:
         return u
-
-    def _emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return u, u
 
 
 class SpikingIntegrator(Integrator):
@@ -134,7 +137,7 @@ class SpikingIntegrator(Integrator):
         threshold = self.threshold[...]
         return u - threshold * self.spike(v - threshold)
 
-    def _emit(self, u):
+    def emit(self, u):
         threshold = self.threshold[...]
         z = self.spike(u - threshold)
         if self.reset == "v_reset":

@@ -35,6 +35,39 @@ def exact_recurrent(rngs):
     ], (5,)
 
 
+def feedback(reset):
+    """Everything that the gradient of a walk has: decays per neuron, bias, gains, leak, no spikes."""
+
+    def layers(rngs):
+        alpha, beta = jnp.linspace(0.3, 0.7, 7), jnp.linspace(0.5, 0.9, 7)
+        options = {"activation": SPIKE, "reset": reset, "v_reset": -0.1, "v_leak": 0.1}
+        gains = {"gain": 0.9, "gain_in": 1.1}
+        hidden = neurons.Recurrent(
+            neurons.CubaLIF((7,), alpha, beta, **options, **gains), bias=True, rngs=rngs
+        )
+        hidden.recurrent_b[...] = jnp.linspace(-0.2, 0.2, 7)
+        return [
+            linear(5, 7, rngs),
+            hidden,
+            nnx.Linear(7, 7, rngs=rngs),
+            neurons.LIF((7,), beta, **options),
+            linear(7, 3, rngs),
+            neurons.CubaLI((3,), jnp.linspace(0.3, 0.5, 3), jnp.linspace(0.3, 0.9, 3), gain=0.05),
+        ], (5,)
+
+    return layers
+
+
+def leaky_image(rngs):
+    """Decays per neuron of an image, and a layer without linear ones around it."""
+    beta = jnp.linspace(0.3, 0.9, 48).reshape(4, 4, 3)
+    return [
+        conv(2, 3, rngs, strides=2),
+        neurons.CubaLIF((4, 4, 3), 0.5, beta, activation=SPIKE, reset="subtract"),
+        neurons.LIF((4, 4, 3), beta, threshold=1.5, activation=SPIKE),
+    ], (8, 8, 2)
+
+
 def spyx_recurrent(rngs):
     hidden = snn.RCuBaLIF((7,), 0.5, 0.8, activation=SPIKE, rngs=rngs)
     out = snn.CuBaLIF((3,), 0.5, 0.6, activation=SPIKE, rngs=rngs)
@@ -74,6 +107,10 @@ def odd_convolutions(rngs):
 NETWORKS = {
     "recurrent, exact": exact_recurrent,
     "recurrent, stock Spyx": spyx_recurrent,
+    "feedback, v_reset": feedback("v_reset"),
+    "feedback, subtract": feedback("subtract"),
+    "feedback, subtract_after_decay": feedback("subtract_after_decay"),
+    "image, leaky": leaky_image,
     "convolutions, exact": image(neurons.IF),
     "convolutions, stock Spyx": image(snn.IF),
     "convolutions of other kinds": odd_convolutions,

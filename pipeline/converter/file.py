@@ -273,6 +273,10 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = 
 def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
     for name, value in content.items():
         inner = f"{place}/{name}"
+        if not isinstance(name, str) or name in ("", ".") or "/" in name:
+            raise GraphError(
+                f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it"
+            )
         if isinstance(value, dict):
             if name != "metadata" or value:
                 _write(group.create_group(name), value, inner)

@@ -124,6 +124,34 @@ class Site:
                 f"`hidden_shape` is {tuple(hidden_shape)}, but {last(self.shape)} arrives"
             )
 
+    def check_arithmetic(self, layer: Any) -> None:
+        """An `nnx.Linear` or `nnx.Conv` must compute in float32, with JAX's own product.
+
+        Raises:
+            GraphError: it rounds to another type or multiplies otherwise while it runs, which no field
+                of NIR says.
+        """
+        from flax.nnx.nn.dtypes import promote_dtype
+        from jax import lax
+
+        for name in ("dtype", "preferred_element_type"):
+            kind = getattr(layer, name)
+            # Without JAX's 64-bit mode float64 is float32.
+            if kind is not None and np.dtype(kind) not in (np.float32, np.float64):
+                raise self.refuse(
+                    f"`{name}` is {np.dtype(kind)}: NIR cannot say that it rounds while it runs; "
+                    "use float32"
+                )
+        own = {
+            "dot_general": lax.dot_general,
+            "dot_general_cls": None,
+            "conv_general_dilated": lax.conv_general_dilated,
+            "promote_dtype": promote_dtype,
+        }
+        for name, usual in own.items():
+            if getattr(layer, name, usual) is not usual:
+                raise self.refuse(f"`{name}` is a function of its own, which NIR cannot express")
+
 
 def symmetric_padding(
     kernel: np.ndarray,
@@ -218,8 +246,11 @@ def explicit_padding(
     pads every side, an integer per axis both its sides.
 
     Raises:
-        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express.
+        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express; a stride or a
+            dilation below 1.
     """
+    if min(*strides, *dilation) < 1:
+        raise ValueError(f"stride {strides}, dilation {dilation}: 1 or more is needed")
     if isinstance(padding, str):
         if padding == "VALID":
             return [(0, 0)] * len(sizes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,44 @@ def optional(layer: Any, name: str, site: Site, default: float) -> np.ndarray:
     return site.to_nir(default if value is None else value[...], name)
 
 
+def threshold_of(layer: Any, site: Site) -> np.ndarray:
+    """The threshold of a neuron in NIR's shape; what it fires with must be a step there.
+
+    Raises:
+        GraphError: its activation is no step from 0 to 1 just above 0.
+    """
+    if not _steps(layer.spike):
+        raise site.refuse(
+            "its activation is no step from 0 to 1 just above 0, NIR's only one; use one of `spyx.axn`"
+        )
+    return site.to_nir(layer.threshold, "threshold")
+
+
+def late_threshold(layer: Any, site: Site) -> np.ndarray:
+    """As `threshold_of`, for a Spyx neuron that fires on the membrane of the step before.
+
+    Raises:
+        GraphError: below 0, the silent membrane before the first step would fire; NIR's does not.
+    """
+    threshold = threshold_of(layer, site)
+    if (threshold < 0).any():
+        raise site.refuse(
+            f"`threshold` is {threshold.min():g}: below 0 it fires before its first input, which NIR "
+            "cannot say; use 0 or more"
+        )
+    return threshold
+
+
+@lru_cache(maxsize=64)
+def _steps(activation: Callable) -> bool:
+    """Whether an activation gives 1 for numbers above 0, else 0; asked without compiling it."""
+    import jax
+
+    asked = np.array([-1.0, -1e-6, 0.0, 1e-6, 1.0], np.float32)
+    with jax.disable_jit():
+        return np.array_equal(activation(jax.numpy.asarray(asked)), asked > 0)
+
+
 def spoken(reset: str, delay: int) -> dict[str, Any]:
     """The neuron's part of the contract, as its node's metadata."""
     return {"reset": reset, "spike_delay": delay}
@@ -127,6 +165,8 @@ def load_spiking(
     """
     found = parts(node, site)
     same = node["reset"] == spyx_reset and found.keys() <= DECAYS
+    # Spyx's neuron decides on the membrane before the step: below 0 the silent one would fire.
+    same = same and np.min(node["v_threshold"]) >= 0
     if node["spike_delay"] and stock and same and spyx is not None:
         return stock_layer(spyx, node, site, found)
     found["threshold"] = site.to_spyx(node["v_threshold"])

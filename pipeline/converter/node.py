@@ -115,6 +115,8 @@ def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -
         GraphError: the graph contains itself, or something that is no NIR node.
     """
     where = f"subgraph `{path[:-1]}`" if path else "the graph"
+    if not isinstance(graph, nir.NIRGraph):
+        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}")
     if id(graph) in within:
         raise GraphError(f"{where} contains itself")
     if not isinstance(graph.nodes, dict):

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.converter import file, hdf5
 from pipeline.converter.node import kinds, register
 from pipeline.converter.reference import Plan, make_plan
-from pipeline.errors import GraphError
+from pipeline.errors import GraphError, UsageError
 from pipeline.tools import show
 
 
@@ -34,6 +34,7 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     """What the file holds, as JSON-like data.
 
     Raises:
+        UsageError: dt is no finite number above 0.
         GraphError: the file is no readable graph. One that can be read but not run is shown; the
             entry `refused` then says why it cannot be run.
     """
@@ -41,6 +42,8 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     content = hdf5.read(path)
     graph = file.outline(content, path)
     told = dict(graph.get("metadata", {}))
+    if dt is not None and not 0 < dt < np.inf:
+        raise UsageError(f"--dt must be a finite number above 0, got {dt:g}")
     if dt is None and isinstance(told.get("dt"), (float, np.floating)) and told["dt"] > 0:
         dt = float(told["dt"])
     plan, refused = _plan(graph)

@@ -680,3 +680,20 @@ def _same_but_reset(found: dict, expected: dict, place: str) -> None:
             assert sorted(map(tuple, kept[name])) == sorted(value), place
         else:
             assert np.array_equal(np.asarray(kept[name]), np.asarray(value)), f"{place}/{name}"
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", ".", ""])
+def test_a_name_that_a_file_cannot_hold_is_refused(name, tmp_path):
+    """HDF5 reads "/" as a step down, so such a node would be another one in the file."""
+    ends = {"i": nir.Input(np.array([3])), "o": nir.Output(np.array([3]))}
+    scale = nir.Scale(np.ones(3, np.float32))
+    whole = nir.NIRGraph({**ends, name: scale}, [("i", name), (name, "o")], type_check=False)
+    with pytest.raises(GraphError, match=r"the name .* rename it"):
+        file.write(tmp_path / "model.nir", whole)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("whole", [None, {}, "model.nir"])
+def test_only_a_graph_is_written(whole, tmp_path):
+    with pytest.raises(GraphError, match=r"a nir\.NIRGraph is needed"):
+        file.write(tmp_path / "model.nir", whole)

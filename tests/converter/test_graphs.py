@@ -522,3 +522,20 @@ def test_reset_can_be_told(rule):
     other = chain(lif(metadata={"reset": rule}), lif(r=6.0))
     mixed = reference.run(silent.to_dict(), x, 1.0, reset={"n0": rule}).output
     assert np.array_equal(reference.run(other.to_dict(), x, 1.0).output, mixed)
+
+
+@pytest.mark.parametrize("rings", [False, True])
+@pytest.mark.parametrize(
+    ("make", "rule"), [(lif, "subtract_after_decay"), (cuba, "subtract")], ids=["LIF", "CubaLIF"]
+)
+def test_a_late_neuron_below_zero_is_silent_at_first(make, rule, rings):
+    """Above its threshold from rest on, it fires in every step; a step late, never in the first.
+
+    Spyx's own neurons look at the membrane before the step and would fire at once.
+    """
+    whole = chain(make(v_threshold=-0.5, metadata={"reset": rule, "spike_delay": 1}))
+    if rings:
+        whole.nodes["w"] = linear(value=0.0)
+        whole.edges += [("n0", "w"), ("w", "n0")]
+    _, found = from_nir(whole, np.zeros((4, 1, 3), np.float32))
+    assert np.asarray(found)[:, 0, 0].tolist() == [0, 1, 1, 1]

@@ -15,6 +15,7 @@ import pytest
 import spyx.nn as snn
 from flax import nnx
 from small_graphs import chain, changed, cuba, full, graph, li, lif, linear
+from spyx import axn
 
 from pipeline import neurons
 from pipeline.converter import export_named, from_nir, load, reference, reorder_layers, to_nir
@@ -840,6 +841,49 @@ EXPORTS = {
     ),
     "exact decay below 0": (dense(neurons.CubaLIF((3,), -0.5, 0.5)), "`alpha`", "-0.5"),
     "threshold NaN": (dense(snn.IF((3,), nan)), "if_0", "`v_threshold`", "nan"),
+    "threshold below 0": (
+        dense(snn.RLIF((3,), 0.5, -0.25, rngs=RNGS)),
+        "layer 0 (RLIF)",
+        "`threshold` is -0.25",
+        "before its first input",
+    ),
+    "a spike of any size": (
+        dense(snn.LIF((3,), 0.5, activation=nnx.sigmoid, rngs=RNGS)),
+        "layer 0 (LIF)",
+        "activation is no step",
+        "spyx.axn",
+    ),
+    "a spike at the threshold": (
+        dense(neurons.IF((3,), activation=axn.custom(fwd=lambda u: (u >= 0) * 1.0))),
+        "layer 0 (IF)",
+        "activation is no step",
+    ),
+    "a step that is no threshold's": (
+        dense(snn.PSU_LIF((3,), 0.5, activation=jnp.sign, rngs=RNGS)),
+        "layer 0 (PSU_LIF)",
+        "activation is no step",
+    ),
+    "weights in half precision": (
+        dense(nnx.Linear(3, 3, dtype=jnp.bfloat16, rngs=RNGS)),
+        "layer 0 (Linear)",
+        "`dtype` is bfloat16",
+        "use float32",
+    ),
+    "a convolution in half precision": (
+        dense(conv(dtype=jnp.float16), **PICTURE),
+        "layer 0 (Conv)",
+        "`dtype` is float16",
+    ),
+    "a product of its own": (
+        dense(nnx.Linear(3, 3, dot_general=lambda *given, **how: 0.0, rngs=RNGS)),
+        "layer 0 (Linear)",
+        "`dot_general`",
+    ),
+    "a convolution of its own": (
+        dense(conv(conv_general_dilated=lambda *given, **how: 0.0), **PICTURE),
+        "layer 0 (Conv)",
+        "`conv_general_dilated`",
+    ),
     "threshold of the wrong shape": (
         dense(snn.IF((3,), jnp.ones(2))),
         "layer 0 (IF)",
@@ -926,6 +970,17 @@ EXPORTS = {
         "layer 0 (Conv)",
         "padding",
         "-1",
+    ),
+    "a stride of 0": (dense(conv(strides=0), **PICTURE), "layer 0 (Conv)", "stride [0, 0]"),
+    "a dilation of 0": (
+        dense(conv(kernel_dilation=(1, 0)), **PICTURE),
+        "layer 0 (Conv)",
+        "dilation [1, 0]",
+    ),
+    "a pooling that stays where it is": (
+        dense(snn.SumPool(2, 0, "SAME"), **PICTURE),
+        "layer 0 (SumPool)",
+        "stride [0, 0]",
     ),
     "input dilation": (dense(conv(input_dilation=2), **PICTURE), "`input_dilation` is 2"),
     "a kernel that does not fit": (

@@ -164,6 +164,16 @@ def test_inspect_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
+def test_inspect_refuses_what_is_no_step(
+    dt: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", path, f"--dt={dt}"]) == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err == f"error: --dt must be a finite number above 0, got {dt}\n"
+
+
 def test_inspect_shows_what_cannot_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = old_files.write(tmp_path / "a.nir", clean(), put(f"{LIF}/tau", np.array([np.nan, 1])))
     assert main(["inspect", path]) == 0

@@ -206,3 +206,20 @@ def test_older_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["lint", out, "--target", "nir-1.0.4", "--strict"]) == 0
     assert main(["diff", path, out]) == 0
     assert file.version(hdf5.read(out)) == "1.0.4"
+
+
+@pytest.mark.parametrize("out", ["", "folder", "a.nir/out.nir", "a.nir/deep/out.nir", "n" * 300])
+def test_a_place_where_no_file_can_be_is_one_line(
+    out: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    path = old_files.write(Path("a.nir"), nested())
+    assert main(["upgrade", path, out]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert not captured.out
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.nir", "folder"]

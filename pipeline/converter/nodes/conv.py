@@ -132,6 +132,7 @@ def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
 
 
 def export(layer, site):
+    site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
     rank = kernel.ndim - 2
     if rank not in (1, 2):

@@ -22,11 +22,13 @@ from pipeline.converter.neuron import (
     decays,
     exact_layer,
     fields,
+    late_threshold,
     load_spiking,
     membrane,
     optional,
     parts,
     spoken,
+    threshold_of,
 )
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, fire, rest, same_shape
@@ -77,7 +79,7 @@ def _values(layer, site, clip):
 
 def export_spyx(layer, site):
     site.check_hidden(layer.hidden_shape)
-    threshold = site.to_nir(layer.threshold, "threshold")
+    threshold = late_threshold(layer, site)
     values = fields(site, **_values(layer, site, True), v_threshold=threshold, v_reset=0.0)
     return [("", nir.CubaLIF(**values, metadata=spoken("subtract", 1)))]
 
@@ -87,7 +89,7 @@ def export_lif(layer, site):
     values = fields(
         site,
         **_values(layer, site, False),
-        v_threshold=optional(layer, "threshold", site, 1.0),
+        v_threshold=threshold_of(layer, site),
         v_reset=optional(layer, "v_reset", site, 0.0),
     )
     contract = spoken(layer.reset, 0)

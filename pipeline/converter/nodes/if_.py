@@ -14,7 +14,15 @@ import nir
 import numpy as np
 
 from pipeline.converter.layout import Site
-from pipeline.converter.neuron import factor, fields, load_spiking, optional, spoken
+from pipeline.converter.neuron import (
+    factor,
+    fields,
+    late_threshold,
+    load_spiking,
+    optional,
+    spoken,
+    threshold_of,
+)
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, fire, rest, same_shape
 
@@ -31,14 +39,14 @@ def load(node, site, stock):
 
 def export_spyx(layer, site):
     site.check_hidden(layer.hidden_shape)
-    threshold = site.to_nir(layer.threshold, "threshold")
+    threshold = late_threshold(layer, site)
     return [("", node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
 
 
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
     gain = optional(layer, "gain", site, 1.0)
-    threshold = optional(layer, "threshold", site, 1.0)
+    threshold = threshold_of(layer, site)
     v_reset = optional(layer, "v_reset", site, 0.0)
     # Without a decay the two subtractions are the same.
     reset = "v_reset" if layer.reset == "v_reset" else "subtract"

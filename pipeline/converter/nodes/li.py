@@ -24,6 +24,7 @@ from pipeline.converter.neuron import (
     membrane,
     optional,
     parts,
+    threshold_of,
 )
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, rest, same_shape
@@ -77,7 +78,7 @@ def export_spyx(layer, site):
 
 def export_psu(layer, site):
     site.check_hidden(layer.hidden_shape)
-    threshold = site.to_nir(layer.threshold, "threshold").astype(np.float32)
+    threshold = threshold_of(layer, site).astype(np.float32)
     return [
         (".li", _export(layer, site, gain=1.0, v_leak=0.0, clip=True)),
         (".threshold", nir.Threshold(threshold)),

@@ -15,7 +15,16 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from pipeline.converter.neuron import decays, fields, load_spiking, membrane, optional, spoken
+from pipeline.converter.neuron import (
+    decays,
+    fields,
+    late_threshold,
+    load_spiking,
+    membrane,
+    optional,
+    spoken,
+    threshold_of,
+)
 from pipeline.converter.node import Kind
 from pipeline.converter.nodes import if_
 from pipeline.converter.reference import Equation, fire, rest, same_shape
@@ -33,7 +42,7 @@ def load(node, site, stock):
 
 def export_spyx(layer, site):
     site.check_hidden(layer.hidden_shape)
-    threshold = site.to_nir(layer.threshold, "threshold")
+    threshold = late_threshold(layer, site)
     found = decays(layer, site, "beta", clip=True)
     if found is None:
         return [("", if_.node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
@@ -60,7 +69,7 @@ def export_exact(layer, site):
         tau=tau,
         r=r,
         v_leak=optional(layer, "v_leak", site, 0.0),
-        v_threshold=optional(layer, "threshold", site, 1.0),
+        v_threshold=threshold_of(layer, site),
         v_reset=optional(layer, "v_reset", site, 0.0),
     )
     contract = spoken(layer.reset, 0)

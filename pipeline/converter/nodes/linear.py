@@ -66,6 +66,7 @@ def _layer(shape, *, kernel, bias):
 
 
 def export(layer, site):
+    site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
     bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
     if len(site.shape) in (2, 3):
