@@ -137,7 +137,7 @@ def _recipe(task: params.Task) -> dict[str, Any]:
         "per_class": data.simulated_per_class,
         "test": data.test,
         "seed": data.seed,
-        "code": {path.relative_to(here).as_posix(): sha256(path) for path in sorted(code)},
+        "code": {f"{path.parent.name}/{path.name}": sha256(path) for path in sorted(code)},
     }
 
 

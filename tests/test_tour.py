@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tour
 import yaml
 from roads import ROOT
 
-from pipeline import params, tasks
+from pipeline import params, prepare, tasks
 from pipeline.__main__ import main
+from pipeline.datasets import prepared
 from pipeline.errors import UserError
 
 PAGE = (ROOT / "docs" / "new-task.md").read_text(encoding="utf-8")
@@ -174,3 +176,51 @@ def test_the_shape_of_a_step_follows_from_the_sensor(
     block = yaml.safe_load((ROOT / "params.yaml").read_text())["tasks"]["nmnist"]["data"]
     data = params.Data(**{**block, "merge_polarity": merge})
     assert tasks.input_shape(SimpleNamespace(name="trial", data=data)) == shape
+
+
+def trial(folder: Path, text: str = GOOD, **data: object) -> params.Task:
+    """The task of the template, with `text` as its module and `data` changed."""
+    (folder / "trial.py").write_text(text)
+    block = yaml.safe_load((ROOT / "pipeline/tasks/_template.yaml").read_text())
+    block["data"].update(data, path="recordings")
+    (folder / "params.yaml").write_text(yaml.safe_dump({"tasks": {"trial": block}}))
+    return params.load("trial", folder / "params.yaml")
+
+
+def test_a_task_without_downloads_says_what_else_there_is(folder: Path) -> None:
+    with pytest.raises(
+        UserError, match="this task has no `download`; take `folder` or `simulated`"
+    ):
+        prepare.prepare(trial(folder, source="download"), folder)
+    assert not (folder / "data" / "raw" / "trial").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(12, 1, 1)", "(12, 1, 2)", "recording 0: events without `p`; needed are x, t, p"),
+        ("(12, 1, 1)", "(12, 5, 1)", "recording 0: events without `y`; needed are x, t, y"),
+        (" 4 * target", " 20 + target", "recording 0: event 0 lies at x = 2"),
+        ("np.sort(", "-1 - np.sort(", "recording 0: event 0 lies at x = "),
+    ],
+)
+def test_events_that_do_not_fit_their_sensor(
+    old: str, new: str, message: str, folder: Path
+) -> None:
+    assert old in GOOD
+    with pytest.raises(UserError, match=re.escape(message)):
+        prepare.prepare(trial(folder, GOOD.replace(old, new)), folder)
+
+
+def test_recordings_of_a_published_test_set_stay_test(folder: Path) -> None:
+    two = GOOD.replace(
+        "datasets=[Touches(str(folder))], names=[names]", "[Touches(str(folder))] * 2, [names] * 2"
+    )
+    prepare.prepare(trial(folder, two, validation=0.25), folder)
+    made = prepared.read(folder / "data" / "prepared" / "trial.h5")
+    n = 3 * 80
+    assert (made.split[n:] == 2).all() and (made.split[:n] == 1).sum() == n / 4
+    # 60 touches on the third of the sensor that the label says; polarities do not exist.
+    events, labels = made.subset("test")
+    thirds = events.reshape(n, 20, 3, 4).any(axis=(1, 3))
+    np.testing.assert_array_equal(thirds, np.eye(3, dtype=bool)[labels])
