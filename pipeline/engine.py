@@ -217,8 +217,13 @@ def _keep(graph, axis, parameters, constants, feedback, x, start, z):
     room = jnp.zeros_like(x)
     kept = room, None if cell.alpha is None else room
     *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
-    out, v = cell.emit(u)
+    out, v = _emit(cell, axis, u)
     return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)
+
+
+def _emit(cell, axis, u):
+    """`cell.emit` at every step: thresholds of single neurons have no axis of time."""
+    return jax.vmap(cell.emit, axis, axis)(u)
 
 
 def _forwards(graph, axis, *arguments):
@@ -254,7 +259,7 @@ def _backwards(graph, axis, saved, cotangents):
 
     def every_step(parameters):
         cell = nnx.merge(graph, parameters, constants)
-        v, current = _before(axis, cell.emit(u)[1], start if i is None else start[0]), None
+        v, current = _before(axis, _emit(cell, axis, u)[1], start if i is None else start[0]), None
         if i is not None:
             current = _before(axis, i, start[1])
         one = partial(cell.integrate, nothing)
