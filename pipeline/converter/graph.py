@@ -266,7 +266,10 @@ def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[in
         )
     ((name, shape),) = shapes.items()
     sizes = shape if isinstance(shape, Sequence | np.ndarray | int | np.integer) else ()
-    found = np.ravel(sizes) if not isinstance(sizes, str) else np.array([])
+    try:
+        found = np.ravel(sizes) if not isinstance(sizes, str) else np.array([])
+    except ValueError:  # rows that differ in length
+        found = np.array([])
     whole = found.size and found.dtype.kind in "iu" and found.min() >= 1
     if not isinstance(name, str) or not name or "/" in name or not whole:
         raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")

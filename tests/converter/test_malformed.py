@@ -1055,6 +1055,7 @@ def test_a_model_that_cannot_be_written_is_refused(name):
         "input",
         {"a": (3,), "b": (3,)},
         {"input": ()},
+        {"input": ((3,), 2)},
         {"input": (0,)},
         {"input": (3, -1)},
         {"input": None},
