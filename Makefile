@@ -55,6 +55,9 @@ repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 deploy-artifacts: repro ## both verified bundles in models/<task>/deploy
 	@for bundle in models/*/deploy; do $(BIN)/python $$bundle/verify.py || exit 1; done
 
+release: deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
+	@$(BIN)/python -m pipeline release $(or $(VERSION),$(error VERSION is missing: make release VERSION=1.2.3)) $(if $(KEY),--key $(KEY))
+
 test: $(READY) ## fast tests, every stage on a handful of samples
 	@$(BIN)/python -m pytest -q -n 2
 
@@ -79,4 +82,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts test test-full check bench bench-accuracy bench-convert fuzz lock
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock

@@ -6,7 +6,8 @@ import argparse
 import importlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from types import ModuleType
 
 from pipeline.errors import UserError, exit_status
 
@@ -18,18 +19,22 @@ COMMANDS = {
     "diff": "compare two files node by node, number by number",
     "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
     "verify": "check a deploy bundle: digests and golden vectors",
+    "new-task": "make a task of your own: data set, network, parameters, all stages",
+    "release": "archives of all bundles, with digests and provenance",
+    "completion": "print the completion of this command line for a shell",
 }
 
 EPILOG = """exit codes:
   0  done, nothing wrong
   1  refused with one line on stderr; lint: an error was found; diff: the files differ;
      fit: it does not; verify: the bundle differs
-  2  wrong command line
+  2  wrong command line, or something outside this machine cannot be had
+  130  interrupted; 141  the reader of the output went away
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns the exit code."""
+def build_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+    """The command line, with the arguments of `commands`; the others are not even imported."""
     parser = argparse.ArgumentParser(
         prog="spyx-nir",
         description="Tools for .nir files. `spyx-nir COMMAND --help` explains each.",
@@ -37,20 +42,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
-        if name in given[:1]:  # the others are not even imported
-            importlib.import_module(f"pipeline.tools.{name}").add_arguments(sub)
-    parsed = parser.parse_args(given)
+        if name in commands:
+            _tool(name).add_arguments(sub)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = build_parser(given[:1]).parse_args(given)
     code = 0
 
     def command() -> None:
         nonlocal code
         try:
-            code = importlib.import_module(f"pipeline.tools.{parsed.command}").main(parsed)
+            code = _tool(parsed.command).main(parsed)
             sys.stdout.flush()
         except UserError as error:
             error.args = (" ".join(str(error).split()),)  # a name in a file may hold anything
@@ -60,6 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warn  # type: ignore[assignment]
         return exit_status(command) or code
+
+
+def _tool(command: str) -> ModuleType:
+    return importlib.import_module(f"pipeline.tools.{command.replace('-', '_')}")
 
 
 def _warn(message: Warning | str, *_: object) -> None:

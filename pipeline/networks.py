@@ -1,9 +1,4 @@
-"""The networks of the two tasks, as `spyx.nn.Sequential` of Flax layers and neurons.
-
-Sizes and decays are those of the NIR paper (Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9).
-No layer has a bias. `reset: v_reset` builds the neurons of `pipeline.neurons`, which plain NIR
-expresses exactly; `reset: subtract` builds stock Spyx neurons.
-"""
+"""The network of a task with its weights: built, stored, read, and its decays as NIR has them."""
 
 from __future__ import annotations
 
@@ -16,30 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import spyx.nn as snn
 from flax import nnx
-from spyx import axn
 
-from pipeline import neurons, weights
+from pipeline import tasks, weights
 from pipeline.errors import UserError
-from pipeline.params import BrailleNetwork, NmnistNetwork, Task
-
-TAXELS = 12
-EVENT_FRAME = (2, 34, 34)  # polarity, height, width of N-MNIST
+from pipeline.params import Task
+from pipeline.tasks import input_shape as input_shape
 
 
-def build(task: Task) -> snn.Sequential:
+def build(task: Task) -> Any:
     """The untrained network of `task`; its weights depend on `task.train.seed` alone."""
-    network, classes = task.network, len(task.data.classes)
-    random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
-    if isinstance(network, BrailleNetwork):
-        return _braille(task, network, classes, random, rngs)
-    return _nmnist(network, classes, random, rngs)
-
-
-def input_shape(task: Task) -> tuple[int, ...]:
-    """Shape of one time step of one sample in NIR's order: (taxels,) or (C, H, W)."""
-    return (TAXELS,) if isinstance(task.network, BrailleNetwork) else EVENT_FRAME
+    return tasks.find(task.name).network(task)
 
 
 def output_shape(task: Task) -> tuple[int, ...]:
@@ -51,10 +33,10 @@ def to_model_layout(events: Any) -> jax.Array:
     """Prepared events (N, T, ...) in NIR's order to what a network takes.
 
     Returns:
-        (T, N, taxels) or (T, N, H, W, C), float32: time first, channels last.
+        (T, N, W), (T, N, W, C) or (T, N, H, W, C), float32: time first, channels last.
     """
     events = jnp.asarray(events)
-    order = (1, 0, 2) if events.ndim == 3 else (1, 0, 3, 4, 2)
+    order = (1, 0, *range(3, events.ndim), 2)
     return events.transpose(order).astype(jnp.float32)
 
 
@@ -109,7 +91,7 @@ def save_weights(
     weights.write(path, arrays, {"task": task.name, "network": _definition(task), **texts})
 
 
-def from_weights(task: Task, path: str | os.PathLike[str]) -> snn.Sequential:
+def from_weights(task: Task, path: str | os.PathLike[str]) -> Any:
     """The network of `task` with the weights that `save_weights` wrote.
 
     Raises:
@@ -132,7 +114,7 @@ def from_weights(task: Task, path: str | os.PathLike[str]) -> snn.Sequential:
     return with_parameters(model, arrays)
 
 
-def with_parameters(model: snn.Sequential, arrays: Mapping[str, Any]) -> snn.Sequential:
+def with_parameters(model: nnx.Module, arrays: Mapping[str, Any]) -> Any:
     """A copy of `model` with the parameters `arrays`, named as by `named_parameters`."""
     graph, state = nnx.split(model)
     flat = [
@@ -151,116 +133,6 @@ def _dotted(path: tuple[Any, ...]) -> str:
 def _definition(task: Task) -> str:
     """What of the parameters decides which function the weights stand for."""
     network = dataclasses.asdict(task.network)
-    return json.dumps({**network, "outputs": len(task.data.classes)}, sort_keys=True)
-
-
-def _braille(
-    task: Task,
-    network: BrailleNetwork,
-    classes: int,
-    random: np.random.Generator,
-    rngs: nnx.Rngs,
-) -> snn.Sequential:
-    spike = axn.superspike(network.surrogate_slope)
-    shared: dict[str, Any] = {"threshold": network.threshold, "activation": spike, "rngs": rngs}
-    size = (network.hidden,)
-    cell: Any
-    recurrent: Any
-    if network.reset == "v_reset":
-        cell = neurons.CubaLIF(size, 0.0, 0.0, **shared)
-        recurrent = neurons.Recurrent(cell, rngs=rngs)
-        readout: Any = neurons.CubaLIF((classes,), 0.0, 0.0, **shared)
-    else:
-        cell = recurrent = snn.RCuBaLIF(size, 0.0, 0.0, **shared)
-        # Spyx draws from a unit normal, which makes a network of this size fire at every step.
-        recurrent.recurrent_w[...] *= 0.5 / np.sqrt(network.hidden).astype(np.float32)
-        readout = snn.CuBaLIF((classes,), 0.0, 0.0, **shared)
-    spread = np.random.default_rng([task.train.seed, 1])
-    for layer, alpha, beta in (
-        (cell, network.alpha_hidden, network.beta_hidden),
-        (readout, network.alpha_out, network.beta_out),
-    ):
-        layer.alpha = nnx.Param(_decays(alpha, layer.hidden_shape, task, spread))
-        layer.beta = nnx.Param(_decays(beta, layer.hidden_shape, task, spread))
-    return snn.Sequential(
-        nnx.Linear(
-            TAXELS, network.hidden, use_bias=False, kernel_init=_normal(random, 1.0), rngs=rngs
-        ),
-        recurrent,
-        nnx.Linear(
-            network.hidden, classes, use_bias=False, kernel_init=_normal(random, 1.0), rngs=rngs
-        ),
-        readout,
-    )
-
-
-def _decays(
-    decay: float, size: tuple[int, ...], task: Task, random: np.random.Generator
-) -> jax.Array:
-    """First decays of a layer: one for all, or one per neuron around `decay`, from 0.02 to 0.993."""
-    network = task.network
-    assert isinstance(network, BrailleNetwork)
-    values = np.asarray(decay)
-    if network.decays == "neuron":
-        values = np.full(size, decay)
-    if network.decays == "neuron" and network.decay_spread:
-        logits = np.log(decay / (1 - decay)) + network.decay_spread * random.normal(size=size)
-        values = 1 / (1 + np.exp(-logits.clip(-4, 5)))
-    return jnp.asarray(snapped({"alpha": values}, task.export.dt)["alpha"])
-
-
-def _nmnist(
-    network: NmnistNetwork, classes: int, random: np.random.Generator, rngs: nnx.Rngs
-) -> snn.Sequential:
-    spike = axn.superspike(network.surrogate_slope)
-
-    def fire(*shape: int) -> nnx.Module:
-        neuron = neurons.IF if network.reset == "v_reset" else snn.IF
-        return neuron(shape, threshold=network.threshold, activation=spike, rngs=rngs)
-
-    def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
-        return nnx.Conv(
-            inputs,
-            outputs,
-            (size, size),
-            strides=stride,
-            padding=((1, 1), (1, 1)),
-            use_bias=False,
-            kernel_init=_normal(random, gain),
-            rngs=rngs,
-        )
-
-    def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
-        return nnx.Linear(
-            inputs, outputs, use_bias=False, kernel_init=_normal(random, gain), rngs=rngs
-        )
-
-    return snn.Sequential(
-        conv(2, 16, size=5, stride=2, gain=4.0),
-        fire(16, 16, 16),
-        conv(16, 16, size=3, stride=1, gain=4.0),
-        fire(16, 16, 16),
-        snn.SumPool((2, 2), (2, 2), "VALID"),
-        conv(16, 8, size=3, stride=1, gain=2.0),
-        fire(8, 8, 8),
-        snn.SumPool((2, 2), (2, 2), "VALID"),
-        snn.Flatten(),
-        linear(128, 256, gain=2.0),
-        fire(256),
-        linear(256, classes, gain=2.0),
-        fire(classes),
-    )
-
-
-def _normal(random: np.random.Generator, gain: float) -> Any:
-    """Normal initialisation with variance gain / fan_in (LeCun's for gain 1).
-
-    Spikes are sparse, so a layer's input is small and gain 1 leaves the deeper layers silent. The
-    gains in this file were chosen so that every layer fires before training. NumPy draws the
-    numbers: JAX would compile a program per shape, a second each.
-    """
-
-    def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any, *_: Any, **__: Any) -> jax.Array:
-        return jnp.asarray(random.normal(0.0, np.sqrt(gain / np.prod(shape[:-1])), shape), dtype)
-
-    return draw
+    module = type(task.network).__module__.rsplit(".", 1)[-1]
+    facts = {"task": module, "outputs": len(task.data.classes)}
+    return json.dumps({**network, **facts}, sort_keys=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline import tasks
 from pipeline.errors import UserError
 
 
@@ -26,37 +28,6 @@ class Data:
     simulated_per_class: int
     validation: float
     test: float
-
-
-@dataclass(frozen=True)
-class BrailleNetwork:
-    """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step.
-
-    decays: one per layer (`shared`) or one per neuron. decay_spread: how far a neuron's first
-    decays lie from the layer's, as the standard deviation of their logit.
-    """
-
-    kind: Literal["braille_rsnn"]
-    hidden: int
-    reset: Literal["v_reset", "subtract"]
-    alpha_hidden: float
-    beta_hidden: float
-    alpha_out: float
-    beta_out: float
-    decays: Literal["shared", "neuron"]
-    decay_spread: float
-    threshold: float
-    surrogate_slope: float
-
-
-@dataclass(frozen=True)
-class NmnistNetwork:
-    """The spiking CNN of the NIR paper; its widths are part of its definition."""
-
-    kind: Literal["nmnist_scnn"]
-    reset: Literal["v_reset", "subtract"]
-    threshold: float
-    surrogate_slope: float
 
 
 @dataclass(frozen=True)
@@ -127,14 +98,12 @@ class Task:
 
     name: str
     data: Data
-    network: BrailleNetwork | NmnistNetwork
+    network: Any  # the `Network` of pipeline/tasks/<name>.py
     train: Train
     export: Export
     parity: Parity
     deploy: Deploy
 
-
-NETWORKS = {"braille_rsnn": BrailleNetwork, "nmnist_scnn": NmnistNetwork}
 
 # What no type can say: (path inside the task, test, what is allowed).
 _RANGES: list[tuple[str, Any, str]] = [
@@ -148,20 +117,14 @@ _RANGES: list[tuple[str, Any, str]] = [
         lambda v: len(v) >= 2 and len(set(v)) == len(v),
         "at least 2 different classes",
     ),
-    ("network.hidden", lambda v: v >= 1, "at least 1"),
     ("network.threshold", lambda v: v > 0, "above 0"),
     ("network.surrogate_slope", lambda v: v > 0, "above 0"),
-    *(
-        (f"network.{decay}", lambda v: 0 <= v < 1, "a decay per step from 0 to below 1")
-        for decay in ("alpha_hidden", "beta_hidden", "alpha_out", "beta_out")
-    ),
     ("train.epochs", lambda v: v >= 1, "at least 1"),
     ("train.batch_size", lambda v: v >= 1, "at least 1"),
     ("train.seed", lambda v: v >= 0, "at least 0"),
     ("train.learning_rate", lambda v: v > 0, "above 0"),
     ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("train.logit_scale", lambda v: v > 0, "above 0"),
-    ("network.decay_spread", lambda v: 0 <= v <= 3, "from 0 to 3"),
     *(
         (f"train.{key}", lambda v: v >= 0, "at least 0")
         for key in ("weight_decay", "silence", "min_spikes", "sparsity", "max_spikes")
@@ -185,23 +148,19 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
         UserError: the file is missing or no YAML, the task is unknown, or a key is missing,
             unknown, of the wrong type or out of range. The message gives the key's path and value.
     """
-    tasks = _document(path)
-    if task not in tasks:
-        raise UserError(f"unknown task `{task}`; {path} has {', '.join(sorted(tasks))}")
+    blocks = _document(path)
+    if task not in blocks:
+        raise UserError(f"unknown task `{task}`; {path} has {', '.join(sorted(blocks))}")
     where = f"tasks.{task}"
-    block = tasks[task]
+    block = blocks[task]
     if not isinstance(block, dict):
         raise UserError(f"{path}: {where} must be a mapping, got {block!r}")
-    network = block.get("network")
-    kind = network.get("kind") if isinstance(network, dict) else None
-    if kind not in NETWORKS:
-        raise UserError(
-            f"{path}: {where}.network.kind must be one of {', '.join(NETWORKS)}, got {kind!r}"
-        )
-    hints = {**typing.get_type_hints(Task), "network": NETWORKS[kind]}
+    module = tasks.find(task)
+    hints = {**typing.get_type_hints(Task), "network": module.Network}
     del hints["name"]
     result = Task(name=task, **_fields(hints, block, f"{path}: {where}"))
-    _check_ranges(result, f"{path}: {where}")
+    own = [(f"network.{key}", *rest) for key, *rest in getattr(module, "RANGES", [])]
+    _check_ranges(result, [*_RANGES, *own], f"{path}: {where}")
     return result
 
 
@@ -274,8 +233,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _check_ranges(task: Task, where: str) -> None:
-    for path, test, allowed in _RANGES:
+def _check_ranges(task: Task, ranges: Sequence[Any], where: str) -> None:
+    for path, test, allowed in ranges:
         section, key = path.split(".")
         block = getattr(task, section)
         if hasattr(block, key) and not test(getattr(block, key)):

@@ -6,7 +6,6 @@ through tonic, split, binned and written.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,29 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import params, tasks
 from pipeline.datasets import splits
 from pipeline.errors import UserError
 from pipeline.files import atomic_folder, sha256, write_json
 from pipeline.progress import track
 from pipeline.stage import main
+from pipeline.tasks import Recordings
 
 MARKER = "complete.json"
 
 
 @dataclass(frozen=True)
-class Recordings:
-    """One task's recordings, in a fixed order, readable through tonic."""
+class Chosen:
+    """The recordings of the wanted classes, in a fixed order."""
 
-    datasets: list[Any]  # tonic datasets
-    place: list[tuple[int, int]]  # which dataset, which item, for each recording
+    place: list[tuple[int, int]]  # which data set, which item, for each recording
     labels: np.ndarray  # (N,) index into the task's classes
     split: np.ndarray  # (N,) 0 train, 1 validation, 2 test
     left_out: dict[str, int]  # recordings of other classes
-    sensor_size: tuple[int, int, int]
-    files: dict[str, str]  # what was read: SHA-256 of each
-    encoder: str  # how it became events
-    split_rule: str
 
 
 def prepare(task: params.Task, root: str | Path = ".") -> None:
@@ -52,15 +47,17 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
 
     data = task.data
     folder = raw_folder(task, Path(root))
-    recordings = _open(task, folder)
-    shape = _shape(task, recordings)
+    module = tasks.find(task.name)
+    found = module.recordings(data, folder)
+    chosen = _choose(task, found, folder)
+    shape = (len(chosen.place), data.bins, *tasks.input_shape(task))
 
     def binned() -> Iterator[np.ndarray]:
-        for number, item in recordings.place:
-            events, _ = recordings.datasets[number][item]
-            _check_range(events, recordings, number, item)
+        for number, item in chosen.place:
+            events, _ = found.datasets[number][item]
+            _check_range(events, module.SENSOR, found.datasets[number], item)
             frames, late = to_bins(
-                events, recordings.sensor_size, data.bins, data.bin_us, data.merge_polarity
+                events, module.SENSOR, data.bins, data.bin_us, data.merge_polarity
             )
             provenance["events"]["total"] += len(events)
             provenance["events"]["past_the_last_bin"] += late
@@ -69,25 +66,25 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
     provenance: dict[str, Any] = {
         "source": data.source,
         "seed": data.seed,
-        "files": recordings.files,
-        "encoder": recordings.encoder,
-        "split": recordings.split_rule,
+        "files": dict(found.files),
+        "encoder": found.encoder,
+        "split": _rule(task, found),
         "recordings": {
             name: {
-                label: int(np.sum((recordings.split == part) & (recordings.labels == index)))
+                label: int(np.sum((chosen.split == part) & (chosen.labels == index)))
                 for index, label in enumerate(data.classes)
             }
             for part, name in enumerate(splits.NAMES)
         },
-        "left_out": recordings.left_out,
+        "left_out": chosen.left_out,
         "events": {"total": 0, "past_the_last_bin": 0},
     }
     prepared.write(
         Path(root) / "data" / "prepared" / f"{task.name}.h5",
-        track(binned(), len(recordings.place), "binning"),
+        track(binned(), len(chosen.place), "binning"),
         shape,
-        recordings.labels,
-        recordings.split,
+        chosen.labels,
+        chosen.split,
         {
             "classes": list(data.classes),
             "bins": data.bins,
@@ -96,7 +93,7 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
         },
         provenance,
     )
-    _say(task, shape, recordings, provenance)
+    _say(task, shape, chosen, provenance)
 
 
 def raw_folder(task: params.Task, root: Path) -> Path:
@@ -112,49 +109,35 @@ def raw_folder(task: params.Task, root: Path) -> Path:
     recipe = _recipe(task)
     if _marker(folder) == recipe:
         return folder
+    module = tasks.find(task.name)
     with atomic_folder(folder) as temporary:
         if data.source == "download":
-            from pipeline.datasets import download
-
-            download.fetch(_kind(task), temporary, keep=folder.parent / f".{task.name}.partial")
-        elif _kind(task) == "braille":
-            from pipeline.datasets import simulate_braille
-
-            _known_letters(data.classes)
-            simulate_braille.write(temporary, data.classes, data.simulated_per_class, data.seed)
-        else:
-            from pipeline.datasets import simulate_nmnist
-
-            digits = _digits(data.classes)
-            if data.simulated_per_class > simulate_nmnist.IMAGES_PER_DIGIT:
+            if not hasattr(module, "download"):
                 raise UserError(
-                    f"tasks.{task.name}.data.simulated_per_class must be at most "
-                    f"{simulate_nmnist.IMAGES_PER_DIGIT}, got {data.simulated_per_class}"
+                    f"tasks.{task.name}.data.source: this task has no `download`; "
+                    "take `folder` or `simulated`"
                 )
-            simulate_nmnist.write(temporary, digits, data.simulated_per_class, data.test, data.seed)
+            module.download(temporary, folder.parent / f".{task.name}.partial")
+        elif hasattr(module, "simulate"):  # otherwise `recordings` makes them as it goes
+            module.simulate(data, temporary)
         write_json(temporary / MARKER, recipe)
     return folder
-
-
-def _kind(task: params.Task) -> str:
-    return "braille" if task.network.kind == "braille_rsnn" else "nmnist"
 
 
 def _recipe(task: params.Task) -> dict[str, Any]:
     """Everything that the content of data/raw/<task> depends on."""
     data = task.data
     if data.source == "download":
-        return {"source": "download", "kind": _kind(task)}
-    here = Path(__file__).parent / "datasets"
-    code = [f"simulate_{_kind(task)}.py", f"{_kind(task)}.py"]
+        return {"source": "download", "task": task.name}
+    here = Path(__file__).parent
+    code = [*here.glob("datasets/*.py"), tasks.HERE / f"{task.name}.py"]
     return {
         "source": "simulated",
-        "kind": _kind(task),
         "classes": list(data.classes),
         "per_class": data.simulated_per_class,
         "test": data.test,
         "seed": data.seed,
-        "code": {name: sha256(here / name) for name in code},
+        "code": {f"{path.parent.name}/{path.name}": sha256(path) for path in sorted(code)},
     }
 
 
@@ -165,160 +148,80 @@ def _marker(folder: Path) -> Any:
         return None
 
 
-def _open(task: params.Task, folder: Path) -> Recordings:
-    return _open_braille(task, folder) if _kind(task) == "braille" else _open_nmnist(task, folder)
+def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
+    """The recordings of the task's classes, split.
 
-
-def _open_braille(task: params.Task, folder: Path) -> Recordings:
-    from pipeline.datasets.braille import Braille, candidates
-
+    Of one data set validation and test are taken; with two the second is test.
+    """
     data = task.data
-    _known_letters(data.classes)
-    dataset = Braille(folder, window_us=data.bins * data.bin_us)
-    print(f"reading {dataset.file.name}: {len(dataset)} recordings")
-    for other in candidates(folder)[1:]:
-        print(f"not read, the one above comes first: {other.name}")
-    keep, labels, left_out = _choose(
-        [dataset.classes[target] for target in dataset.targets], data.classes, dataset.file
-    )
-    targets = np.array([dataset.targets[item] for item in keep])
-    split = _split(targets, (data.validation, data.test), data.seed, dataset.file)
-    return Recordings(
-        datasets=[dataset],
-        place=[(0, item) for item in keep],
-        labels=labels,
-        split=split,
-        left_out=left_out,
-        sensor_size=dataset.sensor_size,
-        files={dataset.file.name: sha256(dataset.file)},
-        encoder=dataset.encoder,
-        split_rule=(
-            f"stratified by letter, seed {data.seed}: {data.validation} validation, "
-            f"{data.test} test, the rest train"
-        ),
-    )
-
-
-def _open_nmnist(task: params.Task, folder: Path) -> Recordings:
-    from pipeline.datasets.nmnist import NMNIST
-
-    data = task.data
-    _digits(data.classes)
-    datasets = [NMNIST(folder, train=True), NMNIST(folder, train=False)]
     place: list[tuple[int, int]] = []
     labels, parts = [], []
     left_out: dict[str, int] = {}
-    files = {}
-    for number, dataset in enumerate(datasets):
-        where = folder / dataset.folder_name
-        print(f"reading {dataset.folder_name}: {len(dataset)} recordings")
-        keep, chosen, others = _choose(list(map(str, dataset.targets)), data.classes, where)
+    for number, names in enumerate(found.names):
+        if missing := [name for name in data.classes if name not in names]:
+            raise UserError(
+                f"{folder}: no recordings of class `{missing[0]}`; it holds "
+                f"{', '.join(sorted(set(names)))}"
+            )
+        keep = [item for item, name in enumerate(names) if name in data.classes]
         place += [(number, item) for item in keep]
+        chosen = np.array([data.classes.index(names[item]) for item in keep], dtype=np.int64)
         labels.append(chosen)
-        # Test is as published; validation is taken from Train.
-        parts.append(
-            np.full(len(keep), 2, np.uint8)
-            if number
-            else _split(chosen, (data.validation,), data.seed, where)
-        )
-        for label, count in others.items():
-            left_out[label] = left_out.get(label, 0) + count
-        files[dataset.folder_name] = _digest(where, dataset.data)
-    return Recordings(
-        datasets=datasets,
-        place=place,
-        labels=np.concatenate(labels),
-        split=np.concatenate(parts),
-        left_out=left_out,
-        sensor_size=datasets[0].sensor_size,
-        files=files,
-        encoder="event sensor",
-        split_rule=(
-            f"test is the folder Test; {data.validation} of the folder Train is validation, "
-            f"stratified by digit, seed {data.seed}"
-        ),
-    )
+        shares = (data.validation, data.test) if len(found.datasets) == 1 else (data.validation,)
+        order = found.classes or data.classes
+        kinds = np.array([order.index(names[item]) for item in keep])
+        try:
+            parts.append(
+                np.full(len(keep), 2, np.uint8)
+                if number
+                else splits.stratified(kinds, shares, data.seed)
+            )
+        except ValueError as error:
+            raise UserError(f"{folder}: {error}") from None
+        for name in sorted(set(names) - set(data.classes)):
+            left_out[name] = left_out.get(name, 0) + names.count(name)
+    return Chosen(place, np.concatenate(labels), np.concatenate(parts), left_out)
 
 
-def _choose(
-    names: list[str], classes: tuple[str, ...], where: Path
-) -> tuple[list[int], np.ndarray, dict[str, int]]:
-    """Items of the wanted classes, their labels, and how many of each other class there are."""
-    if missing := [name for name in classes if name not in names]:
-        raise UserError(
-            f"{where}: no recordings of class `{missing[0]}`; it holds "
-            f"{', '.join(sorted(set(names)))}"
-        )
-    keep = [item for item, name in enumerate(names) if name in classes]
-    labels = np.array([classes.index(names[item]) for item in keep], dtype=np.int64)
-    others = sorted(set(names) - set(classes))
-    return keep, labels, {name: names.count(name) for name in others}
+def _rule(task: params.Task, found: Recordings) -> str:
+    data = task.data
+    how = f"stratified by class, seed {data.seed}"
+    if len(found.datasets) == 1:
+        return f"{how}: {data.validation} validation, {data.test} test, the rest train"
+    return f"test as published; {data.validation} of the rest is validation, {how}"
 
 
-def _split(labels: np.ndarray, fractions: tuple[float, ...], seed: int, where: Path) -> np.ndarray:
-    try:
-        return splits.stratified(labels, fractions, seed)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from None
-
-
-def _known_letters(classes: tuple[str, ...]) -> None:
-    from pipeline.datasets.braille import Braille
-
-    if unknown := [name for name in classes if name not in Braille.classes]:
-        raise UserError(f"data.classes: unknown letter `{unknown[0]}`; known are Space, A to Z")
-
-
-def _digits(classes: tuple[str, ...]) -> tuple[int, ...]:
-    if unknown := [name for name in classes if name not in tuple("0123456789")]:
-        raise UserError(f"data.classes: unknown digit `{unknown[0]}`; known are '0' to '9'")
-    return tuple(map(int, classes))
-
-
-def _digest(folder: Path, files: list[str]) -> str:
-    """SHA-256 over every file's path in the folder and its bytes."""
-    digest = hashlib.sha256()
-    for file in files:
-        content = Path(file).read_bytes()
-        name = Path(file).relative_to(folder).as_posix()
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _check_range(events: np.ndarray, recordings: Recordings, number: int, item: int) -> None:
-    width, height, _ = recordings.sensor_size
-    beyond = events["x"] >= width
-    if height > 1:
-        beyond = beyond | (events["y"] >= height)
-    if beyond.any():
-        first = int(np.flatnonzero(beyond)[0])
-        place = (int(events["x"][first]), int(events["y"][first]) if height > 1 else 0)
-        raise UserError(
-            f"{recordings.datasets[number].data[item]}: event {first} lies at {place}, outside "
-            f"the {width}x{height} sensor"
-        )
-
-
-def _shape(task: params.Task, recordings: Recordings) -> tuple[int, ...]:
-    width, height, polarities = recordings.sensor_size
-    channels = 1 if task.data.merge_polarity else polarities
-    spatial: tuple[int, ...] = (channels, height, width)
-    if height == 1:
-        spatial = (width,) if channels == 1 else (channels, width)
-    return (len(recordings.place), task.data.bins, *spatial)
+def _check_range(events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int) -> None:
+    """Every event lies on the sensor, at or after 0, and has the fields that the sensor asks for."""
+    sizes = {"x": sensor[0], "t": None}
+    sizes |= {name: size for name, size in (("y", sensor[1]), ("p", sensor[2])) if size > 1}
+    (source,) = list(getattr(dataset, "data", []))[item : item + 1] or [None]
+    name = source if isinstance(source, str | Path) else f"recording {item}"
+    if missing := sorted(set(sizes) - set(events.dtype.names or ())):
+        raise UserError(f"{name}: events without `{missing[0]}`; needed are {', '.join(sizes)}")
+    for field, size in sizes.items():
+        beyond = events[field] < 0
+        if size is not None:
+            beyond = beyond | (events[field] >= size)
+        if beyond.any():
+            first = int(np.flatnonzero(beyond)[0])
+            place = ", ".join(f"{f} = {events[f][first]}" for f in sizes)
+            raise UserError(
+                f"{name}: event {first} lies at {place}, outside the "
+                f"{sensor[0]}x{sensor[1]} sensor with {sensor[2]} polarities"
+            )
 
 
 def _say(
     task: params.Task,
     shape: tuple[int, ...],
-    recordings: Recordings,
+    chosen: Chosen,
     provenance: dict[str, Any],
 ) -> None:
-    if recordings.left_out:
-        count = sum(recordings.left_out.values())
-        print(f"left out {count} recordings of {len(recordings.left_out)} other classes")
-    parts = [int(np.sum(recordings.split == part)) for part in range(len(splits.NAMES))]
+    if chosen.left_out:
+        count = sum(chosen.left_out.values())
+        print(f"left out {count} recordings of {len(chosen.left_out)} other classes")
+    parts = [int(np.sum(chosen.split == part)) for part in range(len(splits.NAMES))]
     per_recording = provenance["events"]["total"] / shape[0]
     print(
         f"data/prepared/{task.name}.h5: {shape}, train/validation/test "

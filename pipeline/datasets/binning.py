@@ -18,7 +18,7 @@ def to_bins(
     which is ten times as slow. Events past the last bin are left out and counted.
 
     Args:
-        events: fields x, t, p and, where the sensor has rows, y.
+        events: fields x, t and, where the sensor has rows or polarities, y or p.
         sensor_size: (W, H, P) as in tonic.
         bins: number of bins.
         bin_us: their width in microseconds.
@@ -32,7 +32,9 @@ def to_bins(
     width, height, polarities = sensor_size
     step = events["t"] // bin_us
     inside = step < bins
-    cell = step * polarities + events["p"]
+    cell = step * polarities
+    if polarities > 1:
+        cell = cell + events["p"]
     if height > 1:
         cell = cell * height + events["y"]
     cell = cell * width + events["x"]

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reset", choices=reference.RESETS, help="overrides what the file says about resets"
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = EPILOG
 
 
@@ -58,11 +59,21 @@ def main(arguments: argparse.Namespace) -> int:
         outputs, spikes = result.outputs, result.spikes
     else:
         outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
-    for name, array in sorted(spikes.items()):
-        print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
-    for name, array in outputs.items():
-        print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
-    _print_classes(plan, outputs)
+    classes = _classes(plan, outputs)
+    if arguments.json:
+        show.as_json(
+            {
+                "file": arguments.file,
+                "spikes": {name: int(array.sum()) for name, array in sorted(spikes.items())},
+                "outputs": {
+                    name: {"shape": array.shape, "sum": array.sum(dtype=np.float64)}
+                    for name, array in outputs.items()
+                },
+                "classes": classes,
+            }
+        )
+    else:
+        _print(outputs, spikes, classes)
     if arguments.output:
         named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
         if clash := sorted(set(named) & set(spikes)):
@@ -74,22 +85,33 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> None:
-    """What the contract's readout makes of the only output."""
+def _print(
+    outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray], classes: list[str] | None
+) -> None:
+    for name, array in sorted(spikes.items()):
+        print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
+    for name, array in outputs.items():
+        print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
+    if classes is not None:
+        print("classes: " + ", ".join(classes))
+
+
+def _classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
+    """What the contract's readout makes of the only output, for each sample; None without one."""
     try:
         names = reference.classes(plan.metadata)
     except (ValueError, TypeError):
         raise GraphError("the contract's `classes` is no JSON list of names") from None
     readout = plan.metadata.get("readout")
     if not isinstance(names, list) or not isinstance(readout, str) or readout not in READOUTS:
-        return
+        return None
     if len(outputs) != 1 or not all(isinstance(name, str) for name in names):
-        return
+        return None
     (output,) = outputs.values()
     if output.shape[2:] != (len(names),):
-        return
+        return None
     score = output.sum(axis=0) if readout == "spike_count" else output.max(axis=0)
-    print("classes: " + ", ".join(names[i] for i in np.argmax(score, axis=-1)))
+    return [names[i] for i in np.argmax(score, axis=-1)]
 
 
 def _jax(

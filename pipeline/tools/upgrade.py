@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nir-version", choices=file.NIR_VERSIONS, default="1.0.8", help="default: %(default)s"
     )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -44,6 +45,9 @@ def main(arguments: argparse.Namespace) -> int:
             text if text.startswith(arguments.file) else f"{arguments.file}: {text}"
         ) from None
     file.write(arguments.out, built, arguments.nir_version)
+    if arguments.json:
+        show.as_json({"file": arguments.file, "out": arguments.out, "changes": changes})
+        return 0
     for change in changes:
         print(change)
     print(

@@ -14,6 +14,7 @@ from pipeline.tools import show
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="a folder such as models/<task>/deploy")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
 
 
@@ -30,6 +31,9 @@ def main(arguments: argparse.Namespace) -> int:
         if (folder / name).exists():
             file.read(folder / name)  # refuses what verify.py's short reader trusts
     problems = verify_main.check(folder)
+    if arguments.json:
+        show.as_json({"bundle": str(folder), "passes": not problems, "problems": problems})
+        return int(bool(problems))
     for problem in problems:
         print(f"differs: {problem}", file=sys.stderr)
     verdict = f"FAIL, {show.count(len(problems), 'problem')}" if problems else "pass"

@@ -49,7 +49,7 @@ def outside(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 def test_help_names_every_command_and_the_exit_codes() -> None:
     done = outside("--help")
     assert done.returncode == 0
-    assert all(f"\n    {name} " in done.stdout for name in COMMANDS)
+    assert all(f"\n    {name}" in done.stdout for name in COMMANDS)
     assert "exit codes:" in done.stdout
     for name in COMMANDS:
         with pytest.raises(SystemExit) as ended:
@@ -368,6 +368,7 @@ def test_verify(
     made = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
     bundle = tmp_path / "deploy"
     shutil.copytree(made, bundle)
+    capsys.readouterr()  # what making it said, where this test is the first to ask for it
     assert main(["verify", str(bundle)]) == 0
     assert capsys.readouterr().out == f"{bundle}: pass\n"
     with h5py.File(bundle / "model.nir", "r+") as f:
@@ -392,3 +393,44 @@ def test_verify_runs_nothing_from_the_bundle(
     (bundle / "verify.py").write_text("raise SystemExit('was run')\n")
     assert main(["verify", str(bundle)]) == 1
     assert "differs: verify.py: SHA-256" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------- --json and completion
+
+
+def test_json_says_what_the_lines_say(
+    path: str,
+    tmp_path: Path,
+    tiny_road: Callable[[str, str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.save(tmp_path / "x.npy", np.ones((4, 2, 3), np.uint8))
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+
+    def told(*arguments: str) -> dict:
+        assert main([*arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    ran = told("run", path, str(tmp_path / "x.npy"))
+    assert main(["run", path, str(tmp_path / "x.npy")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, count in ran["spikes"].items():
+        assert any(line.startswith(f"{name}: ") and f" {count} spike" in line for line in lines)
+    (output,) = ran["outputs"].values()
+    assert output["shape"][:2] == [4, 2]
+    upgraded = told("upgrade", path, str(tmp_path / "b.nir"), "--reset", "subtract")
+    assert any("reset = subtract" in change for change in upgraded["changes"])
+    assert told("verify", str(bundle)) == {"bundle": str(bundle), "passes": True, "problems": []}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_commands_and_flags() -> None:
+    done = outside("completion", "bash")
+    asked = "COMP_WORDS=(spyx-nir {words}); COMP_CWORD={last}; {function}; echo ${{COMPREPLY[@]}}\n"
+    function = done.stdout.split("complete ")[-1].split("-F ")[1].split()[0]
+    script = done.stdout + "".join(
+        asked.format(words=words, last=len(words.split()), function=function)
+        for words in ("li", "lint --j", "completion z")
+    )
+    ran = subprocess.run(["bash"], input=script, capture_output=True, text=True)
+    assert ran.stdout.splitlines() == ["lint", "--json", "zsh"]

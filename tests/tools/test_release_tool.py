@@ -1,0 +1,226 @@
+"""`release`: the same bytes from two clones, provenance that says what went in, signing, refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.__main__ import main
+
+LOCK = {
+    "schema": "2.0",
+    "stages": {
+        "prepare@braille": {
+            "deps": [
+                {"path": "pipeline/prepare.py", "md5": "a" * 32},
+                {"path": "/home/me/letters", "md5": "f" * 32},
+            ],
+            "outs": [{"path": "data/prepared/braille.h5", "md5": "b" * 32}],
+        },
+        "deploy@braille": {
+            "deps": [
+                {"path": "data/prepared/braille.h5", "md5": "b" * 32},
+                {"path": "requirements.lock", "md5": "c" * 32},
+            ],
+            "outs": [{"path": "models/braille/deploy", "md5": "d" * 32}],
+        },
+        "deploy@other": {"deps": [{"path": "other.py", "md5": "e" * 32}]},
+    },
+}
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=dev", "-c", "user.email=dev@localhost")
+    done = subprocess.run(
+        ("git", "-C", str(folder), *identity, *arguments),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def clones(tmp_path: Path, tiny_road: Callable[[str, str], Path]) -> list[Path]:
+    """Two clones of one commit, each with the same bundle."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    git(origin, "init", "-q")
+    (origin / "dvc.lock").write_text(yaml.safe_dump(LOCK))
+    git(origin, "add", "-A")
+    git(origin, "commit", "-q", "-m", "Begin")
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    made = []
+    for name in ("one", "a longer name"):
+        git(tmp_path, "clone", "-q", "origin", name)
+        shutil.copytree(bundle, tmp_path / name / "models" / "braille" / "deploy")
+        made.append(tmp_path / name)
+    return made
+
+
+def release(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.chdir(folder)
+    return main(["release", "1.2.3", *arguments])
+
+
+def test_two_clones_make_the_same_bytes(
+    clones: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Seen by nobody: times, modes and the order in which a folder lists its files.
+    for path in clones[1].rglob("deploy/*"):
+        path.chmod(0o755)
+        path.touch()
+    made = []
+    for clone in clones:
+        assert release(clone, monkeypatch) == 0
+        made.append({p.name: p.read_bytes() for p in (clone / "release").iterdir()})
+    assert made[0] == made[1]
+    assert sorted(made[0]) == ["SHA256SUMS", "braille-1.2.3.tar.gz", "provenance.json"]
+    for line in made[0]["SHA256SUMS"].decode().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256(made[0][name]).hexdigest() == digest
+
+
+def test_an_archive_is_the_bundle_and_verifies(
+    clones: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    release(clones[0], monkeypatch)
+    with tarfile.open(clones[0] / "release" / "braille-1.2.3.tar.gz") as archive:
+        assert {m.mtime for m in archive} == {0} == {m.uid for m in archive}
+        archive.extractall(tmp_path / "out", filter="data")
+    bundle = clones[0] / "models" / "braille" / "deploy"
+    out = tmp_path / "out" / "braille-1.2.3"
+    names = {p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file()}
+    assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == names
+    assert all((out / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+    done = subprocess.run([sys.executable, "-I", out / "verify.py"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("pass: ")
+
+
+def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    release(clones[0], monkeypatch)
+    told = json.loads((clones[0] / "release" / "provenance.json").read_text())
+    assert told["predicateType"] == "https://slsa.dev/provenance/v1"
+    assert [subject["name"] for subject in told["subject"]] == ["braille-1.2.3.tar.gz"]
+    build = told["predicate"]["buildDefinition"]
+    assert build["internalParameters"]["signed"] is False
+    assert build["internalParameters"]["uncommitted_changes"] is False
+    inputs = {d["name"]: d["digest"] for d in build["resolvedDependencies"]}
+    assert inputs == {  # the prepared file is made by a stage, other.py belongs to another task
+        "git": {"gitCommit": git(clones[0], "rev-parse", "HEAD")},
+        "letters": {"dvcMd5": "f" * 32},
+        "pipeline/prepare.py": {"dvcMd5": "a" * 32},
+        "requirements.lock": {"dvcMd5": "c" * 32},
+    }
+    assert build["externalParameters"]["parameters"]["braille"]["network"]["hidden"] == 38
+
+    (clones[0] / "dvc.lock").write_text(yaml.safe_dump({**LOCK, "changed": 1}))
+    release(clones[0], monkeypatch)
+    told = json.loads((clones[0] / "release" / "provenance.json").read_text())
+    inside = told["predicate"]["buildDefinition"]["internalParameters"]
+    assert inside["uncommitted_changes"] is True
+
+
+def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    from pipeline.tools.release import bundles
+
+    for name in (
+        "braille/deploy",
+        "braille/deploy/loihi",
+        "nmnist/deploy/generic",
+        "nmnist/checkpoint",
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        if "checkpoint" not in name:
+            (tmp_path / name / "manifest.json").touch()
+    assert list(bundles(tmp_path)) == ["braille", "braille-loihi", "nmnist"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "arguments", "message"),
+    [
+        (lambda c: shutil.rmtree(c / "models"), (), "models: holds no bundle; run make deploy"),
+        (
+            lambda c: (c / "models/braille/deploy/model.nir").write_bytes(b"x"),
+            (),
+            "the bundle does not verify, so it was not published",
+        ),
+        (lambda c: (c / "dvc.lock").unlink(), (), "dvc.lock: not readable; run dvc repro"),
+        (
+            lambda c: (c / "dvc.lock").write_text("stages: {}"),
+            (),
+            "dvc.lock: has no deploy@braille; run dvc repro",
+        ),
+        (lambda c: None, ("--key", "nowhere.pem"), "--key nowhere.pem: no such file"),
+    ],
+)
+def test_refusals_leave_the_last_release_alone(
+    damage: Callable[[Path], object],
+    arguments: tuple[str, ...],
+    message: str,
+    clones: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert release(clones[0], monkeypatch) == 0
+    before = {p.name: p.read_bytes() for p in (clones[0] / "release").iterdir()}
+    damage(clones[0])
+    capsys.readouterr()
+    assert release(clones[0], monkeypatch, *arguments) == 1
+    assert message in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in (clones[0] / "release").iterdir()} == before
+    assert not list(clones[0].glob(".release*"))
+
+
+def test_a_version_is_three_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["release", "v1"]) == 2
+    assert "a version has three numbers" in capsys.readouterr().err
+
+
+def test_signing_without_its_package_is_one_line(
+    clones: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (clones[0] / "key.pem").touch()
+    assert release(clones[0], monkeypatch, "--key", "key.pem") == 1
+    assert "pip install model-signing" in capsys.readouterr().err
+
+
+def test_a_signature_comes_from_the_program(
+    clones: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A stand-in for model-signing that has its command line, see `model_signing sign key -h`."""
+    (tmp_path / "model_signing").mkdir()
+    (tmp_path / "model_signing" / "__init__.py").touch()
+    (tmp_path / "model_signing" / "__main__.py").write_text(
+        "import argparse, os, sys\n"
+        "p = argparse.ArgumentParser()\n"
+        "for name in ('sign', 'key', 'folder', '--private_key', '--signature'):\n"
+        "    p.add_argument(name)\n"
+        "a = p.parse_args()\n"
+        "open(a.private_key).read() == 'good' or sys.exit('Invalid key')\n"
+        "names = ' '.join(sorted(os.listdir(a.folder)))\n"
+        "open(a.signature, 'w').write(names)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (clones[0] / "key.pem").write_text("bad")
+    assert release(clones[0], monkeypatch, "--key", "key.pem") == 1
+    assert "nothing was released: Invalid key" in capsys.readouterr().err
+    assert not (clones[0] / "release").exists()
+    (clones[0] / "key.pem").write_text("good")
+    assert release(clones[0], monkeypatch, "--key", "key.pem") == 0
+    signed = (clones[0] / "release" / "model.sig").read_text()
+    assert signed == "SHA256SUMS braille-1.2.3.tar.gz provenance.json"
