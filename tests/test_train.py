@@ -15,7 +15,7 @@ import pytest
 import yaml
 from roads import ROOT, tiny_task
 
-from pipeline import params, train, weights
+from pipeline import train, weights
 from pipeline.datasets import prepared
 from pipeline.errors import UserError
 
@@ -367,36 +367,3 @@ def test_a_missing_or_broken_prepared_file_is_one_line(broken, tmp_path, monkeyp
     assert error.startswith("error: ")
     assert "braille.h5" in error
     assert error.count("\n") == 1
-
-
-def test_images_are_moved_and_recordings_delayed():
-    from pipeline import fit
-
-    settings = dataclasses.replace(
-        params.load("nmnist", ROOT / "params.yaml").train,
-        max_shift=2,
-        max_delay=1,
-        drop_events=0.0,
-    )
-    events = np.zeros((200, 5, 2, 9, 9), np.uint8)
-    events[:, 2, 1, 4, 4] = 3
-    moved = fit.augment(events, settings, np.random.default_rng(0))
-    assert moved.shape == events.shape
-    assert moved.dtype == np.uint8
-    assert (moved.sum((1, 2, 3, 4)) == 3).all()
-    _, t, c, y, x = np.nonzero(moved)
-    assert set(c) == {1}
-    assert set(t) == {1, 2, 3}
-    assert set(y) == set(x) == {2, 3, 4, 5, 6}
-
-
-def test_a_fraction_of_the_entries_is_dropped():
-    from pipeline import fit
-
-    settings = dataclasses.replace(
-        params.load("braille", ROOT / "params.yaml").train, max_delay=0, drop_events=0.25
-    )
-    events = np.ones((50, 100, 12), np.uint8)
-    kept = fit.augment(events, settings, np.random.default_rng(0)).mean()
-    # Five standard deviations of the mean of 60 000 entries.
-    assert abs(kept - 0.75) < 5 * np.sqrt(0.25 * 0.75 / events.size)
