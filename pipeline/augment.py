@@ -22,9 +22,10 @@ def augment(recordings: np.ndarray, task: Task, rng: np.random.Generator) -> np.
 
     Images (N, T, P, H, W) are turned by up to `max_rotation` degrees, zoomed by up to the fraction
     `max_zoom` in each direction, slanted by up to `max_slant` pixels a pixel and moved by up to
-    `max_shift` pixels. Every recording is stretched in time by up to the fraction `max_stretch` and
-    moved by up to `max_delay` bins, earlier or later; then a fraction `drop_events` of its events is
-    dropped. What leaves is lost, what enters is empty. The result depends on `rng` alone.
+    `max_shift` pixels. Every recording is stretched about its middle by up to the fraction
+    `max_stretch` and moved by up to `max_delay` bins, earlier or later; then a fraction `drop_events`
+    of its events is dropped. What leaves is lost, what enters is empty. The result depends on `rng`
+    alone.
     """
     settings = task.train
     if recordings.ndim == 5 and any(
@@ -34,7 +35,7 @@ def augment(recordings: np.ndarray, task: Task, rng: np.random.Generator) -> np.
     if settings.max_stretch or settings.max_delay or settings.drop_events:
         # tonic draws from NumPy's global generator.
         np.random.seed(rng.integers(2**32, dtype=np.uint32))  # noqa: NPY002
-        change = _transform(settings, recordings.shape[1])
+        change = _transform(settings)
         recordings = np.stack([_counted(change(_events(r)), r.shape, task) for r in recordings])
     return recordings
 
@@ -63,7 +64,7 @@ def _seen_through(warp: np.ndarray, recording: np.ndarray) -> np.ndarray:
     return pixels.reshape(recording.shape)
 
 
-def _transform(settings: Train, bins: int) -> Callable[[np.ndarray], np.ndarray]:
+def _transform(settings: Train) -> Callable[[np.ndarray], np.ndarray]:
     """tonic's transforms of time and of single events."""
     from tonic import transforms  # a second of imports that other trainings do not need
 
@@ -77,18 +78,19 @@ def _transform(settings: Train, bins: int) -> Callable[[np.ndarray], np.ndarray]
 
 
 def _events(recording: np.ndarray) -> np.ndarray:
-    """The events of a recording (T, taxels) or (T, P, H, W) as tonic takes them, t in bins."""
+    """The events of a recording (T, taxels) or (T, P, H, W) for tonic, t in bins from its middle."""
     t, *where = np.nonzero(recording)
     found = np.zeros(len(t), [(name, float if name == "t" else int) for name in FIELDS])
-    found["t"] = t + 0.5
+    found["t"] = t + 0.5 - len(recording) / 2
     for name, values in zip(("p", "y", "x")[-len(where) :], where, strict=True):
         found[name] = values
     return np.repeat(found, recording[recording > 0])
 
 
 def _counted(events: np.ndarray, shape: tuple[int, ...], task: Task) -> np.ndarray:
-    """Events as a recording of the shape (T, taxels) or (T, P, H, W), those outside left out."""
+    """What `_events` took apart as a recording of `shape` again, events outside left out."""
     polarities, height, width = (1, 1, *shape[1:])[-3:]
+    events["t"] += shape[0] / 2
     whole = events[events["t"] >= 0].astype([(name, int) for name in FIELDS])
     sensor = (width, height, polarities)
     return to_bins(whole, sensor, shape[0], 1, task.data.merge_polarity)[0]

@@ -70,12 +70,12 @@ def test_zoom_and_slant_move_what_is_far_from_the_centre(key):
     assert set(y) == {0, 4, 8} if key == "max_slant" else set(y) >= {0, 1, 4, 7, 8}
 
 
-def test_recordings_are_stretched_from_their_start():
+def test_recordings_are_stretched_about_their_middle():
     events = np.zeros((200, 40, 12), np.uint8)
-    events[:, 30, 5] = 1
+    events[:, 35, 5] = 1
     _, t, taxel = np.nonzero(augment(events, only("braille", max_stretch=0.1), generator()))
-    # The event in the middle of bin 30 comes to 30.5 +- 10 %, and half a bin either way.
-    assert set(range(28, 33)) <= set(t) <= set(range(26, 35))
+    # The middle of bin 35 lies 15.5 bins from the recording's: +- 10 %, and half a bin either way.
+    assert set(range(34, 37)) <= set(t) <= set(range(33, 38))
     assert set(taxel) == {5}
 
 
