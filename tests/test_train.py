@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -176,6 +177,24 @@ def test_what_is_stored_is_the_running_average(tmp_path):
         expected = 0.75 * np.asarray(first[...], np.float64) + 0.25 * found[0.0][name]
         # float32 sums of numbers below 4
         np.testing.assert_allclose(found[0.75][name], expected, atol=1e-6)
+
+
+def test_the_rate_warms_up_from_zero():
+    # Two epochs of one step; the first half of the steps warms up, so the first step has rate zero.
+    from pipeline import fit
+
+    task = changed(small(epochs=2), "train", batch_size=7, warm_up=0.5)
+    events = np.random.default_rng(0).random((7, 16, 12)) < 0.3
+    split = fit.Split(events.astype(np.uint8), np.arange(7))
+    training = fit.Fit(task, 7)
+    progress = training.start()
+    seen = [progress.parameters]
+    seen += [after.parameters for after in training.epochs(progress, split, split, lambda: None)]
+    moved = [
+        any((before[name] != after[name]).any() for name in before)
+        for before, after in itertools.pairwise(seen)
+    ]
+    assert moved == [False, True]
 
 
 @pytest.mark.parametrize(
