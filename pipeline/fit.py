@@ -17,9 +17,10 @@ from spyx import fn
 
 from pipeline import cluster, engine, networks
 from pipeline.ahead import ahead
+from pipeline.augment import augment
 from pipeline.datasets.prepared import Events
 from pipeline.errors import UserError
-from pipeline.params import Task, Train
+from pipeline.params import Task
 
 Arrays = dict[str, Any]
 
@@ -74,7 +75,8 @@ class Fit:
 
     The loss is the cross-entropy of the output's spike counts times `logit_scale`, plus Spyx's
     penalties on silent neurons and on busy layers. The optimiser is AdamW with gradients clipped to
-    norm 1 and a rate that falls to zero along a half cosine. Decays are trained only with
+    norm 1 and a rate that rises for a share `warm_up` of the steps and falls to zero along a half
+    cosine. Decays are trained only with
     `learn_decays`, as logits within `LOGITS`: NIR's tau = dt / (1 - decay) stays finite and above dt.
     """
 
@@ -88,8 +90,9 @@ class Fit:
         self.batch = min(task.train.batch_size, samples)
         self.steps = samples // self.batch
         self.model = networks.build(task)
-        schedule = optax.cosine_decay_schedule(
-            task.train.learning_rate, task.train.epochs * self.steps
+        steps = task.train.epochs * self.steps
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, task.train.learning_rate, int(task.train.warm_up * steps), steps
         )
         self.optimiser = optax.chain(
             optax.clip_by_global_norm(1.0),
@@ -184,7 +187,7 @@ class Fit:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for step in range(self.steps):
             chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
-            yield augment(train.events[chosen], self.settings, rng), train.labels[chosen]
+            yield augment(train.events[chosen], self.task, rng), train.labels[chosen]
 
     def _blamed(self, parameters: Arrays, events: np.ndarray, labels: np.ndarray) -> str:
         """What of a step was not finite: the first layer whose output or whose weights were not."""
@@ -315,31 +318,6 @@ class Fit:
 
     def _with(self, parameters):
         return networks.with_parameters(nnx.merge(self._graph, self._variables), parameters)
-
-
-def augment(events: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
-    """Training events (N, T, ...) moved in space and time and thinned out, each sample by itself.
-
-    Images (N, T, C, H, W) move by up to `max_shift` pixels in y and x, every recording by up to
-    `max_delay` bins in time, earlier or later; what leaves is lost, what enters is empty. Then a
-    fraction `drop_events` of all entries is emptied.
-    """
-    reach = [settings.max_delay] + [0] * (events.ndim - 2)
-    if events.ndim == 5:
-        reach[-2:] = [settings.max_shift] * 2
-    if any(reach):
-        framed = np.pad(events, [(0, 0), *((r, r) for r in reach)])
-        starts = rng.integers(0, 2 * np.array(reach) + 1, (len(events), len(reach)))
-        events = np.stack(
-            [
-                sample[tuple(slice(a, a + n) for a, n in zip(start, events.shape[1:], strict=True))]
-                for sample, start in zip(framed, starts, strict=True)
-            ]
-        )
-    if settings.drop_events:
-        kept = rng.random(events.shape, np.float32) >= settings.drop_events
-        events = events * kept.astype(np.uint8)
-    return events
 
 
 def _weights(parameters: Arrays) -> dict[str, bool]:

@@ -40,7 +40,8 @@ class Train:
     parameters a step keeps; the average is what is evaluated and stored, 0 switches it off.
     silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
     with more than `max_spikes` spikes per recording.
-    max_shift, max_delay, drop_events: augmentation, see `pipeline.fit.augment`.
+    warm_up: share of all steps in which the learning rate rises from zero.
+    max_rotation to drop_events: augmentation, see `pipeline.augment`.
     start_from: weights.safetensors of an earlier training of the same network, to go on from; None
     for random weights.
     """
@@ -50,6 +51,7 @@ class Train:
     epochs: int
     batch_size: int
     learning_rate: float
+    warm_up: float
     logit_scale: float
     label_smoothing: float
     weight_decay: float
@@ -60,7 +62,11 @@ class Train:
     min_spikes: float
     sparsity: float
     max_spikes: float
+    max_rotation: float
+    max_zoom: float
+    max_slant: float
     max_shift: int
+    max_stretch: float
     max_delay: int
     drop_events: float
 
@@ -123,6 +129,7 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("train.batch_size", lambda v: v >= 1, "at least 1"),
     ("train.seed", lambda v: v >= 0, "at least 0"),
     ("train.learning_rate", lambda v: v > 0, "above 0"),
+    ("train.warm_up", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("train.logit_scale", lambda v: v > 0, "above 0"),
     *(
@@ -131,6 +138,11 @@ _RANGES: list[tuple[str, Any, str]] = [
     ),
     ("train.decay_rate", lambda v: v > 0, "above 0"),
     ("train.average", lambda v: 0 <= v < 1, "from 0 to below 1"),
+    ("train.max_rotation", lambda v: 0 <= v <= 180, "from 0 to 180 (degrees)"),
+    *(
+        (f"train.{key}", lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
+        for key in ("max_zoom", "max_slant", "max_stretch")
+    ),
     ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
     ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
     ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),
