@@ -49,6 +49,9 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
 
+peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
+	@$(BIN)/python -m pipeline.peers
+
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
@@ -79,4 +82,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts test test-full check bench bench-accuracy bench-convert fuzz lock
+.PHONY: help setup peers-setup vendors-setup vendors peers repro deploy-artifacts test test-full check bench bench-accuracy bench-convert fuzz lock
