@@ -15,25 +15,10 @@ import math
 import nir
 import numpy as np
 
-from pipeline.peers import protocol
+from pipeline.peers import protocol, quirks
 from pipeline.peers.protocol import Refused
 
-_get_field = dataclasses._get_field  # type: ignore[attr-defined]
-
-
-def _lenient(cls, name, kind, kw_only):
-    """Python 3.11 refuses mutable defaults of dataclasses, which Lava has: share them, as 3.10 did."""
-    default = getattr(cls, name, dataclasses.MISSING)
-    if (
-        default is not dataclasses.MISSING
-        and not isinstance(default, dataclasses.Field)
-        and type(default).__hash__ is None
-    ):
-        setattr(cls, name, dataclasses.field(default_factory=lambda: default))
-    return _get_field(cls, name, kind, kw_only)
-
-
-dataclasses._get_field = _lenient  # type: ignore[attr-defined]
+quirks.share_mutable_defaults()
 
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402

@@ -7,24 +7,15 @@
 - It names nir 1.0.4, so it is given the file for that version.
 """
 
-import sys
-import types
-
 import nir
 import numpy as np
 import torch
 
-# Modules of rockpool that drive boards and import samna, which is not installed and not needed.
-for _name in (
-    "syns65302.afe_samna_pdm",
-    "syns65302.xylo_samna_pdm",
-    "syns63300.power_cycles_model",
-):
-    sys.modules[f"rockpool.devices.xylo.{_name}"] = types.ModuleType(_name)
+from pipeline.peers import protocol, quirks
+
+quirks.leave_out_samna()
 
 from rockpool.nn.modules.torch.nir import from_nir  # noqa: E402
-
-from pipeline.peers import protocol  # noqa: E402
 
 
 def first(out):

@@ -11,7 +11,6 @@ from pathlib import Path
 import nir
 import numpy as np
 import snn_mlir
-from snn_mlir._codegen import codegen_folder
 
 from pipeline.peers import protocol
 from pipeline.peers.protocol import Refused
@@ -27,7 +26,7 @@ def run(request: protocol.Request) -> protocol.Answer:
         folder = Path(name)
         (folder / "model.nir").write_bytes(Path(request.path).read_bytes())
         np.save(folder / "input.npy", request.x[0].reshape(request.x.shape[1], -1).astype(np.int64))
-        build = codegen_folder(folder)
+        build = snn_mlir.codegen_folder(folder)
         lines = len((build / "network.mlir").read_text().splitlines())
     return protocol.Answer(notes=(f"codegen: {lines} lines of MLIR",))
 
