@@ -2,7 +2,7 @@
 
 Each function takes a graph's dictionary, as `file.read_dict` gives it, and returns another one that
 means the same under NIR's equations: the same spikes from nodes of the same paths. `PROFILES` names
-what each reader wants; `semantics` of the readers stand in `pipeline.peers`.
+what each reader wants; how the readers read stands in their adapters, `pipeline/peers/`.
 """
 
 from __future__ import annotations
@@ -127,6 +127,38 @@ def unit_threshold(graph: Graph) -> Graph:
     return _moved(graph, factor, rewrite)
 
 
+def forward_bias(graph: Graph) -> Graph:
+    """The bias of every recurrent Affine moved into the weight that leads in from outside.
+
+    Readers that start with an empty cycle leave a recurrent bias out in the first step.
+
+    Raises:
+        GraphError: no Linear or Affine leads in from outside.
+    """
+    plan = make_plan(graph)
+    stored = dict(file.nodes(graph))
+    changed: dict[str, Graph] = {}
+    for path in plan.nodes:
+        for inner, closes in plan.sources[path]:
+            if not closes or not np.any(stored[inner].get("bias", 0)):
+                continue
+            outer = [
+                weight
+                for weight in _weights(plan, path)
+                if weight != inner and stored[weight]["type"] in ("Linear", "Affine")
+            ]
+            if not outer:
+                raise GraphError(
+                    f"node `{path}`: no weight from outside takes the bias of `{inner}`"
+                )
+            bias = np.asarray(stored[inner]["bias"])
+            front = changed.get(outer[0], stored[outer[0]])
+            moved = bias + np.asarray(front.get("bias", np.zeros_like(bias)))
+            changed[outer[0]] = {**front, "type": "Affine", "bias": moved}
+            changed[inner] = {**stored[inner], "bias": np.zeros_like(bias)}
+    return _rewritten(graph, lambda path, node: changed.get(path, node))
+
+
 def _rewritten(graph: Graph, rewrite: Callable[[str, Graph], Graph], prefix: str = "") -> Graph:
     """`rewrite(path, node)` applied to every node, subgraphs included."""
     nodes = {
@@ -200,15 +232,25 @@ def _column(values: np.ndarray, axes: int) -> np.ndarray:
     return values.reshape(-1, *[1] * (axes - 1))
 
 
+def for_norse(graph: Graph) -> Graph:
+    """No recurrent bias, gains of 1 in LIF and IF."""
+    return unit_gain(forward_bias(graph))
+
+
+def for_spikingjelly(graph: Graph) -> Graph:
+    """No recurrent bias, one threshold for a layer."""
+    return unit_threshold(forward_bias(graph))
+
+
 def for_snntorch(graph: Graph) -> Graph:
-    """IF as LIF, one threshold, steps of 1e-4: the only ones that snnTorch takes."""
-    return rescaled(leaky(unit_threshold(graph)), SNNTORCH_DT)
+    """As for SpikingJelly, IF as LIF, steps of 1e-4: the only ones that snnTorch takes."""
+    return rescaled(leaky(for_spikingjelly(graph)), SNNTORCH_DT)
 
 
 PROFILES: dict[str, Callable[[Graph], Graph]] = {
-    "norse": unit_gain,
+    "norse": for_norse,
     "snntorch": for_snntorch,
-    "spikingjelly": unit_threshold,
+    "spikingjelly": for_spikingjelly,
     "sinabs": affine,
     "snn-mlir": flat,
 }

@@ -63,9 +63,16 @@ class Reader:
 
 HERE, VENDORS = "pipeline.peers", ".venv-vendors"
 READERS: dict[str, Reader] = {
-    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse"),
-    "spikingjelly": Reader("SpikingJelly 2.0.0", f"{HERE}.spikingjelly", profile="spikingjelly"),
-    "snntorch": Reader("snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch"),
+    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(rules.EMPTY_CYCLES,)),
+    "spikingjelly": Reader(
+        "SpikingJelly 2.0.0",
+        f"{HERE}.spikingjelly",
+        profile="spikingjelly",
+        known=(rules.EMPTY_CYCLES,),
+    ),
+    "snntorch": Reader(
+        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(rules.EMPTY_CYCLES,)
+    ),
     "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(rules.SINABS,)),
     "rockpool": Reader(
         "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(rules.ROCKPOOL,)

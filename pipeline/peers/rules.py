@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,19 @@ from pipeline.converter import reference
 
 @dataclass(frozen=True)
 class Rule:
-    """A reader's way: `steps` by the type of the node it is for."""
+    """A reader's way.
+
+    steps: by the type of the node that they are for. starts_empty: an edge that closes a cycle carries
+    nothing in the first step, not even a bias.
+    """
 
     text: str
-    steps: Mapping[str, Callable[..., tuple[Any, dict]]]
+    steps: Mapping[str, Callable[..., tuple[Any, dict]]] = field(default_factory=dict)
+    starts_empty: bool = False
+
+    def plan(self, plan: reference.Plan) -> reference.Plan:
+        """The plan as the reader starts it."""
+        return replace(plan, quiet=[]) if self.starts_empty else plan
 
 
 MOST_SPIKES = 2.0**16  # in a step: Rockpool's `max_spikes_per_dt`; sinabs has no bound
@@ -56,6 +65,10 @@ SINABS = Rule(
     "several spikes a step where v >= v_threshold, reset by subtraction, IF not below -v_threshold, "
     "LIF decays by exp(-1/tau)",
     {"IF": step_if_floor, "LIF": step_lif_exponential},
+)
+EMPTY_CYCLES = Rule(
+    "a recurrent weight gives nothing in the first step, its bias is missing there",
+    starts_empty=True,
 )
 ROCKPOOL = Rule(
     "decay by exp(-dt/tau) after the input is added, several spikes a step where v >= v_threshold, "

@@ -135,7 +135,9 @@ def compare(
     for start in range(0, max(counts.values(), default=0), chunk):
         data = x[start : start + chunk].swapaxes(0, 1)
         with rules.in_force(rule) if rule else contextlib.nullcontext():
-            result = reference.run(plan, data, dt, counts=rule is not None)
+            result = reference.run(
+                rule.plan(plan) if rule else plan, data, dt, counts=rule is not None
+            )
         membranes = {
             name: nearest(result.membranes[name], plan.nodes[name]["v_threshold"]) for name in names
         }

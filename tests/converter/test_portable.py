@@ -53,7 +53,7 @@ def chain(rng: np.random.Generator) -> dict[str, Any]:
                     "w_in": np.full(5, 4, np.float32), "v_leak": np.zeros(5, np.float32),
                     "v_threshold": powers(5), "v_reset": np.zeros(5, np.float32),
                 },
-                "w": {"type": "Linear", "weight": weights(5, 5) / 4},
+                "w": {"type": "Affine", "weight": weights(5, 5) / 4, "bias": weights(5) / 4},
                 "output": {"type": "Output", "shape": np.array([5])},
             },
             "edges": [("input", "lif"), ("lif", "w"), ("w", "lif"), ("lif", "output")],
@@ -99,6 +99,10 @@ def test_each_reader_finds_what_it_wants() -> None:
     graph = chain(np.random.default_rng(0))
     norse = dict(file.nodes(portable.profile(graph, "norse")))
     assert (norse["lif"]["r"] == 1).all()
+    inner = graph["nodes"]["rec"]["nodes"]["w"]["bias"]
+    assert not norse["rec.w"]["bias"].any()
+    assert norse["l1"]["type"] == "Affine"
+    assert (norse["l1"]["bias"] == inner).all()
     assert (norse["if"]["r"] == 1 / DT).all()
     assert (norse["rec.lif"]["r"] == graph["nodes"]["rec"]["nodes"]["lif"]["r"]).all()
     for name in ("if", "rec.lif", "lif"):
@@ -135,6 +139,17 @@ def test_what_cannot_be_moved_is_refused() -> None:
     graph["nodes"]["if"] = {**graph["nodes"]["if"], "v_threshold": -uneven}
     with pytest.raises(GraphError, match="node `if`: `v_threshold` holds -2; above 0 is needed"):
         portable.profile(graph, "spikingjelly")
+
+
+def test_a_recurrent_bias_needs_a_weight_in_front() -> None:
+    graph = chain(np.random.default_rng(0))
+    graph["edges"] = [("input", "flat"), ("flat", "rec"), ("rec", "l2"), ("l2", "output")]
+    for name in ("conv", "if", "l1", "lif"):
+        del graph["nodes"][name]
+    graph["nodes"]["input"]["shape"] = np.array([5, 1, 1])
+    graph["nodes"]["flat"]["input_type"] = np.array([5, 1, 1])
+    with pytest.raises(GraphError, match=r"node `rec\.lif`: Flatten `flat` leads to it"):
+        portable.profile(graph, "norse")
 
 
 def test_a_scale_needs_a_weight_of_its_own() -> None:

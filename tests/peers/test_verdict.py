@@ -135,6 +135,26 @@ def test_a_readers_classes_are_counted_against_the_references() -> None:
     assert told["differing_predictions"] == 0
 
 
+def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
+    """Bias 0.4, threshold 1, no input: 0.4, 0.8, 1.2 and a spike; empty: 0, 0.4, 0.8, 1.2."""
+    plan = plan_of(0.0)
+    one = np.ones(1)
+    ring = {"type": "Affine", "weight": np.zeros((1, 1)), "bias": 0.4 * one}
+    graph = {
+        "nodes": {**plan.nodes, "rec": ring},
+        "edges": [*plan.edges, ("if", "rec"), ("rec", "if")],
+        "metadata": {"dt": 1.0},
+    }
+    plan, x = make_plan(graph), np.zeros((1, 4, 1), np.uint8)
+    answers = {"full": spikes(0, 0, 1, 0), "empty": spikes(0, 0, 0, 1)}
+    known = dict.fromkeys(answers, (rules.EMPTY_CYCLES,))
+    told = verdict.judge(plan, 1.0, x, LABELS, answers, known)
+    assert told["full"]["verdict"] == "faithful"
+    assert (told["empty"]["verdict"], told["empty"]["differing_spikes"]) == ("explained", 2)
+    told = verdict.judge(plan, 1.0, x, LABELS, answers, {})
+    assert told["empty"]["verdict"] == "wrong"
+
+
 def test_rockpools_rule_by_hand() -> None:
     """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
     tau = np.array([1 / np.log(2)])
