@@ -159,7 +159,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
                 what = "no neuron that resets" if path in plan.nodes else "no node of the graph"
                 raise GraphError(f"`reset` names `{path}`, which is {what}")
     _check_reach(plan)
-    _order(plan)
+    set_order(plan)
     _infer_shapes(plan)
     return plan
 
@@ -419,7 +419,7 @@ def _reach(start: list[str], forward: Mapping[str, list[str]]) -> set[str]:
     return seen
 
 
-def _order(plan: Plan) -> None:
+def set_order(plan: Plan) -> None:
     """Find the edges that close cycles, and an order for the rest.
 
     A cycle is closed where the signal from outside enters it: inside every strongly connected part

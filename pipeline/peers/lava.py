@@ -93,7 +93,7 @@ def single(path, name, value):
 
 
 def population(layer, dt):
-    """(LIF process, gain of each input element)."""
+    """(parameters of a LIF process, gain of each input element, shape)."""
     node, path = layer.neuron, layer.path
     for name in ("v_leak", "v_reset"):
         if np.any(getattr(node, name, 0)):
@@ -109,7 +109,7 @@ def population(layer, dt):
         gain = gain * np.asarray(node.w_in, float) * du * dv
     shape = tuple(np.shape(node.v_threshold))
     threshold = single(path, "v_threshold", node.v_threshold)
-    return LIF(shape=(math.prod(shape),), du=du, dv=dv, vth=threshold), gain, shape
+    return {"du": du, "dv": dv, "vth": threshold}, np.broadcast_to(gain, shape), shape
 
 
 def link(layer, gain, before, bits):
@@ -167,18 +167,13 @@ def run(request: protocol.Request) -> protocol.Answer:
     port, before, bits = source.s_out, tuple(shape), 8
     sinks, states = {}, []
     for layer in layers:
-        lif, gain, size = population(layer, request.dt)
-        process = link(layer, np.broadcast_to(gain, size), before, bits)
-        if isinstance(process, Conv):
-            lif = LIF(
-                shape=process.output_shape,
-                du=lif.du.init,
-                dv=lif.dv.init,
-                vth=lif.vth.init,
-            )
+        parameters, gain, size = population(layer, request.dt)
+        process = link(layer, gain, before, bits)
+        image = isinstance(process, Conv)
+        lif = LIF(shape=process.output_shape if image else (math.prod(size),), **parameters)
         port.connect(process.s_in)
         process.a_out.connect(lif.a_in)
-        states += [lif.u, lif.v, getattr(process, "a_buf", None) or process.a_buff]
+        states += [lif.u, lif.v, process.a_buf if image else process.a_buff]
         if layer.own is not None:
             if np.any(getattr(layer.own, "bias", 0)):
                 raise Refused(f"the weight of `{layer.path}` onto itself has a bias")
@@ -190,7 +185,7 @@ def run(request: protocol.Request) -> protocol.Answer:
         lif.s_out.connect(sink.a_in)
         sinks[layer.path] = sink
         port, before, bits = lif.s_out, tuple(size), 0
-        if isinstance(process, Conv) and len(size) == 1:  # (1, 1, n) behind a whole-map kernel
+        if image and len(size) == 1:  # (1, 1, n) behind a whole-map kernel
             port = lif.s_out.flatten()
     config = Loihi2SimCfg(select_tag="floating_pt")
     for _ in range(samples):

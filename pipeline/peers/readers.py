@@ -62,22 +62,28 @@ class Reader:
 
 
 HERE, VENDORS = "pipeline.peers", ".venv-vendors"
+PLAIN = (rules.NIR_ALONE, rules.EMPTY_CYCLES)
 READERS: dict[str, Reader] = {
-    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(rules.EMPTY_CYCLES,)),
+    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=PLAIN),
     "spikingjelly": Reader(
         "SpikingJelly 2.0.0",
         f"{HERE}.spikingjelly",
         profile="spikingjelly",
-        known=(rules.EMPTY_CYCLES,),
+        known=PLAIN,
     ),
-    "snntorch": Reader(
-        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(rules.EMPTY_CYCLES,)
-    ),
+    "snntorch": Reader("snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=PLAIN),
     "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(rules.SINABS,)),
     "rockpool": Reader(
         "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(rules.ROCKPOOL,)
     ),
-    "lava": Reader("Lava 0.10.0, float", f"{HERE}.lava", VENDORS, "1.0.4", most_samples=50),
+    "lava": Reader(
+        "Lava 0.10.0, float",
+        f"{HERE}.lava",
+        VENDORS,
+        "1.0.4",
+        known=(rules.NIR_ALONE,),
+        most_samples=50,
+    ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }
 

@@ -21,15 +21,22 @@ class Rule:
     """A reader's way.
 
     steps: by the type of the node that they are for. starts_empty: an edge that closes a cycle carries
-    nothing in the first step, not even a bias.
+    nothing in the first step, not even a bias. nir_alone: the contract is not read, so that neurons reset
+    to v_reset and spikes leave in their step.
     """
 
     text: str
     steps: Mapping[str, Callable[..., tuple[Any, dict]]] = field(default_factory=dict)
     starts_empty: bool = False
+    nir_alone: bool = False
 
     def plan(self, plan: reference.Plan) -> reference.Plan:
-        """The plan as the reader starts it."""
+        """The plan as the reader understands it."""
+        if self.nir_alone:
+            own = {"reset": "v_reset", "spike_delay": 0}
+            nodes = {p: {**n, **own} if "reset" in n else n for p, n in plan.nodes.items()}
+            plan = replace(plan, nodes=nodes)
+            reference.set_order(plan)
         return replace(plan, quiet=[]) if self.starts_empty else plan
 
 
@@ -65,15 +72,20 @@ SINABS = Rule(
     "several spikes a step where v >= v_threshold, reset by subtraction, IF not below -v_threshold, "
     "LIF decays by exp(-1/tau)",
     {"IF": step_if_floor, "LIF": step_lif_exponential},
+    nir_alone=True,
 )
 EMPTY_CYCLES = Rule(
     "a recurrent weight gives nothing in the first step, its bias is missing there",
     starts_empty=True,
 )
+NIR_ALONE = Rule(
+    "the contract is not read: reset to v_reset, spikes leave in their step", nir_alone=True
+)
 ROCKPOOL = Rule(
     "decay by exp(-dt/tau) after the input is added, several spikes a step where v >= v_threshold, "
     "reset by subtraction",
     {"CubaLIF": step_cuba_exponential},
+    nir_alone=True,
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.converter import file, portable, reference
-from pipeline.peers import matrix, verdict
+from pipeline.peers import matrix, rules, verdict
 from pipeline.peers.__main__ import wrong
 from pipeline.peers.protocol import Request
 from pipeline.peers.readers import READERS
@@ -95,6 +95,16 @@ def test_a_recurrent_bias_is_missing_in_the_first_step(name: str, tmp_path: Path
     assert told["verdict"] == "explained", told
     assert "its bias is missing" in told["rule"]
     assert told["by_rule"]["differing_spikes"] == 0
+
+
+def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_path: Path) -> None:
+    names = ("norse", "spikingjelly", "snntorch", "lava")
+    needs(*names)
+    root, chosen = tiny_road("braille", "subtract"), {name: READERS[name] for name in names}
+    found = matrix.run(root / "models" / "braille" / "deploy", chosen, root, 4, tmp_path)
+    assert {row["verdict"] for row in found["rows"]} == {"explained"}
+    assert all(row["rule"] == rules.NIR_ALONE.text for row in found["rows"])
+    assert all(row["differing_spikes"] for row in found["rows"])
 
 
 @pytest.mark.parametrize("task", ["braille", "nmnist"])

@@ -155,6 +155,23 @@ def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
     assert told["empty"]["verdict"] == "wrong"
 
 
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
+    """0.7 a step: by subtraction 0.7, 1.4, 1.1, 0.8 before the reset; to zero 0.7, 1.4, 0.7, 1.4."""
+    plan = plan_of(0.7)
+    told = {"reset": "subtract", "spike_delay": delay}
+    neuron = {k: v for k, v in plan.nodes["if"].items() if k not in told} | {"metadata": told}
+    nodes = {**plan.nodes, "if": neuron}
+    plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
+    honest = (0, 0, 1, 1) if delay else (0, 1, 1, 0)
+    answers = {"contract": spikes(*honest), "nir": spikes(0, 1, 0, 1)}
+    x, known = np.ones((1, 4, 1), np.uint8), dict.fromkeys(answers, (rules.NIR_ALONE,))
+    found = verdict.judge(plan, 1.0, x, LABELS, answers, known)
+    assert found["contract"]["verdict"] == "faithful"
+    assert (found["nir"]["verdict"], found["nir"]["rule"]) == ("explained", rules.NIR_ALONE.text)
+    assert verdict.judge(plan, 1.0, x, LABELS, answers, {})["nir"]["verdict"] == "wrong"
+
+
 def test_rockpools_rule_by_hand() -> None:
     """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
     tau = np.array([1 / np.log(2)])
