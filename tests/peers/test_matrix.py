@@ -28,7 +28,7 @@ def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
 
 @pytest.fixture(scope="module")
 def report(tiny_road: Road, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    root = tiny_road("nmnist", "v_reset")
+    root = tiny_road("braille", "v_reset")
     chosen = {"honest": fake("honest", "sinabs"), "liar": fake("liar"), "refuser": fake("refuser")}
     (bundle,) = matrix.bundles(root)
     return matrix.run(bundle, chosen, root, 2, tmp_path_factory.mktemp("files"))
