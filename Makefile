@@ -27,27 +27,32 @@ $(READY): requirements.lock pyproject.toml
 
 peers-setup: $(PEERS)/.ready ## create .venv-peers: torch and the frameworks that ours is compared with
 
-$(PEERS)/.ready: bench/peers/requirements.lock
-	@echo "setting up $(PEERS) (two minutes, 1.3 GB; pip will say that sinabs wants an older nir)"
-	@$(PYTHON) -m venv --clear $(PEERS)
-	@$(PEERS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r bench/peers/requirements.lock
-	@$(PEERS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
-	@touch $@
-
 vendors-setup: $(VENDORS)/.ready ## create .venv-vendors: the chip vendors' simulators; needs Python 3.11 and a C++ compiler
+
+$(PEERS)/.ready: bench/peers/requirements.lock
+	@$(call foreign,$(PEERS),$<)
 
 $(VENDORS)/.ready: bench/vendors/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("error: the vendors need Python 3.11: make PYTHON=python3.11 vendors-setup")'
-	@echo "setting up $(VENDORS) (a few minutes, 1 GB)"
-	@$(PYTHON) -m venv --clear $(VENDORS)
-	@awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' bench/vendors/requirements.lock > $(VENDORS)/build.txt
-	@$(VENDORS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(VENDORS)/build.txt
-	@$(VENDORS)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r bench/vendors/requirements.lock
-	@$(VENDORS)/bin/pip install -q --disable-pip-version-check torch==2.13.0
-	@touch $@
+	@$(call foreign,$(VENDORS),$<)
+
+# An environment of others: what builds packages first, then the lock, each package by its hash and
+# without its own dependencies, then torch by version (the locks say why).
+define foreign
+echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
+$(PYTHON) -m venv --clear $(1) && \
+awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' $(2) > $(1)/build.txt && \
+$(1)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(1)/build.txt && \
+$(1)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r $(2) && \
+$(1)/bin/pip install -q --disable-pip-version-check torch==2.13.0 && \
+touch $(1)/.ready
+endef
 
 vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
+
+peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
+	@$(BIN)/python -m pipeline.peers
 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -82,4 +87,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers

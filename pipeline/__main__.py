@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
     "lint": "what is wrong or doubtful in a file, why, and what to do",
     "upgrade": "repair what is understood in an older file, add a contract",
+    "adapt": "rewrite a file for a reader that cannot say it all, spikes unchanged",
     "run": "run a file on recorded data",
     "diff": "compare two files node by node, number by number",
     "fit": "does a graph fit a chip: limits, placement on cores, utilisation",

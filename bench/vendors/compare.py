@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,8 @@ def theirs(
         source, target = Path(folder) / "cases.npz", Path(folder) / "results.npz"
         np.savez(source, allow_pickle=False, **_flat(cases))
         script = HERE / f"run_{vendor}.py"
-        subprocess.run([str(python), str(script), str(source), str(target), *extra], check=True)
+        command = [str(python), str(script), str(source), str(target), *extra]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
         with np.load(target, allow_pickle=False) as loaded:
             return nested({key: loaded[key] for key in loaded.files})
 

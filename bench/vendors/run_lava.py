@@ -4,28 +4,14 @@ Decays are n of n/4096: du = 4095 - n for the current, dv = 4096 - n for the mem
 a case run side by side, as blocks on the diagonal.
 """
 
-import dataclasses
 import sys
 
 import cases
 import numpy as np
 
-_get_field = dataclasses._get_field
+from pipeline.peers import quirks
 
-
-def _lenient(cls, name, kind, kw_only):
-    """Python 3.11 refuses mutable defaults of dataclasses, which Lava has: share them, as 3.10 did."""
-    default = getattr(cls, name, dataclasses.MISSING)
-    if (
-        default is not dataclasses.MISSING
-        and not isinstance(default, dataclasses.Field)
-        and type(default).__hash__ is None
-    ):
-        setattr(cls, name, dataclasses.field(default_factory=lambda: default))
-    return _get_field(cls, name, kind, kw_only)
-
-
-dataclasses._get_field = _lenient
+quirks.share_mutable_defaults()
 
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402

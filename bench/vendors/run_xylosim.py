@@ -8,20 +8,14 @@ rockpool's own importer, mapper and quantiser make of that file, and is in RESUL
 """
 
 import sys
-import types
 import warnings
 
 import cases
 import numpy as np
 
-# Modules of rockpool that drive boards and import samna, which is not installed and not needed.
-for name in (
-    "syns65302.afe_samna_pdm",
-    "syns65302.xylo_samna_pdm",
-    "syns63300.power_cycles_model",
-):
-    full = f"rockpool.devices.xylo.{name}"
-    sys.modules[full] = types.ModuleType(full)
+from pipeline.peers import quirks
+
+quirks.leave_out_samna()
 warnings.simplefilter("ignore")
 
 from rockpool.devices.xylo.syns61201.xylo_sim import XyloSim  # noqa: E402

@@ -318,9 +318,16 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             value = _sorted(value)
         elif name == "edges":
-            value = sorted(tuple(edge) for edge in value)
+            value = sorted(map(tuple, value), key=lambda edge: _edge_order(content, *edge))
         ordered[name] = value
     return ordered
+
+
+def _edge_order(content: Mapping[str, Any], source: str, target: str) -> tuple[str, bool, str]:
+    """By name, but edges into an Output last: nirtorch's executor, which Norse, sinabs and Rockpool
+    use, walks depth first in this order and hands out what it came to last."""
+    node = content.get("nodes", {}).get(target, {})
+    return source, isinstance(node, Mapping) and node.get("type") == "Output", target
 
 
 def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:

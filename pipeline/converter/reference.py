@@ -159,7 +159,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
                 what = "no neuron that resets" if path in plan.nodes else "no node of the graph"
                 raise GraphError(f"`reset` names `{path}`, which is {what}")
     _check_reach(plan)
-    _order(plan)
+    set_order(plan)
     _infer_shapes(plan)
     return plan
 
@@ -419,7 +419,7 @@ def _reach(start: list[str], forward: Mapping[str, list[str]]) -> set[str]:
     return seen
 
 
-def _order(plan: Plan) -> None:
+def set_order(plan: Plan) -> None:
     """Find the edges that close cycles, and an order for the rest.
 
     A cycle is closed where the signal from outside enters it: inside every strongly connected part
@@ -624,7 +624,12 @@ def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
 
 
 def run(
-    graph: Mapping[str, Any] | Plan, x: Any, dt: float | None = None, *, reset: Any = None
+    graph: Mapping[str, Any] | Plan,
+    x: Any,
+    dt: float | None = None,
+    *,
+    reset: Any = None,
+    counts: bool = False,
 ) -> Result:
     """Run a graph on time-major data.
 
@@ -634,6 +639,7 @@ def run(
             the graph has several inputs.
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
         reset: as in `make_plan`.
+        counts: spikes are recorded as int32, for equations by which several leave in a step.
 
     Raises:
         ValueError: the graph or the input is refused; names the node and the value.
@@ -676,8 +682,8 @@ def run(
     result = Result({}, {}, {}, {})
     for path in spiking:
         shape = (steps, batch, *plan.shapes[path])
-        result.fired[path] = np.zeros(shape, np.uint8)
-        result.spikes[path] = np.zeros(shape, np.uint8)
+        result.fired[path] = np.zeros(shape, np.int32 if counts else np.uint8)
+        result.spikes[path] = np.zeros_like(result.fired[path])
         result.membranes[path] = np.zeros(shape)
     for path in plan.outputs:
         result.outputs[path] = np.zeros((steps, batch, *plan.shapes[path]))

@@ -1,0 +1,55 @@
+"""`python -m pipeline.peers`: every bundle through every reader; writes the report and its table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError, exit_status
+from pipeline.files import write_json, write_text
+from pipeline.peers import matrix, readers
+
+REPORT, PAGE = Path("bench/peers/matrix.json"), Path("docs/peers.md")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """0 if no reader reads a bundle wrongly without our knowing why."""
+    root = Path()
+    chosen = readers.named(arguments.reader)
+    if arguments.samples is not None and arguments.samples < 1:
+        raise UserError(f"--samples {arguments.samples}: 1 or more are needed")
+    report = []
+    for bundle in matrix.bundles(root):
+        with tempfile.TemporaryDirectory() as folder:
+            report.append(matrix.run(bundle, chosen, root, arguments.samples, Path(folder)))
+        print(matrix.table(report[-1:]), flush=True)
+    if arguments.reader is None and arguments.samples is None:
+        write_json(root / REPORT, report)
+        page = (root / PAGE).read_text(encoding="utf-8")
+        write_text(root / PAGE, matrix.into(page, matrix.table(report)))
+    return int(any(wrong(row) for entry in report for row in entry["rows"]))
+
+
+def wrong(row: dict[str, Any]) -> bool:
+    """Whether a row needs somebody's attention."""
+    return row["verdict"] == "wrong" or bool(row.get("profile_differing_spikes"))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.peers", description=__doc__)
+    parser.add_argument("--reader", action="append", help="only this one; may be repeated")
+    parser.add_argument("--samples", type=int, help="at most so many of each test set")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    code = 0
+
+    def command() -> None:
+        global code
+        code = main(parse())
+
+    sys.exit(exit_status(command) or code)

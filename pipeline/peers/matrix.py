@@ -1,0 +1,198 @@
+"""Every bundle through every reader: the report, and the table that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.converter import file, portable, reference
+from pipeline.datasets import prepared
+from pipeline.errors import GraphError, UserError
+from pipeline.files import sha256
+from pipeline.peers import verdict
+from pipeline.peers.protocol import Answer, Request
+from pipeline.peers.readers import Reader
+
+AS_SHIPPED, ORIGINAL = "as shipped", "the original graph"
+CHUNK = 16  # samples at a time
+MOST_TEXT = 200
+FILES = {"1.0.8": "model.nir", "1.0.4": "model-nir-1.0.4.nir"}
+BEGIN, END = "<!-- matrix: written by `make peers` -->", "<!-- end of matrix -->"
+
+
+def bundles(root: Path) -> list[Path]:
+    """Every folder under models/ that holds a bundle's graph.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(path.parent for path in (root / "models").glob("*/deploy*/**/model.nir"))
+    if not found:
+        raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
+    return found
+
+
+def run(
+    bundle: Path, readers: Mapping[str, Reader], root: Path, samples: int | None, folder: Path
+) -> dict[str, Any]:
+    """One bundle through every reader, as it is and by the reader's profile.
+
+    Args:
+        samples: at most so many of the test set. folder: for the rewritten files.
+
+    Returns:
+        A row per reader and file; rows of readers that are given another file than the bundle's name
+        their profile.
+
+    Raises:
+        UserError: the bundle, the test set or an environment is missing or broken.
+    """
+    task = bundle.relative_to(root / "models").parts[0]
+    events, labels = prepared.read(root / "data" / "prepared" / f"{task}.h5").subset("test")
+    events, labels = events[:samples], labels[:samples]
+    content = file.read_dict(bundle / FILES["1.0.8"])
+    original = _original(content, events)
+    rows: list[dict[str, Any]] = []
+    for label, chosen in _files(content, readers):
+        plan, dt, paths = _written(bundle, content, label, folder)
+        answers = _ask(chosen, paths, dt, events, plan)
+        if label != AS_SHIPPED:
+            answers[ORIGINAL] = original
+        known = {name: reader.known for name, reader in chosen.items()}
+        judged = verdict.judge(plan, dt, events, labels, answers, known)
+        changed = judged.pop(ORIGINAL)["differing_spikes"] if ORIGINAL in judged else 0
+        for name, entry in judged.items():
+            row = {"reader": name, "title": chosen[name].title, "file": label, **entry}
+            rows.append(row if label == AS_SHIPPED else row | {"profile_differing_spikes": changed})
+    order = list(readers)
+    rows.sort(key=lambda row: (order.index(row["reader"]), row["file"] != AS_SHIPPED))
+    return {
+        "bundle": str(bundle.relative_to(root)),
+        "model_nir_sha256": sha256(bundle / FILES["1.0.8"]),
+        "test_samples": len(labels),
+        "rows": rows,
+    }
+
+
+def _original(content: dict[str, Any], events: np.ndarray) -> Answer:
+    """What the reference makes of the bundle's own file, as if it were a reader."""
+    plan = reference.make_plan(content)
+    parts = [
+        reference.run(plan, events[start : start + CHUNK].swapaxes(0, 1)).spikes
+        for start in range(0, len(events), CHUNK)
+    ]
+    names = verdict.spiking(plan)
+    return Answer({n: np.concatenate([p[n].swapaxes(0, 1) for p in parts]) for n in names})
+
+
+def _files(
+    content: dict[str, Any], readers: Mapping[str, Reader]
+) -> list[tuple[str, dict[str, Reader]]]:
+    """Which readers are given which file: all of them the bundle's, some one of a profile's."""
+    plain = file.content_digest(content)
+    found = [(AS_SHIPPED, dict(readers))]
+    for name, reader in readers.items():
+        if not reader.profile:
+            continue
+        try:
+            rewritten = portable.profile(content, reader.profile)
+        except GraphError:  # the graph cannot be said in that way
+            continue
+        if file.content_digest(rewritten) != plain:
+            found.append((reader.profile, {name: reader}))
+    return found
+
+
+def _written(
+    bundle: Path, content: dict[str, Any], label: str, folder: Path
+) -> tuple[reference.Plan, float, dict[str, Path]]:
+    """The plan and dt of a file, and where it lies by version of nir."""
+    if label == AS_SHIPPED:
+        paths = {version: bundle / name for version, name in FILES.items()}
+    else:
+        graph = file.build(portable.profile(content, label))
+        paths = {"1.0.8": folder / f"{label}.nir"}
+        file.write(paths["1.0.8"], graph)
+    plan = reference.make_plan(file.read_dict(paths["1.0.8"]))
+    return plan, reference.step_dt(plan, None), paths
+
+
+def _ask(
+    readers: Mapping[str, Reader],
+    paths: Mapping[str, Path],
+    dt: float,
+    events: np.ndarray,
+    plan: reference.Plan,
+) -> dict[str, Answer]:
+    """Two readers at a time: each keeps a core busy."""
+    nodes = verdict.spiking(plan)
+
+    def ask(reader: Reader) -> Answer:
+        path = paths[reader.nir_version]
+        return reader.ask(Request(str(path), dt, events[: reader.most_samples], nodes))
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(readers, pool.map(ask, readers.values()), strict=True))
+
+
+def table(report: list[dict[str, Any]]) -> str:
+    """The report as Markdown."""
+    lines = []
+    for entry in report:
+        lines += [
+            f"`{entry['bundle']}`",
+            "",
+            "| reader | file | verdict | accuracy | differing spikes | differing classes | why |",
+            "|---|---|---|---|---|---|---|",
+            *(_line(row) for row in entry["rows"]),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    given = row["file"] if row["file"] == AS_SHIPPED else f"profile `{row['file']}`"
+    cells = [row["title"], given, f"**{row['verdict']}**"]
+    if "accuracy" in row:
+        hit = row["accuracy"]
+        cells += [
+            f"{100 * hit['accuracy']:.1f} % ({hit['correct']} of {hit['n']})",
+            f"{row['differing_spikes']:,} of {row['entries']:,}",
+            f"{row['differing_predictions']}",
+        ]
+    else:
+        cells += ["", "", ""]
+    return "| " + " | ".join([*cells, _why(row).replace("|", "\\|")]) + " |"
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """The error, the rule, the delay, or the ties."""
+    told = [*row["notes"]]
+    if row["verdict"] == "refused":
+        text = row["error"]
+        told.append(f"`{text[:MOST_TEXT]}{'...' if len(text) > MOST_TEXT else ''}`")
+    if "rule" in row:
+        told.append(f"{row['rule']}: by that rule {row['by_rule']['differing_spikes']:,} differ")
+    counted = row.get("by_rule", row).get("ties")
+    if counted and counted["starts"] and row["verdict"] in ("faithful", "explained"):
+        told.append(
+            f"{counted['starts']} ties, at most {counted['largest_distance']:.0e} of the threshold away"
+        )
+    if late := max(row.get("delay", {}).values(), default=0):
+        told.append(f"layer k is k steps late, 1 to {late}")
+    return "; ".join(told)
+
+
+def into(page: str, text: str) -> str:
+    """A page with the table between its marks replaced.
+
+    Raises:
+        UserError: the marks are missing.
+    """
+    if BEGIN not in page or END not in page:
+        raise UserError(f"docs/peers.md: the lines `{BEGIN}` and `{END}` are missing")
+    return page.partition(BEGIN)[0] + f"{BEGIN}\n\n{text}\n{END}" + page.partition(END)[2]

@@ -1,0 +1,26 @@
+"""`adapt FILE OUT --reader NAME`: the same network, written so that one reader reads it right."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.converter import file, portable
+from pipeline.errors import GraphError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file")
+    parser.add_argument("out", help="where to write")
+    parser.add_argument("--reader", required=True, choices=sorted(portable.PROFILES))
+
+
+def main(arguments: argparse.Namespace) -> int:
+    content = file.read_dict(arguments.file)
+    try:
+        rewritten = portable.profile(content, arguments.reader)
+    except GraphError as error:
+        raise GraphError(f"{arguments.file}: {error}") from None
+    file.write(arguments.out, file.build(rewritten))
+    same = file.content_digest(rewritten) == file.content_digest(content)
+    print(f"{arguments.out}: {'as before' if same else f'rewritten for {arguments.reader}'}")
+    return 0

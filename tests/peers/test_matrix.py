@@ -1,0 +1,107 @@
+"""A bundle through readers in processes of their own, one of which lies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.peers import __main__ as command
+from pipeline.peers import matrix, protocol, readers
+from pipeline.peers.readers import READERS, Reader
+
+Road = Callable[[str, str], Path]
+
+
+def fake(name: str, profile: str = "") -> Reader:
+    """A reader of this folder, run by the Python that runs the tests."""
+    return Reader(name, f"tests.peers.{name}", sys.prefix, profile=profile)
+
+
+def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
+    return {(row["reader"], row["file"]): row.get(key) for row in found["rows"]}
+
+
+@pytest.fixture(scope="module")
+def report(tiny_road: Road, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tiny_road("braille", "v_reset")
+    chosen = {"honest": fake("honest", "sinabs"), "liar": fake("liar"), "refuser": fake("refuser")}
+    (bundle,) = matrix.bundles(root)
+    return matrix.run(bundle, chosen, root, 2, tmp_path_factory.mktemp("files"))
+
+
+def test_each_reader_gets_its_verdict(report: dict) -> None:
+    assert rows(report) == {
+        ("honest", "as shipped"): "faithful",
+        ("honest", "sinabs"): "faithful",
+        ("liar", "as shipped"): "wrong",
+        ("refuser", "as shipped"): "refused",
+    }
+    assert rows(report, "differing_spikes")["liar", "as shipped"] == 1
+    assert rows(report, "profile_differing_spikes")["honest", "sinabs"] == 0
+    error = "ValueError: nothing of this"
+    assert rows(report, "error")["refuser", "as shipped"] == error
+
+
+def test_a_lie_or_a_profile_that_changes_spikes_needs_attention(report: dict) -> None:
+    assert [command.wrong(row) for row in report["rows"]] == [False, False, True, False]
+    assert command.wrong({"verdict": "faithful", "profile_differing_spikes": 1})
+
+
+def test_the_table_has_a_line_for_every_row(report: dict) -> None:
+    lines = matrix.table([report]).splitlines()
+    assert lines[0] == f"`{report['bundle']}`"
+    assert sum(line.startswith("| ") for line in lines) == 1 + len(report["rows"])
+    assert "| liar | as shipped | **wrong** |" in "\n".join(lines)
+    assert "| `ValueError: nothing of this` |" in "\n".join(lines)
+
+
+def test_the_table_goes_between_its_marks() -> None:
+    page = f"before\n{matrix.BEGIN}\nold\n{matrix.END}\nafter\n"
+    assert matrix.into(page, "new") == f"before\n{matrix.BEGIN}\n\nnew\n{matrix.END}\nafter\n"
+    with pytest.raises(UserError, match=r"docs/peers\.md: the lines"):
+        matrix.into("before", "new")
+
+
+def test_a_request_and_an_answer_come_back(tmp_path: Path) -> None:
+    x = np.arange(6, dtype=np.uint8).reshape(1, 3, 2)
+    sent = protocol.Request("file.nir", 1e-4, x, ("a.b", "c"))
+    protocol.write_request(tmp_path / "request.npz", sent)
+    got = protocol.read_request(tmp_path / "request.npz")
+    assert (got.path, got.dt, got.nodes) == (sent.path, sent.dt, sent.nodes)
+    assert (got.x == x).all()
+    answer = protocol.Answer({"a.b": x}, {"a.b": 2}, "", ("said",), {"numpy": "2"})
+    protocol.write_answer(tmp_path / "answer.npz", answer)
+    back = protocol.read_answer(tmp_path / "answer.npz")
+    assert (back.delay, back.notes, back.versions) == (answer.delay, answer.notes, answer.versions)
+    assert (back.spikes["a.b"] == x).all()
+
+
+def test_a_framework_that_is_missing_is_no_refusal() -> None:
+    request = protocol.Request("file.nir", 1.0, np.zeros((1, 1, 1), np.uint8), ())
+    with pytest.raises(UserError, match=r"reader broken ended with 1: .*no_such_framework"):
+        fake("broken").ask(request)
+
+
+def test_an_environment_that_is_missing_says_how_to_make_it() -> None:
+    request = protocol.Request("file.nir", 1.0, np.zeros((1, 1, 1), np.uint8), ())
+    with pytest.raises(UserError, match="no such file; run set it up"):
+        Reader("nowhere", "nowhere", "nowhere").ask(request)
+
+
+def test_every_reader_has_an_adapter_and_a_way_to_set_it_up() -> None:
+    for reader in READERS.values():
+        path = readers.ROOT / Path(*reader.module.split(".")).with_suffix(".py")
+        assert "measured:" in path.read_text(encoding="utf-8"), reader.module
+        assert reader.environment in readers.SETUP
+
+
+def test_an_unknown_reader_and_an_empty_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown reader `nengo`; known are norse"):
+        readers.named(["nengo"])
+    with pytest.raises(UserError, match="holds no bundle; run make deploy-artifacts"):
+        matrix.bundles(tmp_path)

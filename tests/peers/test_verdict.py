@@ -1,0 +1,194 @@
+"""What is said about a reader, on one neuron whose spikes can be worked out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.converter.reference import make_plan
+from pipeline.errors import UserError
+from pipeline.peers import rules, verdict
+from pipeline.peers.protocol import Answer
+
+LABELS = np.array([0])
+
+
+def plan_of(weight: float) -> Any:
+    """Input(1) -> Linear -> IF with threshold 1 -> Output, dt = 1: v gains `weight` per spike."""
+    one = np.ones(1)
+    return make_plan(
+        {
+            "type": "NIRGraph",
+            "nodes": {
+                "in": {"type": "Input", "shape": np.array([1])},
+                "w": {"type": "Linear", "weight": np.array([[weight]])},
+                "if": {"type": "IF", "r": one, "v_threshold": one, "v_reset": 0 * one},
+                "out": {"type": "Output", "shape": np.array([1])},
+            },
+            "edges": [("in", "w"), ("w", "if"), ("if", "out")],
+            "metadata": {"dt": 1.0},
+        }
+    )
+
+
+def judge(weight: float, answer: Answer, *known: rules.Rule) -> dict[str, Any]:
+    """The verdict on a reader that was given a spike in each of four steps."""
+    x = np.ones((1, 4, 1), np.uint8)
+    plan = plan_of(weight)
+    return verdict.judge(plan, 1.0, x, LABELS, {"it": answer}, {"it": known})["it"]
+
+
+def spikes(*values: int, delay: int = 0) -> Answer:
+    """What a reader answers: its spikes step by step."""
+    return Answer({"if": np.array(values).reshape(1, -1, 1)}, {"if": delay})
+
+
+# Membranes by hand: 0.6, 1.2 and a spike, 0.6, 1.2 and a spike.
+RIGHT = (0, 1, 0, 1)
+
+
+def test_the_same_spikes_are_faithful() -> None:
+    told = judge(0.6, spikes(*RIGHT))
+    assert told["verdict"] == "faithful"
+    assert (told["differing_spikes"], told["entries"], told["samples"]) == (0, 4, 1)
+    assert told["accuracy"]["correct"] == told["reference_accuracy"]["correct"] == 1
+
+
+@pytest.mark.parametrize("wrong", [(1, 1, 0, 1), (0, 0, 0, 1), (0, 1, 0, 0), (1, 0, 1, 0)])
+def test_one_spike_too_many_or_too_few_is_wrong(wrong: tuple[int, ...]) -> None:
+    told = judge(0.6, spikes(*wrong))
+    assert told["verdict"] == "wrong"
+    assert told["differing_spikes"] == sum(a != b for a, b in zip(wrong, RIGHT, strict=True))
+
+
+def test_a_rule_that_does_not_lead_there_explains_nothing() -> None:
+    assert judge(0.6, spikes(1, 1, 0, 1), rules.SINABS)["verdict"] == "wrong"
+
+
+def test_a_rule_that_leads_there_explains() -> None:
+    # 2.5: two spikes, 0.5 is left; 3.0: three spikes, 0 is left. NIR: one spike, 0 is left.
+    told = judge(2.5, spikes(2, 3, 2, 3), rules.ROCKPOOL, rules.SINABS)
+    assert (told["verdict"], told["rule"]) == ("explained", rules.SINABS.text)
+    assert told["differing_spikes"] == 4
+    assert told["by_rule"]["differing_spikes"] == 0
+
+
+def test_without_the_rule_the_same_spikes_are_wrong() -> None:
+    assert judge(2.5, spikes(2, 3, 2, 3))["verdict"] == "wrong"
+
+
+def test_a_rule_is_gone_afterwards() -> None:
+    judge(2.5, spikes(2, 3, 2, 3), rules.SINABS)
+    assert judge(2.5, spikes(1, 1, 1, 1))["verdict"] == "faithful"
+
+
+@pytest.mark.parametrize(("distance", "expected"), [(5e-5, "faithful"), (5e-3, "wrong")])
+def test_a_tie_is_rounding_and_what_is_farther_away_is_not(distance: float, expected: str) -> None:
+    # In the second step the membrane is 1 - distance: no spike here, one there.
+    told = judge((1 - distance) / 2, spikes(0, 1, 0, 1))
+    assert told["verdict"] == expected
+    assert told["ties"]["starts"] == 1
+    assert told["ties"]["largest_distance"] == pytest.approx(distance)
+
+
+def test_a_delay_that_is_known_is_taken_off() -> None:
+    assert judge(0.6, spikes(0, *RIGHT, delay=1))["verdict"] == "faithful"
+    assert judge(0.6, spikes(0, *RIGHT[:3], delay=1))["entries"] == 3
+
+
+def test_a_delay_that_nobody_knows_is_wrong() -> None:
+    assert judge(0.6, spikes(0, *RIGHT[:3]))["verdict"] == "wrong"
+
+
+def test_a_spike_before_the_delay_is_wrong() -> None:
+    told = judge(0.6, spikes(1, *RIGHT, delay=1))
+    assert (told["verdict"], told["differing_spikes"]) == ("wrong", 1)
+
+
+def test_an_error_is_a_refusal_and_silence_is_reading() -> None:
+    assert judge(0.6, Answer(error="no"))["error"] == "no"
+    assert judge(0.6, Answer(error="no"))["verdict"] == "refused"
+    assert judge(0.6, Answer(notes=("79 lines",)))["verdict"] == "read"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer({"other": np.zeros((1, 4, 1), int)}),
+        Answer({"if": np.zeros((1, 3, 1), int)}),
+        Answer({"if": np.zeros((1, 4, 2), int)}),
+        Answer({"if": np.zeros((2, 4, 1), int)}),
+        Answer({"if": np.zeros((0, 4, 1), int)}),
+    ],
+)
+def test_an_answer_of_another_shape_is_no_answer(answer: Answer) -> None:
+    with pytest.raises(UserError, match="node `if`: the reader gave"):
+        judge(0.6, answer)
+
+
+def test_a_readers_classes_are_counted_against_the_references() -> None:
+    plan, x = plan_of(0.6), np.ones((1, 4, 1), np.uint8)
+    told = verdict.judge(plan, 1.0, x, np.array([1]), {"it": spikes(*RIGHT)}, {})["it"]
+    assert told["accuracy"]["correct"] == 0
+    assert told["differing_predictions"] == 0
+
+
+def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
+    """Bias 0.4, threshold 1, no input: 0.4, 0.8, 1.2 and a spike; empty: 0, 0.4, 0.8, 1.2."""
+    plan = plan_of(0.0)
+    one = np.ones(1)
+    ring = {"type": "Affine", "weight": np.zeros((1, 1)), "bias": 0.4 * one}
+    graph = {
+        "nodes": {**plan.nodes, "rec": ring},
+        "edges": [*plan.edges, ("if", "rec"), ("rec", "if")],
+        "metadata": {"dt": 1.0},
+    }
+    plan, x = make_plan(graph), np.zeros((1, 4, 1), np.uint8)
+    answers = {"full": spikes(0, 0, 1, 0), "empty": spikes(0, 0, 0, 1)}
+    known = dict.fromkeys(answers, (rules.EMPTY_CYCLES,))
+    told = verdict.judge(plan, 1.0, x, LABELS, answers, known)
+    assert told["full"]["verdict"] == "faithful"
+    assert (told["empty"]["verdict"], told["empty"]["differing_spikes"]) == ("explained", 2)
+    told = verdict.judge(plan, 1.0, x, LABELS, answers, {})
+    assert told["empty"]["verdict"] == "wrong"
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
+    """0.7 a step: by subtraction 0.7, 1.4, 1.1, 0.8 before the reset; to zero 0.7, 1.4, 0.7, 1.4."""
+    plan = plan_of(0.7)
+    told = {"reset": "subtract", "spike_delay": delay}
+    neuron = {k: v for k, v in plan.nodes["if"].items() if k not in told} | {"metadata": told}
+    nodes = {**plan.nodes, "if": neuron}
+    plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
+    honest = (0, 0, 1, 1) if delay else (0, 1, 1, 0)
+    answers = {"contract": spikes(*honest), "nir": spikes(0, 1, 0, 1)}
+    x, known = np.ones((1, 4, 1), np.uint8), dict.fromkeys(answers, (rules.NIR_ALONE,))
+    found = verdict.judge(plan, 1.0, x, LABELS, answers, known)
+    assert found["contract"]["verdict"] == "faithful"
+    assert (found["nir"]["verdict"], found["nir"]["rule"]) == ("explained", rules.NIR_ALONE.text)
+    assert verdict.judge(plan, 1.0, x, LABELS, answers, {})["nir"]["verdict"] == "wrong"
+
+
+def test_rockpools_rule_by_hand() -> None:
+    """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
+    tau = np.array([1 / np.log(2)])
+    node = {"tau_syn": tau, "tau_mem": tau, "v_leak": 0.0, "v_threshold": 1.0}
+    first, state = rules.step_cuba_exponential(node, np.ones(1), {}, 1.0)
+    second, state = rules.step_cuba_exponential(node, np.ones(1), state, 1.0)
+    assert (first.tolist(), second.tolist()) == ([0.0], [1.0])
+    assert state["i"] == pytest.approx(0.75)
+    assert state["v"] == pytest.approx(0.0, abs=1e-12)  # 1 - 1, in float64
+
+
+def test_sinabs_rules_by_hand() -> None:
+    one = {"v_threshold": 1.0, "tau": 1 / np.log(2)}
+    z, state = rules.step_if_floor(one, np.array([-3.0]), {}, 1.0)
+    assert (z.tolist(), state["v"].tolist()) == ([0.0], [-1.0])
+    z, state = rules.step_if_floor(one, np.array([3.5]), state, 1.0)
+    assert (z.tolist(), state["v"].tolist()) == ([2.0], [0.5])
+    z, state = rules.step_lif_exponential(one, np.array([0.6]), {"v": np.array([1.0])}, 1.0)
+    assert z.tolist() == [1.0]
+    assert state["v"] == pytest.approx(0.1)
