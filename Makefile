@@ -52,8 +52,8 @@ vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, L
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
-deploy-artifacts: repro ## both verified bundles in models/<task>/deploy
-	@for bundle in models/*/deploy; do $(BIN)/python $$bundle/verify.py || exit 1; done
+deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
+	@for bundle in models/*/deploy/*; do $(BIN)/python $$bundle/verify.py || exit 1; done
 
 test: $(READY) ## fast tests, every stage on a handful of samples
 	@$(BIN)/python -m pytest -q -n 2

@@ -56,7 +56,7 @@ def decay_on_grid(decay: Any, kind: str, bits: int) -> np.ndarray:
 
 
 def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> jax.Array:
-    """`weights_on_grid` as float32; the gradient is that of `weights * scale` where nothing is clipped."""
+    """`weights_on_grid` as float32; its gradient is that of `weights * scale`, 0 where clipped."""
     import jax.numpy as jnp
 
     from pipeline.hardware.in_jax import through

@@ -17,15 +17,12 @@ def run(network: Network, x: dict[str, np.ndarray], record: bool = False) -> Run
     """Simulate by the rule of the network's chip; see the module of the rule.
 
     Raises:
-        GraphError: no rule, values the chip cannot hold, input that does not fit, or a state beyond
-            the chip's bits where nobody says what the chip does then.
+        GraphError: no rule, values the chip cannot hold, or input that does not fit.
     """
     profile = network.profile
     if profile.rule not in RULES:
         raise GraphError(f"target {profile.name} has no integer rule")
-    result = RULES[profile.rule](network, x, record)
-    refuse_overflow(network, result.saturated)
-    return result
+    return RULES[profile.rule](network, x, record)
 
 
 def refuse_overflow(network: Network, saturated: dict[str, int]) -> None:
@@ -48,14 +45,19 @@ def delays(network: Network) -> dict[str, int]:
 
     Loihi delays at every weight, Xylo where hidden neurons lead to another population.
     """
+    return accumulated(network, lambda source, _: int(waits(network, source)))
+
+
+def accumulated(network: Network, step: Callable[[str, str], int]) -> dict[str, int]:
+    """Population -> the largest sum of `step(source, target)` along the ways from an input to it."""
     late = dict.fromkeys(network.inputs, 0)
     for population in network.populations:
-        steps = [
-            late[weight.source] + int(waits(network, weight.source))
+        ways = [
+            late[weight.source] + step(weight.source, population.name)
             for weight in network.into(population)
             if weight.source in late
         ]
-        late[population.name] = max(steps, default=0)
+        late[population.name] = max(ways, default=0)
     return {population.name: late[population.name] for population in network.populations}
 
 

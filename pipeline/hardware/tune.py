@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from spyx import fn
@@ -44,7 +43,10 @@ class Tuning:
             for w in network.weights
         ]
         schedule = optax.cosine_decay_schedule(target.learning_rate, target.epochs * self.steps)
-        self.optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule))
+        self.optimiser = optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(schedule, weight_decay=task.train.weight_decay),
+        )
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._silence = fn.silence_reg(task.train.min_spikes)
         self._sparsity = fn.sparsity_reg(task.train.max_spikes)
@@ -84,14 +86,14 @@ class Tuning:
         Raises:
             UserError: the loss is not finite.
         """
-        floats = self.start()
+        floats = average = self.start()
         state = self.optimiser.init(floats)
         best, best_right = self.network, self.right(floats, validation)
         on_epoch({"epoch": 0, "loss": float("nan"), "validation": best_right})
         for epoch in range(1, self.target.epochs + 1):
             losses = 0.0
             for events, labels in ahead(self._batches(train, epoch)):
-                floats, state, loss = self._step(floats, state, events, labels)
+                floats, average, state, loss = self._step(floats, average, state, events, labels)
                 losses += float(loss)
             if not np.isfinite(losses):
                 raise UserError(
@@ -99,9 +101,9 @@ class Tuning:
                     f"tasks.{self.task.name}.targets.{self.target.name}.learning_rate "
                     f"({self.target.learning_rate})"
                 )
-            right = self.right(floats, validation)
+            right = self.right(average, validation)
             if right >= best_right:
-                best, best_right = self.with_weights(floats), right
+                best, best_right = self.with_weights(average), right
             on_epoch({"epoch": epoch, "loss": losses / self.steps, "validation": right})
         return best
 
@@ -130,10 +132,12 @@ class Tuning:
         (x,) = simulate.padded(self.network, events).values()
         return x.astype(np.uint8)
 
-    def _train_step(self, floats, state, events, labels):
+    def _train_step(self, floats, average, state, events, labels):
         loss, gradients = jax.value_and_grad(self._loss)(floats, events, labels)
         updates, state = self.optimiser.update(gradients, state, floats)
-        return optax.apply_updates(floats, updates), state, loss
+        floats = optax.apply_updates(floats, updates)
+        average = optax.incremental_update(floats, average, 1.0 - self.task.train.average)
+        return floats, average, state, loss
 
     def _loss(self, floats, events, labels):
         settings = self.task.train
