@@ -67,6 +67,9 @@ check: $(READY) ## format, lint, types, lock
 bench-accuracy: $(READY) ## accuracy on real recordings, three seeds: make bench-accuracy DATA=folder
 	@$(BIN)/python -m bench.accuracy $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
 
+bench-targets: $(READY) ## accuracy lost on chips, real recordings, three seeds: make bench-targets DATA=folder
+	@$(BIN)/python -m bench.targets $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
+
 bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
 	@$(BIN)/python -m bench.convert --json bench/convert.json
 
@@ -79,4 +82,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts test test-full check bench bench-accuracy bench-convert fuzz lock
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts test test-full check bench bench-accuracy bench-targets bench-convert fuzz lock

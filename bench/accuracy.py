@@ -67,16 +67,19 @@ def measure(task: str, data: Path, seeds: list[int], out: Path, start_from: Path
         if not (report.exists() and parameters.exists() and parameters.read_text() == text):
             report.unlink(missing_ok=True)
             files.write_text(parameters, text)
-            for stage in ("prepare", "train"):
-                command = [sys.executable, "-m", f"pipeline.{stage}", task]
-                path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-                subprocess.run(
-                    command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True
-                )
+            run_stages(folder, ["prepare", task], ["train", task])
         entry = json.loads(report.read_text())["accuracy"]["test"]
         found.append({"seed": seed, "correct": entry["correct"], "n": entry["n"]})
     correct, n = (sum(entry[key] for entry in found) for key in ("correct", "n"))
     return {"seeds": found, **metrics.accuracy_entry(correct, n)}
+
+
+def run_stages(folder: Path, *stages: list[str]) -> None:
+    """Run stages, each a name and its arguments, in `folder`."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    for stage, *arguments in stages:
+        command = [sys.executable, "-m", f"pipeline.{stage}", *arguments]
+        subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 def main() -> None:
