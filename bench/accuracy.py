@@ -57,6 +57,8 @@ def measure(task: str, data: Path, seeds: list[int], out: Path, start_from: Path
         changes["train"]["start_from"] = str(start_from.resolve())
     for section, values in changes.items():
         block[section].update(values)
+    for other in document["tasks"].values():
+        other["targets"] = {}  # no part of what is trained here
     found = []
     for seed in seeds:
         folder = out / f"{task}{'-fine-tuned' if start_from else ''}-{seed}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,24 +26,26 @@ KINDS = ("float", "rounded_only", "integer", "grid_as_floats")
 
 def measure(task: str, chip: str, folders: list[Path]) -> dict:
     """Make the bundle of `chip` in every folder; per kind of run the accuracy over all of them."""
+    targets = yaml.safe_load((accuracy.ROOT / "params.yaml").read_text())["tasks"][task]["targets"]
+    targets[chip]["epochs"] = EPOCHS[task]
     reports = []
     for folder in folders:
-        path = folder / "metrics" / f"{task}-{chip}.json"
         document = yaml.safe_load((folder / "params.yaml").read_text())
-        targets = yaml.safe_load((accuracy.ROOT / "params.yaml").read_text())["tasks"][task][
-            "targets"
-        ]
-        for target in targets.values():
-            target["epochs"] = EPOCHS[task]
-        if document["tasks"][task].get("targets") != targets:
-            path.unlink(missing_ok=True)
-            document["tasks"][task]["targets"] = targets
-            files.write_text(folder / "params.yaml", yaml.safe_dump(document, sort_keys=False))
-        if not path.exists():
-            if not (folder / "models" / task / "parity.json").exists():
-                accuracy.run_stages(folder, ["export", task], ["parity", task])
-            accuracy.run_stages(folder, ["target", task, chip])
-        reports.append(json.loads(path.read_text()))
+        document["tasks"][task]["targets"] = {chip: targets[chip]}
+        text = yaml.safe_dump(document, sort_keys=False)
+        report = folder / "metrics" / f"{task}-{chip}.json"
+        parameters = folder / f"params-{chip}.yaml"
+        if not (report.exists() and parameters.exists() and parameters.read_text() == text):
+            report.unlink(missing_ok=True)
+            files.write_text(parameters, text)
+            with_params = ["--params", parameters.name]
+            accuracy.run_stages(
+                folder,
+                ["export", task, *with_params],
+                ["parity", task, *with_params],
+                ["target", task, chip, *with_params],
+            )
+        reports.append(json.loads(report.read_text()))
     found = {}
     for kind in KINDS:
         entries = [report["accuracy"][kind] for report in reports]
@@ -76,8 +77,9 @@ def main() -> None:
                     for kind in KINDS
                 )
                 print(
-                    f"{task} on {chip}: {lost:+.2f} points lost; {told}; {found['float']['seeds'][0]['n']} "
-                    f"recordings each; states at their bounds {found['saturated']}",
+                    f"{task} on {chip}: {lost:+.2f} points lost; {told}; "
+                    f"{found['float']['seeds'][0]['n']} recordings each; states at their bounds "
+                    f"{found['saturated']}",
                     flush=True,
                 )
     except subprocess.CalledProcessError as error:

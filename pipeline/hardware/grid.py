@@ -1,7 +1,7 @@
 """Rounding to a chip's grid: weights, decays, thresholds.
 
-The NumPy functions say what the grid is; `fake_*` are the same in JAX with straight-through gradients
-(the rounding counts as the identity), for training on the grid.
+The NumPy functions say what the grid is; `fake_weights` is the same in JAX with straight-through
+gradients (the rounding counts as the identity), for training on the grid.
 
 All functions work element by element on arrays of any shape.
 """
