@@ -62,8 +62,8 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "validation": curve}
-    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     bundle(task, chip, content, trained, report, parity, data, folder / "deploy" / chip.name)
+    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
     print(
         f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers, "
