@@ -53,7 +53,7 @@ repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
-	@for bundle in models/*/deploy/*; do $(BIN)/python $$bundle/verify.py || exit 1; done
+	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
 
 test: $(READY) ## fast tests, every stage on a handful of samples
 	@$(BIN)/python -m pytest -q -n 2

@@ -6,6 +6,7 @@ and besides
 
 fit.json                              what of the chip is used, and what it does differently
 test_data_set_0/integer_vectors.npz   the chip's integers, and its states and spikes on the samples
+verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
 and metrics/<task>-<target>.json.
@@ -200,6 +201,7 @@ def bundle(
         }
         (folder / VECTORS).mkdir()
         run = integers.write(folder / VECTORS / integers.NAME, network, x)
+        files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
         found = fit.fit(written, chip)
         files.write_json(folder / "fit.json", fit.as_data(found))
         files.write_text(folder / "BRINGUP.md", bringup.write(task, network, run, labels[chosen]))

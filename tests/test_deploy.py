@@ -14,7 +14,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from roads import ROOT, SHAPES, tiny_task
+from roads import GUARD, ROOT, SHAPES, tiny_task
 
 from pipeline import deploy as stage
 from pipeline import files
@@ -24,19 +24,6 @@ from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
 
 ROADS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
-
-# Runs a script and lets it import the standard library, numpy and h5py alone.
-GUARD = """
-import runpy, sys
-class Guard:
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top not in {*sys.stdlib_module_names, "numpy", "h5py"}:
-            raise ImportError(f"{name} must not be imported")
-sys.meta_path.insert(0, Guard())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture

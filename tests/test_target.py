@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from roads import ROOT, tiny_task
+from roads import GUARD, ROOT, tiny_task
 
 from pipeline import files, params
 from pipeline import target as stage
@@ -59,6 +59,13 @@ def arrays(bundle: Path) -> dict[str, np.ndarray]:
         return dict(found)
 
 
+def integers_verified(bundle: Path) -> subprocess.CompletedProcess[str]:
+    """verify_integers.py, in a Python that can import the standard library and NumPy alone."""
+    script = str(bundle / "verify_integers.py")
+    command = [sys.executable, "-I", "-c", GUARD.replace(', "h5py"', ""), script]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 # ------------------------------------------------------------------------------------------ the road
 
 
@@ -69,11 +76,13 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
     assert found == {
         "model.nir", "model-nir-1.0.4.nir", "fit.json", "BRINGUP.md", "manifest.json", "MODEL_CARD.md",
         "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
-        "test_data_set_0/integer_vectors.npz",
+        "test_data_set_0/integer_vectors.npz", "verify_integers.py",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    done = integers_verified(bundle)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads((bundle / "fit.json").read_text())
     assert (told["target"], told["fits"]) == (target, True)
@@ -142,6 +151,25 @@ def test_xylos_specification_is_python_and_holds_the_integers(made, monkeypatch)
            for end, n in (("", 38), ("_out", 7))},
     }  # fmt: skip
     assert np.abs(spec["weights_in"]).max() > 1  # integers, no floats of the graph
+
+
+def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_path):
+    made_by = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+    bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
+    right = arrays(bundle)
+    path = bundle / "test_data_set_0" / "integer_vectors.npz"
+    states = right["membrane/cubalif_3"].copy()
+    states[3, 2, 1] += 1
+    np.savez(path, **{**right, "membrane/cubalif_3": states})
+    done = integers_verified(bundle)
+    assert done.returncode == 1
+    assert done.stderr.startswith("differs: membrane/cubalif_3: 1 of ")
+    assert done.stderr.strip().endswith("(3, 2, 1)")
+    np.savez(path, **{**right, "weight/linear_0": -right["weight/linear_0"]})
+    assert "differs: spikes/recurrent_1.lif" in integers_verified(bundle).stderr
+    path.write_bytes(b"")
+    done = integers_verified(bundle)
+    assert (done.returncode, done.stdout.split(":")[0]) == (1, "FAIL")
 
 
 def test_the_same_inputs_give_the_same_bytes(made):

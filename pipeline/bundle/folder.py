@@ -93,17 +93,16 @@ def sums(folder: Path) -> str:
 
 
 def check(bundle: Path) -> None:
-    """Run the bundle's own verify.py, in a Python that sees installed packages only.
+    """Run the bundle's own verify*.py, in a Python that sees installed packages only.
 
     Raises:
-        UserError: it does not pass.
+        UserError: one does not pass.
     """
-    done = subprocess.run(
-        [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
-        raise UserError(f"the bundle does not verify, so it was not published: {said}")
+    for script in sorted(bundle.glob("verify*.py")):
+        done = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True)
+        if done.returncode != 0:
+            said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+            raise UserError(f"the bundle does not verify, so it was not published: {said}")
 
 
 def _plain(value: Any) -> Any:
