@@ -51,7 +51,7 @@ class Tuning:
         self._silence = fn.silence_reg(task.train.min_spikes)
         self._sparsity = fn.sparsity_reg(task.train.max_spikes)
         self._step = jax.jit(self._train_step)
-        self._counts = jax.jit(self._output_counts)
+        self._judged = jax.jit(self._judge)
 
     def start(self) -> list[np.ndarray]:
         """The floats behind the network's integers."""
@@ -88,8 +88,8 @@ class Tuning:
         """
         floats = average = self.start()
         state = self.optimiser.init(floats)
-        best, best_right = self.network, self.right(floats, validation)
-        on_epoch({"epoch": 0, "loss": float("nan"), "validation": best_right})
+        best, quality = self.network, self.judge(floats, validation)
+        on_epoch({"epoch": 0, "loss": float("nan"), "validation": quality[0]})
         for epoch in range(1, self.target.epochs + 1):
             losses = 0.0
             for events, labels in ahead(self._batches(train, epoch)):
@@ -101,23 +101,25 @@ class Tuning:
                     f"tasks.{self.task.name}.targets.{self.target.name}.learning_rate "
                     f"({self.target.learning_rate})"
                 )
-            right = self.right(average, validation)
-            if right >= best_right:
-                best, best_right = self.with_weights(average), right
-            on_epoch({"epoch": epoch, "loss": losses / self.steps, "validation": right})
+            here = self.judge(average, validation)
+            if here > quality:
+                best, quality = self.with_weights(average), here
+            on_epoch({"epoch": epoch, "loss": losses / self.steps, "validation": here[0]})
         return best
 
-    def right(self, floats: list[Any], split: Split) -> int:
-        """How many recordings of a split are told right by the chip's rule."""
-        correct = 0
+    def judge(self, floats: list[Any], split: Split) -> tuple[int, float]:
+        """How many recordings of a split the chip's rule tells right, and minus the mean loss."""
+        correct, losses = 0, []
         for start in range(0, len(split.labels), self.batch):
             events = split.events[start : start + self.batch]
             labels = split.labels[start : start + self.batch]
             short = self.batch - len(labels)  # filled up to the compiled shape
             events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
-            predicted = np.asarray(self._counts(floats, self._input(events))).argmax(-1)
-            correct += int((predicted[: len(labels)] == labels).sum())
-        return correct
+            counts, loss = self._judged(floats, self._input(events), np.pad(labels, (0, short)))
+            predicted = np.asarray(counts).argmax(-1)[: len(labels)]
+            correct += int((predicted == labels).sum())
+            losses.append(np.asarray(loss)[: len(labels)])
+        return correct, -float(np.concatenate(losses).mean(dtype=np.float64))
 
     def _batches(self, train: Split, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng = np.random.default_rng([self.task.train.seed, epoch])
@@ -154,8 +156,12 @@ class Tuning:
         steepness = self.task.network.surrogate_slope
         return in_jax.run(self.network, events, self.integers(floats), steepness)
 
-    def _output_counts(self, floats, events):
-        return self._run(floats, events).spikes[self.output].sum(0)
+    def _judge(self, floats, events, labels):
+        """Spikes (B, classes) and the loss of every recording by itself (B,)."""
+        spikes = self._run(floats, events).spikes[self.output]
+        scaled = self.task.train.logit_scale * spikes
+        one = jax.vmap(lambda s, l: self._cross_entropy(s[:, None], l[None]), (1, 0))
+        return spikes.sum(0), one(scaled, labels)
 
 
 def _output(network: Network) -> str:
