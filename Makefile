@@ -57,8 +57,8 @@ peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
-deploy-artifacts: repro ## both verified bundles in models/<task>/deploy
-	@for bundle in models/*/deploy; do $(BIN)/python $$bundle/verify.py || exit 1; done
+deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
+	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
 
 release: deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
 	@$(BIN)/python -m pipeline release $(or $(VERSION),$(error VERSION is missing: make release VERSION=1.2.3)) $(if $(KEY),--key $(KEY))
@@ -75,6 +75,9 @@ check: $(READY) ## format, lint, types, lock
 bench-accuracy: $(READY) ## accuracy on real recordings, three seeds: make bench-accuracy DATA=folder
 	@$(BIN)/python -m bench.accuracy $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
 
+bench-targets: $(READY) ## accuracy lost on chips, real recordings, three seeds: make bench-targets DATA=folder
+	@$(BIN)/python -m bench.targets $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
+
 bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
 	@$(BIN)/python -m bench.convert --json bench/convert.json
 
@@ -87,4 +90,4 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets

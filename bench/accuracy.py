@@ -56,18 +56,17 @@ def parameters_for(task: str, data: Path, changes: dict[str, dict[str, Any]]) ->
     source = {"source": "folder", "path": str((data / FOLDERS[task]).resolve())}
     for section, values in {**changes, "data": source}.items():
         document["tasks"][task][section].update(values)
+    for other in document["tasks"].values():
+        other["targets"] = {}  # no part of what is trained here
     return document
 
 
-def run(stage: str, task: str, folder: Path) -> None:
-    """Run a stage on the params.yaml in `folder`, which it works in."""
+def run_stages(folder: Path, *stages: list[str]) -> None:
+    """Run stages, each a name and its arguments, in `folder`."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    subprocess.run(
-        [sys.executable, "-m", f"pipeline.{stage}", task],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        check=True,
-    )
+    for stage, *arguments in stages:
+        command = [sys.executable, "-m", f"pipeline.{stage}", *arguments]
+        subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 def measure(task: str, data: Path, seeds: list[int], out: Path, start_from: Path | None) -> dict:
@@ -86,8 +85,7 @@ def measure(task: str, data: Path, seeds: list[int], out: Path, start_from: Path
         if not (report.exists() and parameters.exists() and parameters.read_text() == text):
             report.unlink(missing_ok=True)
             files.write_text(parameters, text)
-            run("prepare", task, folder)
-            run("train", task, folder)
+            run_stages(folder, ["prepare", task], ["train", task])
         entry = json.loads(report.read_text())["accuracy"]["test"]
         found.append({"seed": seed, "correct": entry["correct"], "n": entry["n"]})
     correct, n = (sum(entry[key] for entry in found) for key in ("correct", "n"))
@@ -100,7 +98,7 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     parameters = folder / "params.yaml"
     files.write_text(parameters, yaml.safe_dump(parameters_for(task, data, {}), sort_keys=False))
-    run("prepare", task, folder)
+    run_stages(folder, ["prepare", task])
     from pipeline import fit, networks
 
     settings = params.load(task, parameters)

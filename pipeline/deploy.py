@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,6 @@ import numpy as np
 
 from pipeline import files, params, stage
 from pipeline.errors import UserError
-
-OLD_NIR = "1.0.4"
-VECTORS = "test_data_set_0"
 
 
 def passed(folder: Path, task: str) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def passed(folder: Path, task: str) -> dict[str, Any]:
 
 
 def deploy(task: params.Task, root: Path = Path(".")) -> None:
-    """Write `models/<task>/deploy/`.
+    """Write `models/<task>/deploy/generic/`.
 
     Raises:
         UserError: parity has not passed for these files, an input is missing, the test set is too
@@ -70,7 +65,8 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     report = passed(folder, task.name)
 
     from pipeline import converter
-    from pipeline.bundle import card, manifest, vectors, verify
+    from pipeline.bundle import vectors
+    from pipeline.bundle.folder import Golden, complete
     from pipeline.datasets import prepared
 
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
@@ -79,44 +75,12 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     graph = converter.file.read(folder / "model.nir")
     plan = converter.load(graph, task.export.dt).plan
     answer = golden(task, folder / "weights.safetensors", plan, events[chosen])
-
-    with files.atomic_folder(folder / "deploy") as bundle:
+    samples = Golden(chosen, labels[chosen], np.swapaxes(events[chosen], 0, 1), **answer)
+    target = folder / "deploy" / "generic"
+    with files.atomic_folder(target) as bundle:
         shutil.copyfile(folder / "model.nir", bundle / "model.nir")
-        old = bundle / f"model-nir-{OLD_NIR}.nir"
-        converter.file.write(old, graph, nir_version=OLD_NIR)
-        (bundle / VECTORS).mkdir()
-        x = np.swapaxes(events[chosen], 0, 1)
-        vectors.write_npz(bundle / VECTORS / "vectors.npz", x, answer["output"], answer["spikes"])
-        vectors.write_nir_data(
-            bundle / VECTORS / "nir_data.h5", x, answer["output"], answer["spikes"], task.export.dt
-        )
-        made = manifest.build(
-            task,
-            plan=plan,
-            contract={k: _plain(v) for k, v in sorted(graph.metadata.items())},
-            parity=report,
-            provenance=data.provenance,
-            digests={
-                path.relative_to(bundle).as_posix(): {
-                    "sha256": files.sha256(path),
-                    **({"content": converter.file.digest(path)} if path.suffix == ".nir" else {}),
-                }
-                for path in sorted(bundle.rglob("*"))
-                if path.is_file()
-            },
-            vectors={
-                "file": f"{VECTORS}/vectors.npz",
-                "test_samples": chosen.tolist(),
-                "labels": labels[chosen].tolist(),
-                "predicted": answer["output"].sum(axis=0, dtype=np.int64).argmax(-1).tolist(),
-            },
-        )
-        files.write_json(bundle / "manifest.json", made)
-        files.write_text(bundle / "MODEL_CARD.md", card.write(made))
-        files.write_text(bundle / "verify.py", verify.source(converter.reference_source()))
-        files.write_text(bundle / "SHA256SUMS", sums(bundle))
-        check(bundle)
-    print(f"{task.name}: {folder / 'deploy'}: {len(chosen)} vectors, verified")
+        complete(bundle, task, graph, plan, report, data.provenance, samples)
+    print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 
 
 def golden(task: params.Task, weights: Path, plan: Any, events: np.ndarray) -> dict[str, Any]:
@@ -135,31 +99,6 @@ def golden(task: params.Task, weights: Path, plan: Any, events: np.ndarray) -> d
     if (output != recording.outputs).any():
         output = recording.outputs
     return {"output": output, "spikes": dict(sorted(recording.spikes.items()))}
-
-
-def sums(folder: Path) -> str:
-    """The text of SHA256SUMS for every file under `folder`, as `sha256sum -c` reads it."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return "".join(f"{files.sha256(folder / name)}  {name}\n" for name in names)
-
-
-def check(bundle: Path) -> None:
-    """Run the bundle's own verify.py, in a Python that sees installed packages only.
-
-    Raises:
-        UserError: it does not pass.
-    """
-    done = subprocess.run(
-        [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
-        raise UserError(f"the bundle does not verify, so it was not published: {said}")
-
-
-def _plain(value: Any) -> Any:
-    """A metadata value as JSON has it."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 if __name__ == "__main__":

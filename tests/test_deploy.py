@@ -14,28 +14,16 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from roads import ROOT, SHAPES, tiny_task
+from roads import GUARD, ROOT, SHAPES, tiny_task
 
 from pipeline import deploy as stage
 from pipeline import files
 from pipeline.bundle import card, manifest, vectors, verify
+from pipeline.bundle import folder as folder_of
 from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
 
 ROADS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
-
-# Runs a script and lets it import the standard library, numpy and h5py alone.
-GUARD = """
-import runpy, sys
-class Guard:
-    def find_spec(self, name, path=None, target=None):
-        top = name.split(".")[0]
-        if top not in {*sys.stdlib_module_names, "numpy", "h5py"}:
-            raise ImportError(f"{name} must not be imported")
-sys.meta_path.insert(0, Guard())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture
@@ -46,7 +34,7 @@ def road(tiny_road, tmp_path) -> Path:
 
 @pytest.fixture
 def bundle(road) -> Path:
-    return road / "models" / "braille" / "deploy"
+    return road / "models" / "braille" / "deploy" / "generic"
 
 
 def run_verify(folder: Path, cwd: Path | None = None, *arguments: str):
@@ -70,7 +58,7 @@ def problems(folder: Path) -> list[str]:
 def sign_again(folder: Path) -> None:
     """Make the checksums right, so that only the spikes can tell."""
     (folder / "SHA256SUMS").unlink()
-    (folder / "SHA256SUMS").write_text(stage.sums(folder))
+    (folder / "SHA256SUMS").write_text(folder_of.sums(folder))
 
 
 # ------------------------------------------------------------------------------------------ the road
@@ -87,7 +75,7 @@ def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
     assert all(layer["spike_rate"] > 0 for layer in report["layers"])
     assert (folder / "parity.png").read_bytes().startswith(b"\x89PNG")
 
-    bundle = folder / "deploy"
+    bundle = folder / "deploy" / "generic"
     found = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
     assert found == {
         "model.nir",
@@ -104,7 +92,7 @@ def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
 
 @pytest.mark.parametrize(("task", "reset"), ROADS)
 def test_a_bundle_verifies_with_numpy_and_h5py_alone(tiny_road, tmp_path, task, reset):
-    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
     done = run_verify(bundle, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"pass: {bundle}: digests right, 8 vectors")
@@ -113,7 +101,7 @@ def test_a_bundle_verifies_with_numpy_and_h5py_alone(tiny_road, tmp_path, task, 
 @pytest.mark.parametrize(("task", "reset"), ROADS)
 def test_vectors_are_test_samples_time_major_and_channels_first(tiny_road, task, reset):
     root = tiny_road(task, reset)
-    bundle = root / "models" / task / "deploy"
+    bundle = root / "models" / task / "deploy" / "generic"
     with np.load(bundle / "test_data_set_0" / "vectors.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
     facts = json.loads((bundle / "manifest.json").read_text())
@@ -135,7 +123,7 @@ def test_vectors_are_test_samples_time_major_and_channels_first(tiny_road, task,
 
 def test_first_layer_of_the_vectors_follows_the_equation(tiny_road):
     # IF with r = 1, dt = 1 after a convolution, by hand: v += sum(w * x); spike above 1; reset to 0.
-    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy"
+    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
     graph = nir.read(bundle / "model.nir")
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
         x, expected = archive["input"].astype(float), archive["if_1"]
@@ -163,7 +151,7 @@ def test_the_file_for_older_readers_lacks_what_they_fail_on(bundle):
 
 @pytest.mark.parametrize(("task", "reset"), [("braille", "v_reset"), ("nmnist", "subtract")])
 def test_nir_reads_the_vectors_too(tiny_road, task, reset):
-    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
     data = nir.read_data(bundle / "test_data_set_0" / "nir_data.h5")
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
         arrays = dict(archive)
@@ -197,7 +185,7 @@ def test_the_same_inputs_give_the_same_bytes(road, bundle):
 
 
 def test_the_manifest_counts_the_paper_network(tiny_road):
-    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy"
+    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
     facts = json.loads((bundle / "manifest.json").read_text())
     assert facts["neurons"] == 2 * 16**3 + 8**3 + 256 + 10
     # Rows (and columns) of a kernel that lie on the image, over all positions of a map:
@@ -212,7 +200,7 @@ def test_the_manifest_counts_the_paper_network(tiny_road):
 
 
 def test_the_manifest_gives_time_constants_and_limits(tiny_road):
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     facts = json.loads((bundle / "manifest.json").read_text())
     (hidden, out) = [node for node in facts["nodes"] if node["type"] == "CubaLIF"]
     # tau = dt / (1 - decay), decays of params.yaml: 0.55, 0.9 and 0.5, 0.55; float32 in the file.
@@ -234,7 +222,7 @@ def test_the_manifest_gives_time_constants_and_limits(tiny_road):
 def test_the_card_warns_where_plain_nir_is_not_enough(tiny_road, task, reset):
     import yaml
 
-    bundle = tiny_road(task, reset) / "models" / task / "deploy"
+    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
     text = (bundle / "MODEL_CARD.md").read_text()
     facts = json.loads((bundle / "manifest.json").read_text())
     assert ("needs more than plain NIR" in text) == (reset == "subtract")
@@ -245,7 +233,7 @@ def test_the_card_warns_where_plain_nir_is_not_enough(tiny_road, task, reset):
     assert head["license"] == "apache-2.0"
     assert head["library_name"] == "nir"
     (result,) = head["model-index"][0]["results"]
-    accuracy = json.loads((bundle.parent / "parity.json").read_text())["accuracy"]["trained"]
+    accuracy = json.loads((bundle.parent.parent / "parity.json").read_text())["accuracy"]["trained"]
     assert result["metrics"][0]["value"] == accuracy["accuracy"]
 
 
@@ -262,13 +250,13 @@ def test_the_card_of_real_recordings_carries_their_licence(bundle):
 
 
 def refused(road: Path, *parts: str) -> None:
-    before = files.sha256(road / "models" / "braille" / "deploy" / "SHA256SUMS")
+    before = files.sha256(road / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS")
     done = run_stage("deploy", road)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     for part in ("error: models/braille/", *parts):
         assert part in done.stderr
-    assert files.sha256(road / "models" / "braille" / "deploy" / "SHA256SUMS") == before
+    assert files.sha256(road / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS") == before
 
 
 def test_deploy_refuses_a_file_that_changed_after_parity(road):

@@ -17,6 +17,14 @@ SUBTRACT = """> **This model needs more than plain NIR.**
 """
 
 
+FOR_A_CHIP = """> **This graph is for {chip}.**
+>
+> Its weights, thresholds and decays are the chip's integers, written as the floats that they stand for
+> (`grid` in the graph's metadata), and it was trained with the chip's own rule of spiking. A reader that
+> follows NIR's equations runs the same numbers by another rule; `test_data_set_0/integer_vectors.npz`
+> holds what the chip's rule gives. `BRINGUP.md` says how to load it, `fit.json` how full the chip is.
+"""
+
 _SIMULATED = [
     "- Trained and measured on simulated recordings: expect less on real ones, and train on yours",
     "  before relying on it.",
@@ -28,7 +36,6 @@ def write(manifest: dict[str, Any]) -> str:
     task = manifest["task"]
     data = tasks.find(task).ABOUT
     simulated = manifest["parameters"]["data"]["source"] == "simulated"
-    accuracy = manifest["metrics"]["test_accuracy"]
     names = ", ".join(manifest["classes"])
     title = data.title
     kind = "simulated recordings" if simulated else "recordings"
@@ -41,7 +48,9 @@ def write(manifest: dict[str, Any]) -> str:
         "with Flax and Spyx, stored as a NIR graph.",
         "",
     ]
-    if not manifest["plain_nir_is_enough"]:
+    if "target" in manifest:
+        lines += [FOR_A_CHIP.format(**manifest["target"])]
+    elif not manifest["plain_nir_is_enough"]:
         delay = "one step" if manifest["spike_delay"] == 1 else "with a delay"
         lines += [SUBTRACT.format(delay=delay)]
     lines += [
@@ -65,13 +74,7 @@ def write(manifest: dict[str, Any]) -> str:
         "",
         "| run by | accuracy | 95 % interval (Wilson) |",
         "|---|---|---|",
-        _accuracy("the trained model (float32)", accuracy["trained"]),
-        _accuracy("the model built from this file (float32)", accuracy["reimported"]),
-        _accuracy("the reference interpreter (float64)", accuracy["reference"]),
-        "",
-        "## How sure it is that the file is the model",
-        "",
-        *_parity(manifest["parity"]),
+        *(_on_a_chip(manifest) if "target" in manifest else _trained(manifest)),
         "",
         "## Nodes",
         "",
@@ -92,7 +95,9 @@ def write(manifest: dict[str, Any]) -> str:
         "## Limits",
         "",
         *(_SIMULATED if simulated else []),
-        "- Weights are float32. No chip's grid was applied and no hardware was measured.",
+        "- Weights, thresholds and decays lie on the chip's grid; no hardware was measured."
+        if "target" in manifest
+        else "- Weights are float32. No chip's grid was applied and no hardware was measured.",
         "",
     ]
     return "\n".join(lines)
@@ -100,7 +105,11 @@ def write(manifest: dict[str, Any]) -> str:
 
 def _head(manifest: dict[str, Any], data: tasks.About, simulated: bool, title: str) -> str:
     # JSON strings are YAML strings, so names need no other quoting.
-    trained = manifest["metrics"]["test_accuracy"]["trained"]
+    shown = (
+        manifest["target"]["accuracy"]["integer"]
+        if "target" in manifest
+        else manifest["metrics"]["test_accuracy"]["trained"]
+    )
     licence = "apache-2.0" if simulated else data.id
     return "\n".join(
         [
@@ -126,7 +135,7 @@ def _head(manifest: dict[str, Any], data: tasks.About, simulated: bool, title: s
             "      split: test",
             "    metrics:",
             "    - type: accuracy",
-            f"      value: {trained['accuracy']!r}",
+            f"      value: {shown['accuracy']!r}",
             "---",
             "",
         ]
@@ -139,6 +148,46 @@ def _accuracy(what: str, entry: dict[str, Any]) -> str:
         f"| {what} | {_percent(entry['accuracy'])} ({entry['correct']} of {entry['n']}) "
         f"| {_percent(low)} to {_percent(high)} |"
     )
+
+
+def _trained(manifest: dict[str, Any]) -> list[str]:
+    accuracy = manifest["metrics"]["test_accuracy"]
+    return [
+        _accuracy("the trained model (float32)", accuracy["trained"]),
+        _accuracy("the model built from this file (float32)", accuracy["reimported"]),
+        _accuracy("the reference interpreter (float64)", accuracy["reference"]),
+        "",
+        "## How sure it is that the file is the model",
+        "",
+        *_parity(manifest["parity"]),
+    ]
+
+
+def _on_a_chip(manifest: dict[str, Any]) -> list[str]:
+    target = manifest["target"]
+    accuracy = target["accuracy"]
+    return [
+        _accuracy("the chip's rule, in integers, on this file's numbers", accuracy["integer"]),
+        _accuracy("NIR's rule on the same numbers (float64)", accuracy["grid_as_floats"]),
+        _accuracy("the trained model before (float32)", accuracy["float"]),
+        _accuracy(
+            "that model's numbers rounded, not trained on the grid", accuracy["rounded_only"]
+        ),
+        "",
+        "## Chip's rule and NIR's rule on the same numbers",
+        "",
+        "| node | steps of neurons with as many spikes | spikes a step, chip | NIR | several in a step "
+        "| at a bound |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| `{layer['node']}` | {_percent(layer['agreement'])} | {layer['spike_rate']:.4f} "
+            f"| {layer['float_spike_rate']:.4f} | {layer['multiple']} | {layer['saturated']} |"
+            for layer in target["layers"]
+        ),
+        "",
+        "The golden vectors in `vectors.npz` follow NIR's rule, those in `integer_vectors.npz` the "
+        "chip's.",
+    ]
 
 
 def _parity(parity: dict[str, Any]) -> list[str]:

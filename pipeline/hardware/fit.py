@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections import Counter
@@ -104,6 +105,26 @@ def fit(
     found += [*_notes(graph, profile)]
     report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
     return report
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """A report as JSON-like data, the form of `fit.json`."""
+    return {
+        "target": report.profile.name,
+        "chip": report.profile.chip,
+        "fits": report.fits,
+        "findings": [dataclasses.asdict(found) for found in report.findings],
+        "utilisation": [
+            {
+                **dataclasses.asdict(row),
+                "source": report.profile.source(
+                    f"limits.{row.resource.replace(' ', '_').replace('-', '_')}"
+                ),
+            }
+            for row in report.table
+        ],
+        "cores": report.cores,
+    }
 
 
 # -------------------------------------------------------------------------------- nodes and edges

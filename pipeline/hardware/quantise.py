@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.converter import file
 from pipeline.converter.reference import check_dt, make_plan, step_dt
 from pipeline.errors import GraphError
 from pipeline.hardware import fit, grid
@@ -92,7 +93,7 @@ def on_grid(
     plan = make_plan(content)
     dt = step_dt(plan, dt)
     profile = network.profile
-    nodes = dict(_leaves(graph, ""))
+    nodes = dict(file.nodes(graph))
     populations = {p.name: p for p in network.populations}
     for weight in network.weights:
         old = nodes[weight.node]["weight"]
@@ -169,6 +170,23 @@ def recover(content: Mapping[str, Any], profile: Profile, dt: float | None = Non
             _population(graph, path, profile, threshold, decay_syn, decay_mem, exponent)
         )
     return _network(graph, profile, populations, weights)
+
+
+def check_recovery(content: Mapping[str, Any], network: Network) -> None:
+    """Refuse a graph that does not give the network's integers back.
+
+    Raises:
+        GraphError: names the first population or weight that differs.
+    """
+    again = recover(content, network.profile)
+    for p, q in zip(network.populations, again.populations, strict=True):
+        for name in ("threshold", "decay_syn", "decay_mem"):
+            a, b = getattr(p, name), getattr(q, name)
+            if (a is None) != (b is None) or (a is not None and (np.asarray(a) != b).any()):
+                raise GraphError(f"`{p.name}`: its {name} {a} comes back from the graph as {b}")
+    for v, w in zip(network.weights, again.weights, strict=True):
+        if (v.values != w.values).any():
+            raise GraphError(f"weight `{v.node}` does not come back from the graph")
 
 
 # --------------------------------------------------------------------------------- what both share
@@ -329,17 +347,6 @@ def _network(
 
 
 # ------------------------------------------------------------------------------------ to and fro
-
-
-def _leaves(graph: dict[str, Any], prefix: str) -> list[tuple[str, dict[str, Any]]]:
-    """The nodes of a graph's dictionary itself, to be changed, by dotted path."""
-    found = []
-    for name, node in graph["nodes"].items():
-        if node["type"] == "NIRGraph":
-            found += _leaves(node, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, node))
-    return found
 
 
 def _float32(values: Any) -> np.ndarray:

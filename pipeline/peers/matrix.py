@@ -30,7 +30,7 @@ def bundles(root: Path) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    found = sorted(path.parent for path in (root / "models").glob("*/deploy*/**/model.nir"))
+    found = sorted(path.parent for path in (root / "models").glob("*/deploy/*/model.nir"))
     if not found:
         raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
     return found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 from pipeline.converter import file
 from pipeline.converter.reference import RESETS
@@ -50,32 +48,10 @@ def main(arguments: argparse.Namespace) -> int:
     except GraphError as error:
         raise GraphError(f"{arguments.file}: {error}") from None
     if arguments.json:
-        show.as_json({"file": arguments.file, **as_data(found)})
+        show.as_json({"file": arguments.file, **hardware.as_data(found)})
     else:
         _print(arguments.file, found)
     return int(not found.fits)
-
-
-def as_data(report: hardware.Report) -> dict[str, Any]:
-    """A report as JSON-like data, the form of `fit.json`."""
-    return {
-        "target": report.profile.name,
-        "chip": report.profile.chip,
-        "fits": report.fits,
-        "findings": [dataclasses.asdict(found) for found in report.findings],
-        "utilisation": [
-            {
-                **dataclasses.asdict(row),
-                "source": report.profile.source(f"limits.{_key(row.resource)}"),
-            }
-            for row in report.table
-        ],
-        "cores": report.cores,
-    }
-
-
-def _key(resource: str) -> str:
-    return resource.replace(" ", "_").replace("-", "_")
 
 
 def _print(name: str, report: hardware.Report) -> None:

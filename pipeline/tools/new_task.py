@@ -18,7 +18,7 @@ from pipeline.tools import show
 # What a task needs in dvc.yaml beside the stages, which go over all tasks of params.yaml: the list
 # or mapping it belongs to, and the entry.
 LISTED = [
-    (("artifacts",), "{name}:\n  path: models/{name}/deploy\n  type: model\n"),
+    (("artifacts",), "{name}:\n  path: models/{name}/deploy/generic\n  type: model\n"),
     (("metrics",), "- models/{name}/train.json\n"),
     (
         ("plots", 0, "loss", "y"),

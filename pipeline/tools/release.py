@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import deploy
+from pipeline.bundle import folder as bundle_folder
 from pipeline.errors import UsageError, UserError
 from pipeline.files import atomic_folder, sha256, write_json, write_text
 from pipeline.tools import show
@@ -67,14 +67,14 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
     if key is not None:
         _check_signer(key)
     for folder in found.values():
-        deploy.check(folder)
+        bundle_folder.check(folder)
     with atomic_folder(output) as temporary:
         for name, folder in found.items():
             archive = temporary / f"{name}-{version}.tar.gz"
             archive.write_bytes(pack(folder, f"{name}-{version}"))
         subjects = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / "provenance.json", provenance(root, version, subjects, found))
-        write_text(temporary / "SHA256SUMS", deploy.sums(temporary))
+        write_text(temporary / "SHA256SUMS", bundle_folder.sums(temporary))
         if key is not None:
             _sign(temporary, key)
         return {path.name: sha256(path) for path in sorted(temporary.iterdir())}

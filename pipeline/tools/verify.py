@@ -13,7 +13,7 @@ from pipeline.tools import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", help="a folder such as models/<task>/deploy")
+    parser.add_argument("bundle", help="a folder such as models/<task>/deploy/generic")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
 

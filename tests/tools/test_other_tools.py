@@ -85,7 +85,7 @@ def test_broken_files_are_one_line(
 
 def test_start_without_jax(path: str, tiny_road: Callable[[str, str], Path]) -> None:
     """inspect, lint, diff and verify never import JAX, nor Flax, Spyx or tonic."""
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     program = (
         "import sys\nfrom pipeline.__main__ import main\n"
         f"for arguments in (['inspect', {path!r}], ['lint', {path!r}], ['diff', {path!r}, {path!r}],"
@@ -365,7 +365,7 @@ def test_diff_tolerance_and_json(
 def test_verify(
     tiny_road: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    made = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     bundle = tmp_path / "deploy"
     shutil.copytree(made, bundle)
     capsys.readouterr()  # what making it said, where this test is the first to ask for it
@@ -389,7 +389,9 @@ def test_verify_runs_nothing_from_the_bundle(
     tiny_road: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "deploy"
-    shutil.copytree(tiny_road("braille", "v_reset") / "models" / "braille" / "deploy", bundle)
+    shutil.copytree(
+        tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic", bundle
+    )
     (bundle / "verify.py").write_text("raise SystemExit('was run')\n")
     assert main(["verify", str(bundle)]) == 1
     assert "differs: verify.py: SHA-256" in capsys.readouterr().err

@@ -31,7 +31,7 @@ LOCK = {
                 {"path": "data/prepared/braille.h5", "md5": "b" * 32},
                 {"path": "requirements.lock", "md5": "c" * 32},
             ],
-            "outs": [{"path": "models/braille/deploy", "md5": "d" * 32}],
+            "outs": [{"path": "models/braille/deploy/generic", "md5": "d" * 32}],
         },
         "deploy@other": {"deps": [{"path": "other.py", "md5": "e" * 32}]},
     },
@@ -58,11 +58,11 @@ def clones(tmp_path: Path, tiny_road: Callable[[str, str], Path]) -> list[Path]:
     (origin / "dvc.lock").write_text(yaml.safe_dump(LOCK))
     git(origin, "add", "-A")
     git(origin, "commit", "-q", "-m", "Begin")
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     made = []
     for name in ("one", "a longer name"):
         git(tmp_path, "clone", "-q", "origin", name)
-        shutil.copytree(bundle, tmp_path / name / "models" / "braille" / "deploy")
+        shutil.copytree(bundle, tmp_path / name / "models" / "braille" / "deploy" / "generic")
         made.append(tmp_path / name)
     return made
 
@@ -76,7 +76,7 @@ def test_two_clones_make_the_same_bytes(
     clones: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Seen by nobody: times, modes and the order in which a folder lists its files.
-    for path in clones[1].rglob("deploy/*"):
+    for path in clones[1].rglob("deploy/*/*"):
         path.chmod(0o755)
         path.touch()
     made = []
@@ -97,7 +97,7 @@ def test_an_archive_is_the_bundle_and_verifies(
     with tarfile.open(clones[0] / "release" / "braille-1.2.3.tar.gz") as archive:
         assert {m.mtime for m in archive} == {0} == {m.uid for m in archive}
         archive.extractall(tmp_path / "out", filter="data")
-    bundle = clones[0] / "models" / "braille" / "deploy"
+    bundle = clones[0] / "models" / "braille" / "deploy" / "generic"
     out = tmp_path / "out" / "braille-1.2.3"
     names = {p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file()}
     assert {p.relative_to(out) for p in out.rglob("*") if p.is_file()} == names
@@ -150,7 +150,7 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
     [
         (lambda c: shutil.rmtree(c / "models"), (), "models: holds no bundle; run make deploy"),
         (
-            lambda c: (c / "models/braille/deploy/model.nir").write_bytes(b"x"),
+            lambda c: (c / "models/braille/deploy/generic/model.nir").write_bytes(b"x"),
             (),
             "the bundle does not verify, so it was not published",
         ),

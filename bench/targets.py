@@ -1,0 +1,94 @@
+"""Accuracy lost on chips, real recordings, several seeds: `make bench-targets DATA=folder`.
+
+Takes the networks that `bench.accuracy` trained below --out (and trains what is missing), exports them,
+checks parity and runs the stage `target` for every chip of the task, in the same folders. Lost points
+are float minus integer accuracy over all seeds together; intervals are Wilson's, as in `bench.accuracy`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from bench import accuracy
+from pipeline import files, metrics, params
+
+# What differs from the simulated default: recordings are few, and so an epoch is short.
+CHANGES = {
+    ("braille", "xylo-audio-2"): {"epochs": 200, "learning_rate": 5.0e-3},
+    ("braille", "loihi"): {"epochs": 100, "learning_rate": 5.0e-3},
+    ("nmnist", "speck-2f"): {"epochs": 8, "learning_rate": 2.0e-3},
+    ("nmnist", "loihi"): {"epochs": 8, "learning_rate": 2.0e-3},
+}
+KINDS = ("float", "rounded_only", "integer", "grid_as_floats")
+
+
+def measure(task: str, chip: str, folders: list[Path]) -> dict:
+    """Make the bundle of `chip` in every folder; per kind of run the accuracy over all of them."""
+    targets = yaml.safe_load((accuracy.ROOT / "params.yaml").read_text())["tasks"][task]["targets"]
+    targets[chip].update(CHANGES.get((task, chip), {}))
+    reports = []
+    for folder in folders:
+        document = yaml.safe_load((folder / "params.yaml").read_text())
+        document["tasks"][task]["targets"] = {chip: targets[chip]}
+        text = yaml.safe_dump(document, sort_keys=False)
+        report = folder / "metrics" / f"{task}-{chip}.json"
+        parameters = folder / f"params-{chip}.yaml"
+        if not (report.exists() and parameters.exists() and parameters.read_text() == text):
+            report.unlink(missing_ok=True)
+            files.write_text(parameters, text)
+            with_params = ["--params", parameters.name]
+            accuracy.run_stages(
+                folder,
+                ["export", task, *with_params],
+                ["parity", task, *with_params],
+                ["target", task, chip, *with_params],
+            )
+        reports.append(json.loads(report.read_text()))
+    found = {}
+    for kind in KINDS:
+        entries = [report["accuracy"][kind] for report in reports]
+        correct, n = (sum(entry[key] for entry in entries) for key in ("correct", "n"))
+        found[kind] = {"seeds": entries, **metrics.accuracy_entry(correct, n)}
+    return {**found, "saturated": [report["saturated"] for report in reports]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.targets", description="Accuracy lost on chips, real recordings."
+    )
+    parser.add_argument("data", type=Path, help="folder with Braille/ and NMNIST/")
+    parser.add_argument("--task", choices=accuracy.FOLDERS, action="append", help="default: both")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, default=Path("bench/accuracy"), help="where runs stay")
+    args = parser.parse_args()
+    try:
+        for task in args.task or list(accuracy.FOLDERS):
+            accuracy.measure(task, args.data, args.seeds, args.out, None)
+            folders = [args.out / f"{task}-{seed}" for seed in args.seeds]
+            for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
+                found = measure(task, chip, folders)
+                lost = 100 * (found["float"]["accuracy"] - found["integer"]["accuracy"])
+                told = "; ".join(
+                    f"{kind} {found[kind]['accuracy']:.1%} ({found[kind]['wilson95'][0]:.1%} to "
+                    f"{found[kind]['wilson95'][1]:.1%}; "
+                    f"{', '.join(str(entry['correct']) for entry in found[kind]['seeds'])})"
+                    for kind in KINDS
+                )
+                print(
+                    f"{task} on {chip}: {lost:+.2f} points lost; {told}; "
+                    f"{found['float']['seeds'][0]['n']} recordings each; states at their bounds "
+                    f"{found['saturated']}",
+                    flush=True,
+                )
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+
+
+if __name__ == "__main__":
+    main()

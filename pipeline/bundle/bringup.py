@@ -1,0 +1,152 @@
+"""BRINGUP.md: how a bundle is loaded on its chip, and what to compare first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline import params
+from pipeline.errors import GraphError
+from pipeline.hardware import simulate
+from pipeline.hardware.network import Network, Run
+
+# How each rule's toolchain takes the network. What could be tried here is said to be tried.
+LOADING = {
+    "xylo": """The integers go in as they are; rockpool {version}'s own quantiser would scale them
+anew. Matrices are (sources, targets) there. XyloSim takes the same specification and needs no board.
+
+    import numpy
+    from rockpool.devices.xylo.syns61201 import XyloSim, config_from_specification
+
+    v = numpy.load("test_data_set_0/integer_vectors.npz")
+    spec = dict(
+{specification}
+    )
+    simulator = XyloSim.from_specification(**spec, dt=1e-3)
+    config, valid, message = config_from_specification(**spec)   # needs samna
+
+`{file}` holds the same numbers for `rockpool.nn.modules.torch.nir.from_nir`. Inputs are counts of spikes
+a step, at most 15.""",
+    "dynapcnn": """Layer by layer, sinabs {version} discretises the graph's floats to the integers of
+`integer_vectors.npz` and its layers give these spikes; the whole path below needs samna and the board.
+
+    import sinabs.from_nir
+    from sinabs.backend.dynapcnn import DynapcnnNetwork
+
+    model = sinabs.from_nir.from_nir("{file}", batch_size=1)
+    network = DynapcnnNetwork(model, input_shape={shape}, discretize=True)
+    network.to(device="speck2fmodule")
+
+The vectors count events a step of {bin_ms:g} ms; the chip takes the events themselves, one by one, and
+its spikes come event by event: compare counts over steps, and expect differences where the order of
+events within a step matters.""",
+    "lava": """lava-nc {version} reads no NIR: build the processes from `integer_vectors.npz`.
+`Conv` takes kernels as (F, height, width, C).
+
+    vectors = numpy.load("test_data_set_0/integer_vectors.npz")
+    Dense(weights=vectors["weight/<node>"], sign_mode=SignMode.MIXED, num_message_bits=8)
+    LIF(shape=..., vth=vectors["threshold/<neurons>"],
+        du=4095 - vectors["decay_syn/<neurons>"],      # 4095 where there is no such key
+        dv=4096 - vectors["decay_mem/<neurons>"])      # 0 where there is no such key
+    run_cfg = Loihi2SimCfg(select_tag="fixed_pt")
+
+`num_message_bits=8` is for the input, whose counts may be above 1; other weights take plain spikes.""",
+}
+VERSIONS = {"xylo": "3.1.0", "dynapcnn": "3.1.3", "lava": "0.10.0"}
+
+
+def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> str:
+    """The text.
+
+    Args:
+        run: the simulation in `integer_vectors.npz`. labels: (N,) of its samples.
+    """
+    chip = network.profile
+    (shape,) = network.inputs.values()
+    old = chip["graph.nir"] not in (None, "1.0.8")
+    loading = LOADING[chip.rule].format(
+        version=VERSIONS[chip.rule],
+        file="model-nir-1.0.4.nir" if old else "model.nir",
+        dt=task.export.dt,
+        shape=shape,
+        bin_ms=task.data.bin_us * 1e-3,
+        specification=_specification(network) if chip.rule == "xylo" else "",
+    )
+    late = simulate.delays(network)
+    rows = [
+        f"| `{p.name}` | {run.spikes[p.name][:, 0].sum()} | {_first(run.spikes[p.name][:, 0])} "
+        f"| {late[p.name]} |"
+        for p in network.populations
+    ]
+    (output,) = (p.name for p in network.populations if p.output)
+    counts = run.spikes[output].sum(axis=0, dtype=np.int64)
+    silence = max(late.values())
+    return "\n".join(
+        [
+            f"# Bring-up on {chip.chip}",
+            "",
+            "## Load",
+            "",
+            loading,
+            "",
+            "## Compare, in this order",
+            "",
+            "1. Weights, thresholds and decays that the toolchain reports, with `weight/`, "
+            "`threshold/`, `decay_syn/` and `decay_mem/` in `test_data_set_0/integer_vectors.npz`. One "
+            "that differs makes all further comparison idle.",
+            f"2. The first sample (`input[:, 0]`, {len(run.spikes[output])} steps"
+            + (f", the last {silence} of them silent, for late spikes" if silence else "")
+            + "), spikes of each population:",
+            "",
+            "| neurons | spikes | first step with a spike | steps later than in NIR |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            "   Where a count differs, compare `current/` and `membrane/` in the step before the first "
+            "difference.",
+            f"3. Output spikes of the first sample: {counts[0].tolist()}, which says class "
+            f"{task.data.classes[counts[0].argmax()]}; its label is {task.data.classes[labels[0]]}.",
+            f"4. Classes of all {len(labels)} samples: {counts.argmax(-1).tolist()} (labels "
+            f"{labels.tolist()}).",
+            "",
+            "## Known differences",
+            "",
+            *(f"- {note}" for note in chip["graph.notes"]),
+            "",
+        ]
+    )
+
+
+def _specification(network: Network) -> str:
+    """Xylo's specification, as lines of Python, of one hidden population and the outputs.
+
+    Raises:
+        GraphError: there are several hidden populations.
+    """
+    hidden, shown = (
+        [p for p in network.populations if p.output is output] for output in (False, True)
+    )
+    if len(hidden) != 1 or len(shown) != 1:
+        raise GraphError(
+            f"`{hidden[-1].name}`: one hidden population and one of outputs are needed"
+        )
+    (h,), (o,) = hidden, shown
+    lines = []
+    for field, key in (("weights_in", "in"), ("weights_rec", "rec"), ("weights_out", "out")):
+        ends = {"in": (*network.inputs, h.name), "rec": (h.name, h.name), "out": (h.name, o.name)}
+        found = [w.node for w in network.weights if (w.source, w.target) == ends[key]]
+        value = " + ".join(f'v["weight/{node}"].T' for node in found)
+        lines.append(f"{field}={value or f'numpy.zeros(({h.shape[0]}, {h.shape[0]}), int)'}")
+    for p, suffix in ((h, ""), (o, "_out")):
+        for field, name in (
+            ("dash_syn", "decay_syn"), ("dash_mem", "decay_mem"), ("threshold", "threshold"),
+        ):  # fmt: skip
+            lines.append(
+                f'{field}{suffix}=numpy.broadcast_to(v["{name}/{p.name}"], ({p.shape[0]},))'
+            )
+    return ",\n".join(f"        {line}" for line in lines) + ","
+
+
+def _first(spikes: np.ndarray) -> str:
+    """The first step of (T, ...) with a spike."""
+    steps = np.flatnonzero(spikes.reshape(len(spikes), -1).any(axis=1))
+    return str(steps[0]) if steps.size else "none"

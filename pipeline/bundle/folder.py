@@ -1,0 +1,110 @@
+"""The files of every bundle, in the order in which they depend on each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import converter, files, params
+from pipeline.bundle import card, manifest, vectors, verify
+from pipeline.errors import UserError
+
+OLD_NIR = "1.0.4"
+VECTORS = "test_data_set_0"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Test samples and what the graph answers. x, output, spikes: time-major (T, N, ...)."""
+
+    chosen: np.ndarray  # (N,) indices into the test set
+    labels: np.ndarray  # (N,) class indices
+    x: np.ndarray
+    output: np.ndarray
+    spikes: Mapping[str, np.ndarray]
+
+
+def complete(
+    bundle: Path,
+    task: params.Task,
+    graph: Any,
+    plan: Any,
+    parity: dict[str, Any],
+    provenance: dict[str, Any],
+    golden: Golden,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Add everything that belongs to the `model.nir` in the folder `bundle`, and verify it.
+
+    Args:
+        graph: what `model.nir` holds. plan: `reference.make_plan` of it.
+        parity: what the parity stage wrote. provenance: of the prepared data.
+        more: entries of the manifest that this bundle has and others have not.
+
+    Raises:
+        UserError: the file for nir 1.0.4 would mean something else, or the bundle does not verify.
+    """
+    converter.file.write(bundle / f"model-nir-{OLD_NIR}.nir", graph, nir_version=OLD_NIR)
+    place = bundle / VECTORS
+    place.mkdir(exist_ok=True)
+    vectors.write_npz(place / "vectors.npz", golden.x, golden.output, golden.spikes)
+    vectors.write_nir_data(
+        place / "nir_data.h5", golden.x, golden.output, golden.spikes, task.export.dt
+    )
+    made = manifest.build(
+        task,
+        plan=plan,
+        contract={k: _plain(v) for k, v in sorted(graph.metadata.items())},
+        parity=parity,
+        provenance=provenance,
+        digests={
+            path.relative_to(bundle).as_posix(): {
+                "sha256": files.sha256(path),
+                **({"content": converter.file.digest(path)} if path.suffix == ".nir" else {}),
+            }
+            for path in sorted(bundle.rglob("*"))
+            if path.is_file()
+        },
+        vectors={
+            "file": f"{VECTORS}/vectors.npz",
+            "test_samples": golden.chosen.tolist(),
+            "labels": golden.labels.tolist(),
+            "predicted": golden.output.sum(axis=0, dtype=np.int64).argmax(-1).tolist(),
+        },
+    )
+    made |= more or {}
+    files.write_json(bundle / "manifest.json", made)
+    files.write_text(bundle / "MODEL_CARD.md", card.write(made))
+    files.write_text(bundle / "verify.py", verify.source(converter.reference_source()))
+    files.write_text(bundle / "SHA256SUMS", sums(bundle))
+    check(bundle)
+
+
+def sums(folder: Path) -> str:
+    """The text of SHA256SUMS for every file under `folder`, as `sha256sum -c` reads it."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return "".join(f"{files.sha256(folder / name)}  {name}\n" for name in names)
+
+
+def check(bundle: Path) -> None:
+    """Run the bundle's own verify*.py, in a Python that sees installed packages only.
+
+    Raises:
+        UserError: one does not pass.
+    """
+    for script in sorted(bundle.glob("verify*.py")):
+        done = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True)
+        if done.returncode != 0:
+            said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+            raise UserError(f"the bundle does not verify, so it was not published: {said}")
+
+
+def _plain(value: Any) -> Any:
+    """A metadata value as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

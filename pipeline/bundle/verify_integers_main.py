@@ -1,0 +1,110 @@
+"""Run the chip's integer rule on this bundle's samples and compare every spike and every state.
+
+Needs Python 3.10 or newer and numpy; nothing of the project that made the bundle. Exit code 0: all as in
+test_data_set_0/integer_vectors.npz. 1: something differs, and is named. 2: numpy is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+try:
+    import numpy as np
+except ImportError as missing:
+    print(f"error: verify_integers.py needs numpy: {missing}", file=sys.stderr)
+    sys.exit(2)
+
+# <reference>
+from pipeline.hardware.network import Network, Population, Weight
+from pipeline.hardware.xylo import run
+
+# </reference>
+
+VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
+
+
+class Chip(dict):
+    """The chip's numbers, as the simulator asks for them."""
+
+    name: str
+    rule: str
+
+
+def network_of(arrays: dict[str, np.ndarray]) -> Network:
+    """The network that a file of integer vectors describes."""
+    told = json.loads(str(arrays["network"]))
+    chip: Any = Chip(told["chip"])
+    chip.name, chip.rule = told["target"], told["rule"]
+
+    def whole(key: str) -> Any:
+        return arrays[key].astype(np.int64) if key in arrays else None
+
+    populations = [
+        Population(
+            n["name"],
+            tuple(n["shape"]),
+            whole(f"threshold/{n['name']}"),
+            whole(f"decay_syn/{n['name']}"),
+            whole(f"decay_mem/{n['name']}"),
+            n["reset"],
+            n["output"],
+        )
+        for n in told["neurons"]
+    ]
+    weights = [
+        Weight(
+            w["source"],
+            w["target"],
+            w["node"],
+            whole(f"weight/{w['node']}"),
+            *(tuple(w[key]) for key in ("shape", "pools", "stride", "padding")),
+        )
+        for w in told["weights"]
+    ]
+    inputs = {name: tuple(shape) for name, shape in told["inputs"].items()}
+    return Network(chip, inputs, tuple(populations), tuple(weights))
+
+
+def check(folder: Path) -> list[str]:
+    """A line for every population whose spikes or states differ."""
+    with open(folder / VECTORS, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    network = network_of(arrays)
+    (name,) = network.inputs
+    found = run(network, {name: arrays["input"].astype(np.int64)}, record=True)
+    kinds = {"spikes": found.spikes, "membrane": found.membranes, "current": found.currents}
+    problems = []
+    for key, expected in arrays.items():
+        kind, _, neurons = key.partition("/")
+        if kind not in kinds:
+            continue
+        differs = kinds[kind][neurons] != expected
+        if differs.any():
+            first = tuple(int(i) for i in np.argwhere(differs)[0])
+            problems.append(
+                f"{key}: {int(differs.sum())} of {differs.size} entries differ, the first at (step, "
+                f"sample, neuron...) = {first}"
+            )
+    return problems
+
+
+def main() -> int:
+    """The command line."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
+    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
+    try:
+        problems = check(folder)
+    except Exception as error:  # a broken file must become a line, whatever breaks
+        problems = [f"{VECTORS}: not to be run ({type(error).__name__}: {error})"]
+    for problem in problems:
+        print(f"differs: {problem}", file=sys.stderr)
+    print(f"{'FAIL' if problems else 'pass'}: {folder}: integer vectors")
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A network on a chip's grid over recordings, as integers and as floats, and how far they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipeline.converter import reference
+from pipeline.hardware import simulate
+from pipeline.hardware.network import Network
+
+CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
+
+
+@dataclass
+class Assessment:
+    """predicted, as_floats: (N,) class indices by integers, and by NIR's rule on the same graph.
+
+    layers: population -> `entries` (steps of neurons), `compared` and, of these, `agreeing` (both spike
+    equally often), `spikes`, `float_spikes`, `saturated`, `multiple`, `ties` (see `network.Run`).
+    """
+
+    predicted: list[int] = field(default_factory=list)
+    as_floats: list[int] = field(default_factory=list)
+    layers: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def saturated(self) -> dict[str, int]:
+        """Population -> how often a state met its bound."""
+        return {name: layer["saturated"] for name, layer in self.layers.items()}
+
+
+def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assessment:
+    """Simulate all of `events` (N, T, *shape).
+
+    Args:
+        plan: of the graph on the grid; None leaves the floats out.
+
+    Raises:
+        GraphError: see `simulate.run`.
+    """
+    found = Assessment(layers={p.name: Counter() for p in network.populations})
+    (output,) = (p.name for p in network.populations if p.output)
+    late = simulate.delays(network)
+    if plan is not None:
+        nodes = plan.nodes
+        floats_late = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+    for start in range(0, len(events), CHUNK):
+        x = simulate.padded(network, events[start : start + CHUNK])
+        run = simulate.run(network, x)
+        found.predicted += run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1).tolist()
+        for name, layer in found.layers.items():
+            layer["saturated"] += run.saturated[name]
+            layer["multiple"] += run.multiple[name]
+            layer["ties"] += run.ties[name]
+            layer["spikes"] += int(run.spikes[name].sum(dtype=np.int64))
+            layer["entries"] += run.spikes[name].size
+        if plan is None:
+            continue
+        floats = reference.run(plan, x[next(iter(x))])
+        found.as_floats += floats.output.sum(axis=0).argmax(-1).tolist()
+        for name, layer in found.layers.items():
+            pair = run.spikes[name], floats.spikes[name]
+            ours, theirs = aligned(*pair, late[name] - floats_late[name])
+            layer["compared"] += ours.size
+            layer["agreeing"] += int((ours == theirs).sum())
+            layer["float_spikes"] += int(theirs.sum())
+    return found
+
+
+def aligned(a: np.ndarray, b: np.ndarray, late: int) -> tuple[np.ndarray, np.ndarray]:
+    """The steps (T - |late|, ...) of a and b (T, ...) that belong together; a is `late` steps late."""
+    steps = len(a) - abs(late)
+    return a[max(late, 0) :][:steps], b[max(-late, 0) :][:steps]

@@ -1,0 +1,237 @@
+"""Stage: a task's network for one chip: fit, train on the grid, quantise, simulate, bundle.
+
+Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5. Writes
+models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph on the chip's grid
+and besides
+
+fit.json                              what of the chip is used, and what it does differently
+test_data_set_0/integer_vectors.npz   the chip's integers, and its states and spikes on the samples
+verify_integers.py                    runs that again, with NumPy alone
+BRINGUP.md                            how to load it, what to compare first
+
+and metrics/<task>-<target>.json.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import deploy, files, metrics, params, stage
+from pipeline.errors import GraphError, UserError
+
+if TYPE_CHECKING:
+    from pipeline.datasets.prepared import Prepared
+    from pipeline.hardware.assess import Assessment
+    from pipeline.hardware.network import Network
+    from pipeline.hardware.profile import Profile
+
+BALANCED_ON = 64  # training recordings that set the thresholds training starts from
+
+
+def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
+    """Make the bundle of `task` for the chip `name`.
+
+    Raises:
+        UserError: the task has no such target, parity has not passed, the network does not fit, the
+            chip cannot do what it needs, or a state overflows where nobody says what happens then.
+    """
+    if name not in task.targets:
+        known = ", ".join(task.targets) or "none"
+        raise UserError(
+            f"tasks.{task.name}.targets: `{name}` is not among them; there are: {known}"
+        )
+    folder = root / "models" / task.name
+    parity = deploy.passed(folder, task.name)
+
+    from pipeline.converter import file
+    from pipeline.datasets import prepared
+    from pipeline.hardware import profile, quantise
+    from pipeline.hardware.variant import variant
+
+    chip = profile.load(name)
+    data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
+    try:
+        start = variant(file.read_dict(folder / "model.nir"), chip, task.export.dt)
+        rounded = quantise.quantise(start, chip)
+        trained, curve = train(task, name, rounded, data, folder)
+        content = quantise.on_grid(start, trained)
+        report, found = measure(trained, content, rounded, data, parity)
+    except GraphError as error:
+        raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
+    report |= {"task": task.name, "target": chip.name, "validation": curve}
+    bundle(task, chip, content, trained, report, parity, data, folder / "deploy" / chip.name)
+    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
+    accuracy = report["accuracy"]
+    print(
+        f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers, "
+        f"{accuracy['float']['accuracy']:.4f} as trained, "
+        f"{accuracy['rounded_only']['accuracy']:.4f} without training on the grid; saturated "
+        f"{sum(found.saturated.values())}"
+    )
+
+
+def train(
+    task: params.Task, name: str, network: Network, data: Prepared, folder: Path
+) -> tuple[Network, dict[str, Any]]:
+    """Train on the grid: the network, and what it got right on the validation split, by epoch."""
+    from pipeline.converter import file, reference
+    from pipeline.fit import Split
+    from pipeline.hardware.balance import balanced
+    from pipeline.hardware.tune import Tuning
+
+    splits = {part: Split(*data.stream(part)) for part in ("train", "validation")}
+    some = splits["train"].events[:BALANCED_ON]
+    plan = reference.make_plan(file.read_dict(folder / "model.nir"))
+    floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
+    rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
+    tuning = Tuning(
+        balanced(network, some, rates), task, task.targets[name], len(splits["train"].labels)
+    )
+    rows: list[dict[str, float]] = []
+
+    def on_epoch(row: dict[str, float]) -> None:
+        rows.append(row)
+        if row["epoch"] % max(1, task.targets[name].epochs // 5) == 0:
+            print(
+                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, "
+                f"validation {row['validation']} of {len(splits['validation'].labels)}",
+                flush=True,
+            )
+
+    trained = tuning.epochs(splits["train"], splits["validation"], on_epoch)
+    return trained, {
+        "n": len(splits["validation"].labels),
+        "start": rows[0]["validation"],
+        "best": max(row["validation"] for row in rows),
+    }
+
+
+def measure(
+    network: Network,
+    content: dict[str, Any],
+    rounded: Network,
+    data: Prepared,
+    parity: dict[str, Any],
+) -> tuple[dict[str, Any], Assessment]:
+    """The whole test set in integers: the metrics, and what they were taken from.
+
+    Args:
+        content: the graph on the grid. rounded: the network before training on the grid.
+
+    Raises:
+        GraphError: the graph does not give the integers back, or a state overflowed.
+    """
+    from pipeline.converter import reference
+    from pipeline.hardware import quantise, simulate
+    from pipeline.hardware.assess import assess
+
+    quantise.check_recovery(content, network)
+    events, labels = data.stream("test")
+    found = assess(network, reference.make_plan(content), events)
+    simulate.refuse_overflow(network, found.saturated)
+    before = assess(rounded, None, events)
+
+    def entry(predicted: list[int]) -> dict[str, Any]:
+        return metrics.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
+
+    accuracy = {
+        "float": parity["accuracy"]["trained"],
+        "integer": entry(found.predicted),
+        "rounded_only": entry(before.predicted),
+        "grid_as_floats": entry(found.as_floats),
+    }
+    lost = {
+        which: 100 * (accuracy["float"]["accuracy"] - accuracy[which]["accuracy"])
+        for which in ("integer", "rounded_only")
+    }
+    report = {
+        "accuracy": accuracy,
+        "lost_points": lost,
+        "saturated": sum(found.saturated.values()),
+        # A list, so that `dvc metrics show` keeps to the few numbers above.
+        "layers": [
+            {
+                "node": name,
+                "agreement": layer["agreeing"] / layer["compared"],
+                "spike_rate": layer["spikes"] / layer["entries"],
+                "float_spike_rate": layer["float_spikes"] / layer["compared"],
+                **{key: layer[key] for key in ("entries", "saturated", "multiple", "ties")},
+            }
+            for name, layer in found.layers.items()
+        ],
+    }
+    return report, found
+
+
+def bundle(
+    task: params.Task,
+    chip: Profile,
+    content: dict[str, Any],
+    network: Network,
+    report: dict[str, Any],
+    parity: dict[str, Any],
+    data: Prepared,
+    place: Path,
+) -> None:
+    """Write the bundle of a network on a chip's grid to the folder `place`.
+
+    Raises:
+        UserError: the test set is too small for the vectors, or the bundle does not verify.
+    """
+    from pipeline.bundle import bringup, integers, vectors
+    from pipeline.bundle.folder import VECTORS, Golden, complete
+    from pipeline.converter import file, reference
+    from pipeline.hardware import fit, simulate
+
+    events, labels = data.subset("test")
+    chosen = vectors.choose(labels, task.deploy.vectors)
+    (x,) = simulate.padded(network, events[chosen]).values()
+    with files.atomic_folder(place) as folder:
+        file.write(folder / "model.nir", file.build(content))
+        written = file.read_dict(folder / "model.nir")
+        plan = reference.make_plan(written)
+        floats = reference.run(plan, x)
+        answer: dict[str, Any] = {
+            "output": floats.output.astype(np.uint8),
+            "spikes": {name: spikes.astype(np.uint8) for name, spikes in floats.spikes.items()},
+        }
+        (folder / VECTORS).mkdir()
+        run = integers.write(folder / VECTORS / integers.NAME, network, x)
+        files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
+        found = fit.fit(written, chip)
+        files.write_json(folder / "fit.json", fit.as_data(found))
+        files.write_text(folder / "BRINGUP.md", bringup.write(task, network, run, labels[chosen]))
+        samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
+        complete(
+            folder,
+            task,
+            file.read(folder / "model.nir"),
+            plan,
+            parity,
+            data.provenance,
+            samples,
+            {
+                "target": {"name": chip.name, "chip": chip.chip, "rule": chip.rule, **report},
+                "n_steps": len(x),
+            },
+        )
+    print(f"{task.name} on {chip.name}: {place}: {len(chosen)} vectors, verified")
+
+
+def command(task: params.Task, target_name: str) -> None:
+    """One thread, or the bytes would depend on the number of cores; read when JAX is imported."""
+    os.environ.setdefault("NPROC", "1")
+    target(task, target_name)
+
+
+def main() -> None:
+    chip = {"help": "a target of the task, such as loihi"}
+    stage.main(command, "Make the bundle of a task for a chip.", {"target_name": chip})
+
+
+if __name__ == "__main__":
+    main()

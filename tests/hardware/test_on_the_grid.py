@@ -1,0 +1,243 @@
+"""A chip's variant of a graph, where training on the grid starts, and what it leads to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import graphs
+import nir
+import numpy as np
+import pytest
+from roads import tiny_task
+
+from pipeline.converter import file
+from pipeline.errors import GraphError, UserError
+from pipeline.fit import Split
+from pipeline.hardware import assess, profile, quantise, simulate
+from pipeline.hardware.balance import balanced
+from pipeline.hardware.network import Network, Population, Weight
+from pipeline.hardware.tune import Tuning
+from pipeline.hardware.variant import variant
+from pipeline.params import Target
+
+XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
+
+
+def braille(hidden: int = 8, **options: Any) -> dict[str, Any]:
+    random = np.random.default_rng(1)
+    return graphs.recurrent(
+        random.normal(size=(hidden, 12)) * 0.8,
+        random.normal(size=(hidden, hidden)) * 0.3,
+        random.normal(size=(7, hidden)) * 0.8,
+        graphs.cuba(hidden, 0.55, 0.9, reset="v_reset", **options),
+        graphs.cuba(7, 0.5, 0.55, reset="v_reset"),
+    )
+
+
+# --------------------------------------------------------------------------------- the variant
+
+
+def test_the_variant_has_the_chips_reset_and_decays() -> None:
+    """0.55 -> 1 - 2^-1 (tau 2.2 dt, log2 1.15), 0.9 -> 1 - 2^-3 (tau 10 dt, log2 3.3); gain stays 1."""
+    nodes = dict(file.nodes(variant(braille(), XYLO)))
+    hidden = nodes["hidden.lif"]
+    assert hidden["metadata"]["reset"] == "subtract"
+    for name, tau in (("tau_syn", 2), ("tau_mem", 8)):
+        # float32 time constants
+        np.testing.assert_allclose(hidden[name], tau * graphs.DT, rtol=1e-6)
+    np.testing.assert_allclose(hidden["r"], 8, rtol=1e-6)
+    np.testing.assert_allclose(hidden["w_in"], 2, rtol=1e-6)
+    lava = dict(file.nodes(variant(braille(), LOIHI)))["hidden.lif"]
+    assert lava["metadata"]["reset"] == "v_reset"
+    np.testing.assert_allclose(1 - graphs.DT / lava["tau_mem"], 3686 / 4096, rtol=1e-6)
+
+
+def test_decays_of_single_neurons_become_one_where_the_chip_has_one() -> None:
+    """Logits of 0.2 and 0.8 are -1.386 and 1.386: their mean is that of 0.5."""
+    graph = graphs.chain(
+        (2,),
+        ("w", nir.Linear(np.eye(2))),
+        ("n", graphs.cuba(2, 0.5, np.array([0.2, 0.8]), reset="v_reset")),
+    )
+    node = dict(file.nodes(variant(graph, LOIHI)))["n"]
+    np.testing.assert_allclose(node["tau_mem"], 2 * graphs.DT, rtol=1e-6)
+    np.testing.assert_allclose(node["r"], 2, rtol=1e-6)
+    assert quantise.quantise(variant(graph, LOIHI), LOIHI).populations[0].decay_mem == 2048
+
+
+def test_short_decays_keep_something_on_xylo() -> None:
+    """0.1 is nearest to a shift of 0, which would leave nothing; the least is 0.5."""
+    graph = graphs.recurrent(
+        np.eye(2), np.eye(2), np.eye(2), graphs.cuba(2, 0.1, 0.1), graphs.cuba(2, 0.5, 0.5)
+    )
+    (population, _) = quantise.quantise(variant(graph, XYLO), XYLO).populations
+    assert (population.decay_syn, population.decay_mem) == (1, 1)
+
+
+def test_a_bias_goes_where_the_chip_drops_it_and_the_graph_itself_stays() -> None:
+    layer = nir.Affine(np.eye(2), np.ones(2))
+    graph = graphs.chain((2,), ("w", layer), ("n", graphs.if_(2, reset="v_reset")), dt=1.0)
+    assert not dict(file.nodes(variant(graph, LOIHI)))["w"]["bias"].any()
+    assert dict(file.nodes(variant(graph, SPECK)))["w"]["bias"].all()
+    assert graph["nodes"]["w"]["bias"].all()
+    assert graph["nodes"]["n"]["metadata"]["reset"] == "v_reset"
+
+
+# ------------------------------------------------------------------------- delays and agreement
+
+
+def test_delays_of_a_chain_by_rule() -> None:
+    """Two weights on the way: none on Speck, two on Loihi, one on Xylo (from hidden to output)."""
+    links = tuple(Weight(s, t, s + t, np.array([[2]]), (1,)) for s, t in ("ih", "ho"))
+    populations = tuple(Population(n, (1,), np.asarray(9), output=n == "o") for n in "ho")
+    found = {
+        chip.name: simulate.delays(Network(chip, {"i": (1,)}, populations, links))
+        for chip in (SPECK, LOIHI, XYLO)
+    }
+    assert found == {
+        "speck-2f": {"h": 0, "o": 0}, "loihi": {"h": 1, "o": 2}, "xylo-audio-2": {"h": 0, "o": 1},
+    }  # fmt: skip
+    network = Network(LOIHI, {"i": (1,)}, populations, links)
+    assert simulate.padded(network, np.ones((3, 5, 1)))["i"].shape == (7, 3, 1)
+
+
+def test_steps_that_belong_together() -> None:
+    a, b = np.arange(5), np.arange(5) - 2  # a[t] = b[t + 2]
+    for x, y, late in ((b, a, 2), (a, b, -2)):
+        ours, theirs = assess.aligned(x, y, late)
+        assert (ours == theirs).all() and len(ours) == 3
+
+
+def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
+    """Nothing decays and nothing is rounded: agreement is exactly 1, in spite of the delays."""
+    random = np.random.default_rng(2)
+    graph = graphs.chain(
+        (2, 8, 8),
+        ("conv", graphs.conv(random, (2, 8, 8), 3)),
+        ("hidden", graphs.if_((3, 8, 8), 2.0, "v_reset")),
+        ("flatten", nir.Flatten({"input": np.array([3, 8, 8])}, 0, -1)),
+        ("linear", nir.Linear(random.normal(size=(4, 192)).astype(np.float32))),
+        ("out", graphs.if_(4, 2.0, "v_reset")),
+        dt=1.0,
+    )
+    from pipeline.converter.reference import make_plan
+
+    network = quantise.quantise(graph, LOIHI)
+    plan = make_plan(quantise.on_grid(graph, network))
+    events = (random.random((60, 9, 2, 8, 8)) < 0.2).astype(np.uint8)
+    found = assess.assess(network, plan, events)
+    assert found.predicted == found.as_floats
+    for layer in found.layers.values():
+        assert layer["agreeing"] == layer["compared"] > 0
+        assert layer["float_spikes"] > 50
+
+
+# ------------------------------------------------------------------------------------- training
+
+
+def small(name: str, **train: Any) -> Any:
+    task = tiny_task(name, "v_reset")
+    return dataclasses.replace(task, train=dataclasses.replace(task.train, **train))
+
+
+def test_a_network_that_runs_away_is_calmed() -> None:
+    """Weights of 1 among all hidden neurons: every spike makes more of them."""
+    hidden = 6
+    graph = graphs.recurrent(
+        np.ones((hidden, 2)), np.ones((hidden, hidden)), np.ones((1, hidden)) * 0.3,
+        graphs.cuba(hidden, 0.5, 0.75), graphs.cuba(1, 0.5, 0.5),
+    )  # fmt: skip
+    network = quantise.quantise(graph, XYLO)
+    events = (np.random.default_rng(0).random((4, 40, 2)) < 0.2).astype(np.uint8)
+
+    def rate(network: Network) -> float:
+        return simulate.run(network, simulate.padded(network, events)).spikes["hidden.lif"].mean()
+
+    assert rate(network) > 10
+    calm = balanced(network, events, {"hidden.lif": 0.2, "out": 1.0})
+    assert rate(calm) <= 0.3
+    assert calm.populations[1].threshold.tolist() == network.populations[1].threshold.tolist()
+    for a, b in zip(calm.weights, network.weights, strict=True):
+        assert (a.values == b.values).all()
+
+
+def test_training_on_the_grid_learns_and_stays_on_it() -> None:
+    """Two letters, each on taxels of its own: the chip's rule must tell them apart."""
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    events = np.zeros((60, 16, 12), np.uint8)
+    for n, label in enumerate(labels):
+        events[n, :, 6 * label : 6 * label + 6] = random.random((16, 6)) < 0.4
+    task = small("braille", batch_size=12, max_delay=0, drop_events=0.0)
+    start = variant(braille(), XYLO)
+    network = quantise.quantise(start, XYLO)
+    tuning = Tuning(network, task, Target("xylo-audio-2", 8, 0.02), 48)
+    rows: list[dict[str, float]] = []
+    train, validation = Split(events[:48], labels[:48]), Split(events[48:], labels[48:])
+    trained = tuning.epochs(train, validation, rows.append)
+    assert max(row["validation"] for row in rows) == 12
+    trained.check()
+    quantise.check_recovery(quantise.on_grid(start, trained), trained)
+    assert any(
+        (a.values != b.values).any() for a, b in zip(network.weights, trained.weights, strict=True)
+    )
+    again = Tuning(network, task, Target("xylo-audio-2", 8, 0.02), 48).epochs(
+        train, validation, lambda row: None
+    )
+    for a, b in zip(trained.weights, again.weights, strict=True):
+        assert (a.values == b.values).all()  # the same bytes twice
+
+
+def test_the_start_is_what_was_rounded_and_large_weights_are_clipped() -> None:
+    network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
+    tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e-3), 12)
+    floats = tuning.start()
+    for weight, value in zip(network.weights, tuning.integers(floats), strict=True):
+        assert (np.asarray(value) == weight.values).all()
+    for value in tuning.with_weights([1e6 * x for x in floats]).weights:
+        assert set(np.unique(value.values)) <= {-256, 0, 254}
+
+
+def test_a_loss_that_is_no_number_names_the_rate() -> None:
+    network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
+    tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e30), 12)
+    split = Split(np.ones((24, 16, 12), np.uint8), np.arange(24) % 7)
+    tuning._step = lambda floats, average, state, events, labels: (floats, average, state, np.nan)
+    with pytest.raises(
+        UserError, match=r"tasks\.braille\.targets\.loihi\.learning_rate \(1e\+30\)"
+    ):
+        tuning.epochs(split, split, lambda row: None)
+
+
+# ------------------------------------------------------------------------------------- refusals
+
+
+def test_an_overflow_that_nobody_describes_is_refused_with_its_place() -> None:
+    population = Population("n", (1,), np.asarray(32767), output=True)
+    link = Weight("input", "n", "w", np.array([[127]]), (1,))
+    network = Network(SPECK, {"input": (1,)}, (population,), (link,))
+    run = simulate.run(network, {"input": np.full((2, 1, 1), 250)})
+    with pytest.raises(GraphError, match="`n`: 1 membranes beyond the 16 bits of speck-2f"):
+        simulate.refuse_overflow(network, run.saturated)
+    simulate.refuse_overflow(dataclasses.replace(network, profile=XYLO), run.saturated)
+
+
+def test_a_graph_that_does_not_give_the_integers_back_is_refused() -> None:
+    start = variant(braille(), LOIHI)
+    network = quantise.quantise(start, LOIHI)
+    content = quantise.on_grid(start, network)
+    nodes = dict(file.nodes(content))
+    nodes["w_out"]["weight"][1, 2] += 2 * 2.0 ** -int(network.populations[1].exponent)
+    with pytest.raises(GraphError, match="weight `w_out` does not come back"):
+        quantise.check_recovery(content, network)
+    nodes["w_out"]["weight"][1, 2] += 1e-4
+    with pytest.raises(GraphError, match=r"weight `w_out`: .* at \(1, 2\) is not on the grid"):
+        quantise.check_recovery(content, network)
+
+
+def test_targets_without_an_integer_rule_are_refused() -> None:
+    network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
+    other = dataclasses.replace(network, profile=profile.load("spinnaker2"))
+    with pytest.raises(GraphError, match="target spinnaker2 has no integer rule"):
+        simulate.run(other, {})

@@ -1,0 +1,292 @@
+"""A task's network for a chip, from parity to a bundle, on tiny recordings; what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from roads import GUARD, ROOT, tiny_task
+
+from pipeline import files, params
+from pipeline import target as stage
+from pipeline.converter import file
+from pipeline.errors import UserError, exit_status
+from pipeline.hardware import profile, quantise, simulate
+
+PAIRS = [
+    ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("nmnist", "loihi"),
+]  # fmt: skip
+
+
+def tiny(name: str, *targets: str) -> params.Task:
+    """The tiny task with one epoch for each of `targets`."""
+    chips = {target: params.Target(target, 1, 1e-3) for target in targets}
+    return dataclasses.replace(tiny_task(name, "v_reset"), targets=chips)
+
+
+@pytest.fixture(scope="module")
+def made(tiny_road, tmp_path_factory):
+    """`made(task, target)`: a project folder with that target's bundle; made once."""
+    known: dict[tuple[str, str], Path] = {}
+
+    def make(name: str, target: str) -> Path:
+        if (name, target) not in known:
+            root = tmp_path_factory.mktemp(target) / "road"
+            shutil.copytree(tiny_road(name, "v_reset"), root)
+            stage.target(tiny(name, target), target, root)
+            known[name, target] = root
+        return known[name, target]
+
+    return make
+
+
+@pytest.fixture
+def road(tiny_road, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_road("braille", "v_reset"), tmp_path / "road"))
+
+
+def arrays(bundle: Path) -> dict[str, np.ndarray]:
+    with np.load(bundle / "test_data_set_0" / "integer_vectors.npz", allow_pickle=False) as found:
+        return dict(found)
+
+
+def integers_verified(bundle: Path) -> subprocess.CompletedProcess[str]:
+    """verify_integers.py, in a Python that can import the standard library and NumPy alone."""
+    script = str(bundle / "verify_integers.py")
+    command = [sys.executable, "-I", "-c", GUARD.replace(', "h5py"', ""), script]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+# ------------------------------------------------------------------------------------------ the road
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_a_bundle_is_whole_and_verifies(made, task, target):
+    bundle = made(task, target) / "models" / task / "deploy" / target
+    found = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
+    assert found == {
+        "model.nir", "model-nir-1.0.4.nir", "fit.json", "BRINGUP.md", "manifest.json", "MODEL_CARD.md",
+        "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
+        "test_data_set_0/integer_vectors.npz", "verify_integers.py",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    done = integers_verified(bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads((bundle / "fit.json").read_text())
+    assert (told["target"], told["fits"]) == (target, True)
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(made, task, target):
+    bundle = made(task, target) / "models" / task / "deploy" / target
+    chip = profile.load(target)
+    network = quantise.recover(file.read_dict(bundle / "model-nir-1.0.4.nir"), chip)
+    vectors = arrays(bundle)
+    for weight in network.weights:
+        assert (vectors[f"weight/{weight.node}"] == weight.values).all()
+    (name,) = network.inputs
+    run = simulate.run(network, {name: vectors["input"].astype(np.int64)}, record=True)
+    for p in network.populations:
+        assert (vectors[f"threshold/{p.name}"] == p.threshold).all()
+        assert (vectors[f"spikes/{p.name}"] == run.spikes[p.name]).all()
+        assert (vectors[f"membrane/{p.name}"] == run.membranes[p.name]).all()
+        assert (f"current/{p.name}" in vectors) == (p.decay_syn is not None)
+    silent = {"loihi": len(network.populations), "xylo-audio-2": 1, "speck-2f": 0}[target]
+    steps = tiny(task).data.bins
+    assert len(vectors["input"]) == steps + silent
+    assert not vectors["input"][steps:].any()
+    assert vectors["input"][:steps].any()
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_metrics_and_papers_say_the_same(made, task, target):
+    root = made(task, target)
+    bundle = root / "models" / task / "deploy" / target
+    told = json.loads((root / "metrics" / f"{task}-{target}.json").read_text())
+    assert {entry["n"] for entry in told["accuracy"].values()} == {20}
+    parity = json.loads((root / "models" / task / "parity.json").read_text())
+    assert told["accuracy"]["float"] == parity["accuracy"]["trained"]
+    lost = told["accuracy"]["float"]["accuracy"] - told["accuracy"]["integer"]["accuracy"]
+    assert told["lost_points"]["integer"] == pytest.approx(100 * lost)
+    # Nothing is rounded where nothing decays: NIR's rule and the chip's are one.
+    if (task, target) == ("nmnist", "loihi"):
+        assert {layer["agreement"] for layer in told["layers"]} == {1.0}
+        assert told["accuracy"]["grid_as_floats"] == told["accuracy"]["integer"]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest["target"]["accuracy"] == told["accuracy"]
+    assert (
+        f"{told['accuracy']['integer']['correct']} of 20" in (bundle / "MODEL_CARD.md").read_text()
+    )
+    chip = profile.load(target)
+    text = (bundle / "BRINGUP.md").read_text()
+    assert chip.chip in text
+    assert all(note in text for note in chip["graph.notes"])
+    first = arrays(bundle)
+    for layer in told["layers"]:
+        spikes = int(first[f"spikes/{layer['node']}"][:, 0].sum())
+        assert f"| `{layer['node']}` | {spikes} |" in text
+
+
+def test_xylos_specification_is_python_and_holds_the_integers(made, monkeypatch):
+    bundle = made("braille", "xylo-audio-2") / "models" / "braille" / "deploy" / "xylo-audio-2"
+    lines = (bundle / "BRINGUP.md").read_text().split("    spec = ")[1].split("\n    )\n")[0]
+    monkeypatch.chdir(bundle)
+    spec = eval(lines + "\n)", {"numpy": np, "v": arrays(bundle), "dict": dict})
+    sizes = {key: np.shape(value) for key, value in spec.items()}
+    assert sizes == {
+        "weights_in": (12, 38), "weights_rec": (38, 38), "weights_out": (38, 7),
+        **{f"{key}{end}": (n,) for key in ("dash_syn", "dash_mem", "threshold")
+           for end, n in (("", 38), ("_out", 7))},
+    }  # fmt: skip
+    assert np.abs(spec["weights_in"]).max() > 1  # integers, no floats of the graph
+
+
+def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_path):
+    made_by = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+    bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
+    right = arrays(bundle)
+    path = bundle / "test_data_set_0" / "integer_vectors.npz"
+    states = right["membrane/cubalif_3"].copy()
+    states[3, 2, 1] += 1
+    np.savez(path, **{**right, "membrane/cubalif_3": states})
+    done = integers_verified(bundle)
+    assert done.returncode == 1
+    assert done.stderr.startswith("differs: membrane/cubalif_3: 1 of ")
+    assert done.stderr.strip().endswith("(3, 2, 1)")
+    np.savez(path, **{**right, "weight/linear_0": -right["weight/linear_0"]})
+    assert "differs: spikes/recurrent_1.lif" in integers_verified(bundle).stderr
+    path.write_bytes(b"")
+    done = integers_verified(bundle)
+    assert (done.returncode, done.stdout.split(":")[0]) == (1, "FAIL")
+
+
+def test_the_same_inputs_give_the_same_bytes(made):
+    root = made("braille", "loihi")
+    kept = {p: files.sha256(p) for p in root.rglob("*") if p.is_file()}
+    stage.target(tiny("braille", "loihi"), "loihi", root)
+    assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
+
+
+# ---------------------------------------------------------------------------------- what is refused
+
+
+def refused(root: Path, task: params.Task, name: str, match: str) -> None:
+    before = set(root.rglob("*"))
+    with pytest.raises(UserError, match=match) as error:
+        stage.target(task, name, root)
+    assert "\n" not in str(error.value)
+    assert set(root.rglob("*")) == before
+
+
+def mine(tmp_path: Path, base: str, **changes: Any) -> str:
+    """A profile file: `base` with other entries, such as state__bits=8."""
+    document = yaml.safe_load((profile.FOLDER / f"{base}.yaml").read_text())
+    for key, value in changes.items():
+        section, name = key.split("__")
+        document[section][name] = value
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def test_a_target_that_the_task_has_not_is_named(road):
+    refused(
+        road, tiny("braille", "loihi"), "speck-2f", r"tasks\.braille\.targets: `speck-2f` is not"
+    )
+
+
+def test_a_network_that_does_not_fit_is_refused_with_its_place(road):
+    message = r"braille on speck-2f: `recurrent_1\.lif`: .*CubaLIF.*; nothing was made"
+    refused(road, tiny("braille", "speck-2f"), "speck-2f", message)
+
+
+def test_recurrence_that_a_chip_cannot_honour_is_refused(road, tmp_path):
+    target = mine(tmp_path, "loihi", graph__recurrence={"value": "none", "source": "a test"})
+    refused(road, tiny("braille", target), target, r"`recurrent_1\.lif` feeds .* back")
+
+
+def test_too_few_neurons_are_refused_with_number_and_limit(road, tmp_path):
+    target = mine(
+        tmp_path, "xylo-audio-2", limits__hidden_neurons={"value": 37, "source": "a test"}
+    )
+    refused(road, tiny("braille", target), target, "hidden neurons: 38, at most 37")
+
+
+def test_a_number_without_source_and_a_missing_one_are_refused(road, tmp_path):
+    target = mine(tmp_path, "loihi", limits__neurons={"value": 10})
+    refused(road, tiny("braille", target), target, r"mine\.yaml: `limits\.neurons` has no source")
+    target = mine(tmp_path, "loihi", state__bits={"source": "a test"})
+    refused(road, tiny("braille", target), target, r"mine\.yaml: `state\.bits\.value` is missing")
+
+
+def test_an_overflow_is_refused_with_its_place(tiny_road, tmp_path):
+    root = Path(shutil.copytree(tiny_road("nmnist", "v_reset"), tmp_path / "road"))
+    target = mine(tmp_path, "speck-2f", state__bits={"value": 5, "source": "a test"})
+    message = r"`if_\d+`: \d+ membranes beyond the 5 bits of mine"
+    refused(root, tiny("nmnist", target), target, message)
+
+
+def test_a_chip_without_an_integer_rule_is_refused(road):
+    refused(road, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer rule")
+
+
+def test_nothing_is_made_of_a_file_that_parity_has_not_seen(road):
+    with h5py.File(road / "models" / "braille" / "model.nir", "r+") as stream:
+        stream["node/nodes/linear_0/weight"][0, 0] += 1
+    refused(road, tiny("braille", "loihi"), "loihi", r"model\.nir: changed after parity")
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ({"nowhere": {"epochs": 1, "learning_rate": 1.0}}, r"targets\.nowhere: unknown target; known"),
+        ({"loihi": {"epochs": 0, "learning_rate": 1.0}}, r"loihi\.epochs must be at least 1, got 0"),
+        ({"loihi": {"epochs": 1, "learning_rate": 0.0}}, r"loihi\.learning_rate must be above 0"),
+        ({"loihi": {"epochs": 1}}, r"targets\.loihi\.learning_rate: the key is missing"),
+        ({"loihi": 3}, r"targets\.loihi must be a mapping, got 3"),
+        (["loihi"], r"targets must be a mapping, got \['loihi'\]"),
+    ],
+)  # fmt: skip
+def test_targets_in_params_are_checked(tmp_path, targets, message):
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["braille"]["targets"] = targets
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=message):
+        params.load("braille", path)
+
+
+def test_dvc_has_a_stage_for_every_target_of_params():
+    pairs = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["target"]["foreach"]
+    named = {(pair["task"], pair["chip"]) for pair in pairs.values()}
+    assert named == {
+        (task, target)
+        for task in params.names(ROOT / "params.yaml")
+        for target in params.load(task, ROOT / "params.yaml").targets
+    }
+    assert set(pairs) == {f"{task}-{chip}" for task, chip in named}
+
+
+def test_an_interrupted_stage_leaves_the_bundle_that_was_there(made, monkeypatch, capsys):
+    root = made("braille", "loihi")
+    kept = {p: files.sha256(p) for p in root.rglob("*") if p.is_file()}
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.bundle.bringup.write", stop)
+    assert exit_status(lambda: stage.target(tiny("braille", "loihi"), "loihi", root)) == 130
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
