@@ -36,7 +36,6 @@ CONFIG: dict[str, Any] = {
         "orient": "top",
         "labelFontSize": 12,
         "labelLimit": 320,
-        "columns": 2,
     },
     "range": {"category": SERIES},
     "bar": {"color": SERIES[0]},
@@ -47,9 +46,15 @@ CONFIG: dict[str, Any] = {
 
 
 def chart(
-    id: str, label: str, rows: Sequence[dict[str, Any]], spec: dict[str, Any], height: int = 220
+    id: str,
+    label: str,
+    rows: Sequence[dict[str, Any]],
+    spec: dict[str, Any],
+    height: int = 220,
+    *,
+    wide: bool = False,
 ) -> Chart:
-    """A chart of `rows`, as wide as the page has room for.
+    """A chart of `rows`, as wide as its place on the page.
 
     Args:
         id: of the element on the page. label: what the chart shows, in a sentence.
@@ -64,7 +69,7 @@ def chart(
         "data": {"name": "rows", "values": list(rows)},
         "config": CONFIG,
     }
-    return Chart(id, label, whole | spec)
+    return Chart(id, label, whole | spec, wide)
 
 
 def chosen(name: str, value: str) -> dict[str, Any]:

@@ -18,22 +18,27 @@ class Number:
 class Table:
     """Rows of text, `Number` or None (nothing to say); the first cell of a row is its heading.
 
-    folded: shown when the reader asks for it.
+    folded: shown when the reader asks for it. words: the cells are sentences, not numbers.
     """
 
     caption: str
     head: tuple[str, ...]
     rows: list[tuple[Any, ...]]
     folded: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A Vega-Lite specification and what a reader is told who does not see it."""
+    """A Vega-Lite specification and what a reader is told who does not see it.
+
+    wide: it takes the whole width of the page, and no other chart stands beside it.
+    """
 
     id: str
     label: str
     spec: dict[str, Any]
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.report.part import Number, Part, Table, absent, count
@@ -34,17 +34,17 @@ def make(source: Source) -> Part:
         title,
         tables=[
             facts,
-            Table("What NIR cannot say", ("what", "here"), said, folded=True),
-            Table("Recordings", ("key", "value"), list(leaves(manifest["data"])), folded=True),
-            Table(
-                "Parameters", ("key", "value"), list(leaves(manifest["parameters"])), folded=True
-            ),
-            Table(
-                "Versions", ("package", "version"), list(manifest["versions"].items()), folded=True
-            ),
-            Table("Files of the bundle", ("file", "SHA-256"), digests, folded=True),
+            _words("What NIR cannot say", ("what", "here"), said),
+            _words("Recordings", ("key", "value"), leaves(manifest["data"])),
+            _words("Parameters", ("key", "value"), leaves(manifest["parameters"])),
+            _words("Versions", ("package", "version"), manifest["versions"].items()),
+            _words("Files of the bundle", ("file", "SHA-256"), digests),
         ],
     )
+
+
+def _words(caption: str, head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> Table:
+    return Table(caption, head, list(rows), folded=True, words=True)
 
 
 def leaves(value: Any, where: str = "") -> Iterator[tuple[str, str]]:

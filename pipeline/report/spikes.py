@@ -145,8 +145,15 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
         ],
         "mark": {"type": "point", "aria": False, "opacity": 1, "filled": True},
         "encoding": {
-            "x": quantitative("t", "step", scale={"nice": False}, axis={"format": "d"}),
-            "y": nominal("run", None, scale={"domain": names, "paddingInner": 0.12}),
+            "x": quantitative(
+                "t", "step", scale={"nice": False}, axis={"format": "d", "grid": False}
+            ),
+            "y": nominal(
+                "run",
+                None,
+                scale={"domain": names, "padding": 0.12},
+                axis={"grid": True, "tickBand": "extent", "ticks": False},
+            ),
             "yOffset": quantitative("row", "neuron", scale={"zero": False}),
             "color": nominal(
                 "state",
@@ -174,7 +181,7 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
         f"Spikes of one sample of {task}: a band for each of {', '.join(names)}, a row per neuron; "
         "spikes that the trained model has not, or that are missing, are marked"
     )
-    return chart(f"raster-{task}", label, rows, spec, 150 * len(names))
+    return chart(f"raster-{task}", label, rows, spec, 150 * len(names), wide=True)
 
 
 def _membranes(
@@ -226,7 +233,7 @@ def _membranes(
         ],
     }  # fmt: skip
     label = f"Membrane of one neuron of {task} by step; the dashed line is the threshold"
-    return chart(f"membrane-{task}", label, rows, spec)
+    return chart(f"membrane-{task}", label, rows, spec, wide=True)
 
 
 def _counts(bundle: Bundle, done: list[Run]) -> Table:

@@ -25,6 +25,11 @@ class Stage:
     why: list[str]
     feeds: list[str]
 
+    def title(self, task: str) -> str:
+        """The name without the task's: `train`, or `deploy loihi` for `deploy@nmnist-loihi`."""
+        stage, _, rest = self.name.partition("@")
+        return f"{stage} {rest.removeprefix(task).strip('-_')}".strip()
+
 
 def ask(root: Path) -> subprocess.Popen[str]:
     """Start `dvc status`; it takes seconds, so the page is made meanwhile."""

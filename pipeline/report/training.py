@@ -58,7 +58,6 @@ def _curves(source: Source, what: str) -> Chart:
         "x": quantitative("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"}),
         "y": quantitative("value", TITLES[what], scale={"zero": what == "loss"}, **form),
         "color": nominal("set", None),
-        "shape": nominal("set", None),
         "strokeDash": nominal("set", None),
         "tooltip": [
             nominal("set", "set"),
@@ -66,9 +65,9 @@ def _curves(source: Source, what: str) -> Chart:
             quantitative("value", TITLES[what], format=".4"),
         ],
     }
-    spec = {"mark": {"type": "line", "point": {"size": 40}}, "encoding": encoding}
+    spec = {"mark": {"type": "line", "point": True}, "encoding": encoding}
     label = f"{TITLES[what].capitalize()} of {source.task} by epoch, training and validation set"
-    return chart(f"{what}-{source.task}", label, rows, spec)
+    return chart(f"curve-{what}-{source.task}", label, rows, spec)
 
 
 def confusion(source: Source) -> Part:
