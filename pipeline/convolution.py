@@ -40,7 +40,7 @@ def fits(layer: object) -> bool:
 
 def apply(layer: Any, x: jax.Array) -> jax.Array:
     """`layer(x)` for an `nnx.Conv` that `fits` and x (N, H, W, C)."""
-    return _convolve(_pair(layer.strides), tuple(layer.padding), x, layer.kernel[...])
+    return convolve(_pair(layer.strides), tuple(layer.padding), x, layer.kernel[...])
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def _plain(strides, padding, x, kernel):
     return out.reshape(*out.shape[:2], width, outputs)
 
 
-_convolve = jax.custom_vjp(_plain, nondiff_argnums=(0, 1))
+convolve = jax.custom_vjp(_plain, nondiff_argnums=(0, 1))
 
 
 def _forward(strides, padding, x, kernel):
@@ -82,7 +82,7 @@ def _backward(strides, padding, saved, gradient):
     return *pull(gradient), _weight_gradient(strides, padding, x, gradient, kernel.shape)
 
 
-_convolve.defvjp(_forward, _backward)
+convolve.defvjp(_forward, _backward)
 
 
 def _both_gradients(padding, x, kernel, gradient):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import UserError
+from pipeline.hardware import profile
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,17 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A chip that a task goes to, and how the network is trained on its grid; the rest is `Train`'s."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class Task:
-    """One block of params.yaml."""
+    """One block of params.yaml. targets: chips by name; `generic`, plain NIR, needs no entry."""
 
     name: str
     data: Data
@@ -132,6 +142,7 @@ class Task:
     export: Export
     parity: Parity
     deploy: Deploy
+    targets: dict[str, Target]
 
 
 NETWORKS = {"braille_rsnn": BrailleNetwork, "nmnist_scnn": NmnistNetwork}
@@ -253,6 +264,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise UserError(f"{where} must be a list, got {value!r}")
         return tuple(_value(str, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a mapping, got {value!r}")
+        _, inner = typing.get_args(hint)
+        hints = typing.get_type_hints(inner)
+        del hints["name"]
+        return {
+            str(key): inner(name=str(key), **_fields(hints, block, f"{where}.{key}"))
+            for key, block in value.items()
+        }
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
@@ -280,6 +301,20 @@ def _check_ranges(task: Task, where: str) -> None:
         block = getattr(task, section)
         if hasattr(block, key) and not test(getattr(block, key)):
             raise UserError(f"{where}.{path} must be {allowed}, got {getattr(block, key)!r}")
+    for name, target in task.targets.items():
+        if name not in (known := profile.names()) and Path(name).suffix != ".yaml":
+            raise UserError(
+                f"{where}.targets.{name}: unknown target; known are {', '.join(known)}, or the path "
+                "of a .yaml file"
+            )
+        if target.epochs < 1:
+            raise UserError(
+                f"{where}.targets.{name}.epochs must be at least 1, got {target.epochs}"
+            )
+        if target.learning_rate <= 0:
+            raise UserError(
+                f"{where}.targets.{name}.learning_rate must be above 0, got {target.learning_rate}"
+            )
     if task.data.validation + task.data.test >= 1:
         raise UserError(f"{where}.data: validation + test leave nothing to train on")
     if task.data.source == "folder" and not task.data.path:

@@ -56,26 +56,11 @@ def decay_on_grid(decay: Any, kind: str, bits: int) -> np.ndarray:
 
 
 def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> jax.Array:
-    """`weights_on_grid(...) / scale`, as floats; the gradient passes where nothing is clipped."""
+    """`weights_on_grid` as float32; the gradient is that of `weights * scale` where nothing is clipped."""
     import jax.numpy as jnp
-    from jax import lax
+
+    from pipeline.hardware.in_jax import through
 
     low, high = weight_range(bits, step)
-    inside = jnp.clip(weights, low / scale, high / scale)
-    rounded = jnp.clip(jnp.round(weights * scale / step) * step, low, high) / scale
-    return inside + lax.stop_gradient(rounded - inside)
-
-
-def fake_decay(decay: jax.Array, kind: str, bits: int) -> jax.Array:
-    """`decay_on_grid`, with the gradient of the identity."""
-    import jax.numpy as jnp
-    from jax import lax
-
-    if kind == "shift":
-        k = jnp.clip(jnp.round(-jnp.log2(1 - decay)), 0, 2**bits - 1)
-        rounded = 1 - jnp.exp2(-k)
-    elif kind == "fraction":
-        rounded = jnp.round(decay * 2**bits) / 2**bits
-    else:
-        return decay
-    return decay + lax.stop_gradient(rounded - decay)
+    scaled = jnp.clip(weights * scale, low, high)
+    return through(jnp.clip(jnp.round(scaled / step) * step, low, high), scaled)

@@ -1,0 +1,66 @@
+"""A graph as a chip would have it, before its weights are rounded: what training on the grid starts from.
+
+What differs follows from the profile alone: the reset, one decay for a layer where the chip has one,
+decays on the chip's grid, no bias where the chip drops it, no late spikes but the chip's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.converter import file
+from pipeline.converter.reference import EQUATIONS, make_plan, step_dt
+from pipeline.hardware import grid
+from pipeline.hardware.profile import Profile
+
+LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
+
+
+def variant(content: Mapping[str, Any], profile: Profile, dt: float | None = None) -> dict[str, Any]:
+    """The chip's variant of a graph; the graph itself stays as it is.
+
+    Args:
+        content: the graph's dictionary, as `file.read_dict` gives it.
+        dt: the step, in the unit of the time constants; None takes the contract's.
+
+    Raises:
+        GraphError: the graph has no meaning, or no step is known.
+    """
+    graph = copy.deepcopy(dict(content))
+    dt = step_dt(make_plan(content), dt)
+    for _, node in file.nodes(graph):
+        if "bias" in node and not profile["neuron.bias"]:
+            node["bias"] = np.zeros_like(node["bias"])
+        if not EQUATIONS[node["type"]].spikes:
+            continue
+        told = node.get("metadata", {})
+        reset = told.get("reset", "v_reset")
+        if reset not in profile["neuron.reset"]:
+            reset = profile["neuron.reset"][0]
+        node["metadata"] = {**told, "reset": reset, "spike_delay": 0}
+        for tau, gain in (("tau", "r"), ("tau_mem", "r"), ("tau_syn", "w_in")):
+            if tau in node:
+                _move(node, tau, gain, dt, profile)
+    return graph
+
+
+def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile) -> None:
+    """Put a time constant on the grid; the input keeps its strength: gain / tau stays as it is."""
+    old = np.asarray(node[tau], np.float64)
+    decay = 1 - dt / old
+    if profile["neuron.decay_per"] == "layer" and (decay != decay.ravel()[0]).any():
+        inside = decay.clip(1e-6, 1 - 1e-6)
+        decay = np.full_like(decay, 1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))
+    kind, bits = profile["neuron.decay"], profile["neuron.decay_bits"]
+    moved = grid.decay_on_grid(decay, kind, bits)
+    if kind == "shift":
+        moved = np.maximum(moved, LEAST_SHIFTED)
+    elif kind == "fraction":
+        moved = np.minimum(moved, 1 - 2.0**-bits)  # 1 would be no time constant
+    new = dt / (1 - moved)
+    node[gain] = np.asarray(np.asarray(node[gain], np.float64) * new / old, np.float32)
+    node[tau] = np.asarray(new, np.float32)
