@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pipeline.report.chart import chart, nominal, quantitative
-from pipeline.report.part import Part, Table, absent, interval
+from pipeline.report.part import Chart, Part, Table, absent, interval
 from pipeline.report.sources import Source
 
 RUNS = {
-    "trained": "trained model, float32",
-    "reimported": "re-imported file, float32",
-    "reference": "reference, float64",
+    "trained": "test: trained, float32",
+    "reimported": "test: re-imported, float32",
+    "reference": "test: reference, float64",
 }
 HEAD = ("run", "accuracy", "right", "95 % from", "to")
 
@@ -20,27 +20,33 @@ def make(source: Source) -> Part:
     missing = []
     if source.train:
         sets = source.train["accuracy"]
-        found += [(f"{name} set, best epoch", sets[name]) for name in ("train", "validation")]
+        found += [(f"{name}: best epoch", sets[name]) for name in ("train", "validation")]
     else:
         missing.append(absent(f"{source.shown}/train.json", "make repro"))
     if source.parity:
         measured = source.parity["accuracy"]
-        found += [(f"test set: {text}", measured[run]) for run, text in RUNS.items()]
+        found += [(text, measured[run]) for run, text in RUNS.items()]
     else:
         missing.append(absent(f"{source.shown}/parity.json", "make repro"))
     if not found:
         return Part("accuracy", "Accuracy", missing=missing)
-    table = Table(
-        f"Accuracy of {source.task}, with Wilson's 95 % interval",
-        HEAD,
-        [(run, *interval(entry)) for run, entry in found],
-    )
     return Part(
-        "accuracy", "Accuracy", charts=[_chart(source.task, found)], tables=[table], missing=missing
+        "accuracy",
+        "Accuracy",
+        charts=[picture(f"accuracy-{source.task}", source.task, found)],
+        tables=[table(source.task, found)],
+        missing=missing,
     )
 
 
-def _chart(task: str, found: list[tuple[str, dict]]):
+def table(what: str, found: list[tuple[str, dict]]) -> Table:
+    """Accuracies by run as a table; see `metrics.accuracy_entry`."""
+    rows = [(run, *interval(entry)) for run, entry in found]
+    return Table(f"Accuracy of {what}, with Wilson's 95 % interval", HEAD, rows)
+
+
+def picture(id: str, what: str, found: list[tuple[str, dict]]) -> Chart:
+    """The same as a chart."""
     rows = [
         {
             "run": run,
@@ -73,7 +79,5 @@ def _chart(task: str, found: list[tuple[str, dict]]):
         "mark": {"type": "point", "size": 90, "opacity": 1},
         "encoding": {"y": y, "x": quantitative("accuracy", "accuracy", **x), "tooltip": tooltip},
     }
-    label = f"Accuracy of {task} by run: points, with Wilson's 95 % interval as a line"
-    return chart(
-        f"accuracy-{task}", label, rows, {"layer": [interval_of, value]}, 30 * len(rows) + 10
-    )
+    label = f"Accuracy of {what} by run: points, with Wilson's 95 % interval as a line"
+    return chart(id, label, rows, {"layer": [interval_of, value]}, 30 * len(rows) + 10)

@@ -18,7 +18,7 @@ def make(sources: list[Source]) -> Part:
         "to",
         "parity",
         "differing spikes: re-imported",
-        "reference",
+        "differing spikes: reference",
         "neurons",
         "synapses",
     )

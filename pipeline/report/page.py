@@ -17,6 +17,7 @@ from pipeline.report import (
     sources,
     spikes,
     status,
+    targets,
     training,
 )
 from pipeline.report.part import Number, Part
@@ -29,8 +30,13 @@ PARTS = (
     spikes.make,
     histograms.weights,
     histograms.rates,
-    provenance.make,
 )
+
+
+def parts(source: sources.Source) -> list[Part]:
+    """All parts of one task; those about a chip stand before the provenance."""
+    chips = [targets.make(source, target) for target in source.targets]
+    return [*(make(source) for make in PARTS), *chips, provenance.make(source)]
 
 
 def write(root: Path, output: Path) -> None:
@@ -39,10 +45,11 @@ def write(root: Path, output: Path) -> None:
     Raises:
         UserError: params.yaml or a file that a stage left cannot be read.
     """
-    tasks = params.names(root / "params.yaml")
+    file = root / "params.yaml"
+    tasks = params.names(file)
     with status.ask(root) as asked:
-        found = [sources.read(root, task) for task in tasks]
-        sections = {source.task: [make(source) for make in PARTS] for source in found}
+        found = [sources.read(root, params.load(task, file)) for task in tasks]
+        sections = {source.task: parts(source) for source in found}
         changed, silent = status.answer(asked)
     stages = status.stages(root, changed)
     text = render(

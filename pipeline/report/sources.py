@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline import params
 from pipeline.errors import UserError
+
+GENERIC = "generic"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,20 @@ class Bundle:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What there is of a task on one chip; None for what is not there.
+
+    integers: `integer_vectors.npz`, see `pipeline.bundle.integers`.
+    """
+
+    name: str
+    metrics: dict[str, Any] | None
+    fit: dict[str, Any] | None
+    bundle: Bundle | None
+    integers: dict[str, np.ndarray] | None
+
+
+@dataclass(frozen=True)
 class Source:
     """What there is of one task; None for what is not there. `shown` is its folder as one says it."""
 
@@ -45,25 +63,41 @@ class Source:
     curves: list[dict[str, float]] | None
     confusion: list[dict[str, str]] | None
     bundle: Bundle | None
+    targets: list[Target]
 
 
-def read(root: Path, task: str) -> Source:
+def read(root: Path, task: params.Task) -> Source:
     """All there is of `task` below the project folder `root`.
 
     Raises:
         UserError: a file is there and cannot be read; names it.
     """
-    folder = root / "models" / task
+    folder = root / "models" / task.name
+    found = bundles(folder / "deploy")
     return Source(
-        task=task,
+        task=task.name,
         folder=folder,
-        shown=f"models/{task}",
+        shown=f"models/{task.name}",
         train=document(folder / "train.json"),
         parity=document(folder / "parity.json"),
         curves=curves(folder / "curves.csv"),
         confusion=table(folder / "confusion.csv"),
-        bundle=bundle(folder / "deploy"),
+        bundle=found.pop(GENERIC, None),
+        targets=[
+            target(root / "metrics" / f"{task.name}-{name}.json", name, found.get(name))
+            for name in [*task.targets, *sorted(set(found) - set(task.targets))]
+        ],
     )
+
+
+def target(metrics: Path, name: str, found: Bundle | None) -> Target:
+    """What there is of the chip `name`: a metrics file and a bundle."""
+    measured = document(metrics)
+    if found is None:
+        return Target(name, measured, None, None, None)
+    path = (found.folder / found.manifest["vectors"]["file"]).with_name("integer_vectors.npz")
+    integers = arrays(path) if path.exists() else None
+    return Target(name, measured, document(found.folder / "fit.json"), found, integers)
 
 
 def document(path: Path) -> dict[str, Any] | None:
@@ -107,22 +141,35 @@ def curves(path: Path) -> list[dict[str, float]] | None:
         raise UserError(f"{path}: no table of numbers; run make repro") from None
 
 
-def bundle(folder: Path) -> Bundle | None:
-    """The bundle in `folder`; None if there is none.
+def bundles(folder: Path) -> dict[str, Bundle]:
+    """The bundles below `folder`, by the target that their manifest names; plain NIR is `generic`.
 
     Raises:
-        UserError: it is incomplete or broken.
+        UserError: one is incomplete or broken.
     """
-    manifest = document(folder / "manifest.json")
-    if manifest is None:
-        return None
     from pipeline.converter import file, reference
 
-    path = folder / manifest["vectors"]["file"]
+    found = {}
+    for path in sorted(folder.rglob("manifest.json")):
+        manifest = document(path) or {}
+        try:
+            name = manifest["target"]["name"] if "target" in manifest else GENERIC
+            vectors = arrays(path.parent / manifest["vectors"]["file"])
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: no manifest of a bundle; run make deploy-artifacts") from None
+        plan = reference.make_plan(file.read_dict(path.parent / "model.nir"))
+        found[name] = Bundle(path.parent, manifest, vectors, plan)
+    return found
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            vectors = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not readable: {error}; run make deploy-artifacts") from None
-    plan = reference.make_plan(file.read_dict(folder / "model.nir"))
-    return Bundle(folder, manifest, vectors, plan)
