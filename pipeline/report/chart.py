@@ -84,7 +84,7 @@ def quantitative(field: str, title: str, **more: Any) -> dict[str, Any]:
 
 def nominal(field: str, title: str | None, **more: Any) -> dict[str, Any]:
     """An encoding by a name; the names keep the order in which they come."""
-    return {"field": field, "type": "nominal", "title": title, "sort": None, **more}
+    return {"field": field, "type": "nominal", "title": title, "sort": None} | more
 
 
 def library() -> str:

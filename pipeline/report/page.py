@@ -14,6 +14,7 @@ from pipeline.report import (
     overview,
     parity,
     provenance,
+    readers,
     sources,
     spikes,
     status,
@@ -57,11 +58,12 @@ def write(root: Path, output: Path) -> None:
         lines=status.lines(stages, tasks),
         silent=silent,
         sections=sections,
+        readers=readers.make(root, found),
     )
     files.write_text(output, text)
-    absent = sum(len(part.missing) for parts in sections.values() for part in parts)
+    absent = text.count('class="missing"')
     print(
-        f"{output}: {len(text.encode()) / 1e6:.1f} MB, {len(tasks)} tasks, {absent} inputs absent"
+        f"{output}: {len(text.encode()) / 1e6:.1f} MB, {len(tasks)} tasks, {absent} things missing"
     )
 
 
@@ -70,7 +72,7 @@ def render(**content: Any) -> str:
 
     Args:
         overview: a `Part`. lines: see `status.lines`. silent: why DVC could not be asked, or "".
-        sections: the parts of every task.
+        sections: the parts of every task. readers: a `Part`.
     """
     import jinja2
 
@@ -83,7 +85,11 @@ def render(**content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.tests["number"] = lambda cell: isinstance(cell, Number)
-    parts: list[Part] = [content["overview"], *chain(*content["sections"].values())]
+    parts: list[Part] = [
+        content["overview"],
+        *chain(*content["sections"].values()),
+        content["readers"],
+    ]
     return environment.get_template("page.html").render(
         **content,
         targets=sorted({part.target for part in parts} - {""}),

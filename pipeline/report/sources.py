@@ -100,8 +100,8 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
     return Target(name, measured, document(found.folder / "fit.json"), found, integers)
 
 
-def document(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None if there is no such file.
+def document(path: Path, kind: type = dict) -> Any:
+    """A JSON document that is an object, or a list if `kind` says so; None if there is no such file.
 
     Raises:
         UserError: the file is something else.
@@ -112,8 +112,8 @@ def document(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON: {error}; run make repro") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: a JSON object is needed, got {type(value).__name__}")
+    if not isinstance(value, kind):
+        raise UserError(f"{path}: a JSON {kind.__name__} is needed, got {type(value).__name__}")
     return value
 
 

@@ -1,8 +1,7 @@
-"""The golden vectors, run again: who spiked when in every executor, and membranes between spikes."""
+"""Rasters of all executors one above the other, and membranes, for the golden vectors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,37 +9,16 @@ import numpy as np
 from pipeline import raster
 from pipeline.report.chart import DIFFERS, chart, chosen, nominal, quantitative
 from pipeline.report.part import Chart, Choice, Part, Table, absent, count
+from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
 TRACED = 6  # neurons of a layer whose membranes can be looked at
 STATES = ("as trained", "only here", "missing here")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Spikes of one executor by layer, (T, N, ...), and membranes before the reset, where known."""
-
-    name: str
-    spikes: dict[str, np.ndarray]
-    membranes: dict[str, np.ndarray]
-
-
-def runs(bundle: Bundle) -> list[Run]:
-    """The trained network's golden spikes, and what the file answers to the golden input."""
-    from pipeline import converter
-    from pipeline.executors import model_executor, reference_executor
-
-    manifest, layers = bundle.manifest, bundle.layers
-    dt = manifest["dt"]
-    events = np.swapaxes(bundle.vectors["input"], 0, 1)
-    loaded = converter.load(converter.file.read(bundle.folder / "model.nir"), dt)
-    again = model_executor(loaded.model, loaded.names, set(layers))(events)
-    reference = reference_executor(bundle.plan, dt)(events)
-    return [
-        Run("trained", {layer: bundle.vectors[layer] for layer in layers}, {}),
-        Run("re-imported", again.spikes, {}),
-        Run("reference", reference.spikes, reference.membranes),
-    ]
+OF_TARGET = {"filter": "target == '' || datum.target == '' || datum.target == target"}
+ON_CHIPS = (
+    "A chip's integers are those of the network trained on its grid, shown without the chip's delays: "
+    "where they part from the trained network, training moved the weights or the chip's rule differs."
+)
 
 
 def make(source: Source) -> Part:
@@ -50,10 +28,12 @@ def make(source: Source) -> Part:
     if bundle is None:
         wanted = f"{source.shown}/deploy/test_data_set_0/vectors.npz"
         return Part(id, title, missing=[absent(wanted, "make deploy-artifacts")])
-    done = runs(bundle)
+    done = runs(source, bundle)
     vectors = bundle.manifest["vectors"]
+    floats = [run for run in done if not run.target]
     shown = {
-        layer: raster.neurons([flat(run.spikes[layer]) for run in done]) for layer in bundle.layers
+        layer: raster.neurons([flat(run.spikes[layer]) for run in floats])
+        for layer in bundle.layers
     }
     traced = {
         layer: np.sort(busiest(flat(done[0].spikes[layer]), TRACED)) for layer in bundle.layers
@@ -70,14 +50,20 @@ def make(source: Source) -> Part:
         text=[
             f"The {len(vectors['test_samples'])} test samples of the bundle's golden vectors. Shown "
             f"are up to {raster.MOST_NEURONS} neurons of a layer, the busiest ones; membranes are "
-            f"those of the reference, for the {TRACED} busiest neurons, in units of the threshold."
+            f"for the {TRACED} busiest neurons, in units of the threshold: the reference's before the "
+            "reset, a chip's after it.",
+            *([ON_CHIPS] if len(floats) < len(done) else []),
         ],
         choices=choices,
         charts=[
             _rasters(source.task, done, shown, first),
-            _membranes(source.task, bundle, done, traced, first),
+            _membranes(source.task, done, traced, first),
         ],
-        tables=[_counts(bundle, done)],
+        tables=[_counts(bundle.layers, floats)],
+        missing=[
+            absent(f"{source.shown}'s integer_vectors.npz for {name}", "make deploy-artifacts")
+            for name in sorted({t.name for t in source.targets} - {run.target for run in done})
+        ],
     )
 
 
@@ -103,19 +89,21 @@ def busiest(spikes: np.ndarray, most: int) -> np.ndarray:
 def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dict[str, list[int]]:
     """The spikes of one sample as columns: step `t`, neuron `n`, its `row` on the picture.
 
-    `m` says who spiked: bit k is run k. One entry for all runs keeps the page small.
+    `m` says who spiked: bit k is run k. One entry for all runs keeps the page small. `lanes` are the
+    runs that know layer and sample.
     """
-    mask = sum(
-        (run.spikes[layer][:, sample].reshape(len(run.spikes[layer]), -1)[:, neurons] != 0)
-        * (1 << bit)
-        for bit, run in enumerate(done)
-    )
+    lanes = [k for k, run in enumerate(done) if sample in run.samples and layer in run.spikes]
+    mask = np.zeros((len(done[0].spikes[layer]), len(neurons)), np.int64)
+    for k in lanes:
+        spikes = done[k].spikes[layer][:, sample]
+        mask |= (spikes.reshape(len(spikes), -1)[:, neurons] != 0).astype(np.int64) << k
     step, row = np.nonzero(mask)
     return {
         "t": step.tolist(),
         "n": neurons[row].tolist(),
         "row": row.tolist(),
-        "m": np.asarray(mask)[step, row].tolist(),
+        "m": mask[step, row].tolist(),
+        "lanes": lanes,
     }
 
 
@@ -129,14 +117,16 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
     names = [run.name for run in done]
     here, trained = "(datum.m >> datum.lane) & 1", "datum.m & 1"
     spec: dict[str, Any] = {
-        "params": [chosen("layer", first), chosen("sample", "0")],
+        "params": [chosen("layer", first), chosen("sample", "0"), chosen("target", "")],
         "transform": [
             {"filter": "datum.layer == layer && datum.sample == sample"},
             {"flatten": ["t", "n", "row", "m"]},
-            {"calculate": f"{list(range(len(names)))}", "as": "lane"},
+            {"calculate": "datum.lanes", "as": "lane"},
             {"flatten": ["lane"]},
             {"filter": f"({here}) || ({trained})"},
             {"calculate": f"{names}[datum.lane]", "as": "run"},
+            {"calculate": f"{[run.target for run in done]}[datum.lane]", "as": "target"},
+            OF_TARGET,
             {
                 "calculate": f"!({here}) ? '{STATES[2]}' : !({trained}) ? '{STATES[1]}' : "
                 f"'{STATES[0]}'",
@@ -151,7 +141,8 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
             "y": nominal(
                 "run",
                 None,
-                scale={"domain": names, "padding": 0.12},
+                sort=names,
+                scale={"padding": 0.12},
                 axis={"grid": True, "tickBand": "extent", "ticks": False},
             ),
             "yOffset": quantitative("row", "neuron", scale={"zero": False}),
@@ -166,7 +157,7 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
                 scale={"domain": list(STATES), "range": ["square", "diamond", "cross"]},
             ),
             "size": {
-                "condition": {"test": f"datum.state != '{STATES[0]}'", "value": 45},
+                "condition": {"test": f"datum.state != '{STATES[0]}'", "value": 20},
                 "value": 7,
             },
             "tooltip": [
@@ -184,17 +175,14 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
     return chart(f"raster-{task}", label, rows, spec, 150 * len(names), wide=True)
 
 
-def _membranes(
-    task: str, bundle: Bundle, done: list[Run], traced: dict[str, np.ndarray], first: str
-) -> Chart:
+def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first: str) -> Chart:
     rows = []
     for layer, neurons in traced.items():
-        threshold = np.asarray(bundle.plan.nodes[layer]["v_threshold"], np.float64)
         for run in done:
             if layer not in run.membranes:
                 continue
             steps, samples = run.membranes[layer].shape[:2]
-            relative = (run.membranes[layer] / threshold).reshape(steps, samples, -1)
+            flattened = run.membranes[layer].reshape(steps, samples, -1)
             rows += [
                 {
                     "layer": layer,
@@ -202,10 +190,10 @@ def _membranes(
                     "place": str(place),
                     "neuron": int(neuron),
                     "run": run.name,
-                    "v": [float(f"{v:.4g}") for v in relative[:, sample, neuron]],
-                    "t": list(range(steps)),
+                    "target": run.target,
+                    "v": [float(f"{v:.4g}") for v in flattened[:, sample, neuron]],
                 }
-                for sample in range(samples)
+                for sample in sorted(run.samples)
                 for place, neuron in enumerate(neurons)
             ]
     encoding = {
@@ -221,10 +209,18 @@ def _membranes(
     }
     selected = [
         {"filter": "datum.layer == layer && datum.sample == sample && datum.place == place"},
-        {"flatten": ["t", "v"]},
+        OF_TARGET,
+        {"flatten": ["v"]},
+        {"window": [{"op": "row_number", "as": "number"}], "groupby": ["run"]},
+        {"calculate": "datum.number - 1", "as": "t"},
     ]
     spec = {
-        "params": [chosen("layer", first), chosen("sample", "0"), chosen("place", "0")],
+        "params": [
+            chosen("layer", first),
+            chosen("sample", "0"),
+            chosen("place", "0"),
+            chosen("target", ""),
+        ],
         "layer": [
             {"transform": selected, "mark": {"type": "line", "point": {"size": 12}},
              "encoding": encoding},
@@ -236,9 +232,9 @@ def _membranes(
     return chart(f"membrane-{task}", label, rows, spec, wide=True)
 
 
-def _counts(bundle: Bundle, done: list[Run]) -> Table:
+def _counts(layers: list[str], done: list[Run]) -> Table:
     rows = []
-    for layer in bundle.layers:
+    for layer in layers:
         trained = done[0].spikes[layer] != 0
         spikes = [run.spikes[layer] != 0 for run in done]
         rows.append(

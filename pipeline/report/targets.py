@@ -12,11 +12,11 @@ from pipeline.report.sources import Source, Target
 
 RUNS = {
     "float": "trained, float32",
-    "rounded_only": "rounded, not trained on the grid",
+    "rounded_only": "rounded only",
     "integer": "integers",
-    "grid_as_floats": "the grid's values, as floats",
+    "grid_as_floats": "grid, as floats",
 }
-SHOWN = ("accuracy", "lost_points", "saturated", "layers", "task", "target")
+SHOWN = ("accuracy", "lost_points", "saturated", "layers", "validation", "task", "target")
 OPERATIONS = "SynapticOperations"  # NeuroBench's key
 
 
@@ -59,11 +59,16 @@ def make(source: Source, target: Target) -> Part:
 
 def _lost(metrics: dict[str, Any]) -> Table:
     """Points of accuracy between the trained network and its integers."""
-    lost = metrics["lost_points"]
+    lost, validation = metrics["lost_points"], metrics["validation"]
     rows = [
         ("lost in integers", _points(lost["integer"])),
         ("lost without training on the grid", _points(lost["rounded_only"])),
         ("states that met their bound", count(metrics["saturated"])),
+        *(
+            (f"right on the validation set, {when} training on the grid", count(validation[key]))
+            for key, when in (("start", "before"), ("best", "after"))
+        ),
+        ("recordings of the validation set", count(validation["n"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 

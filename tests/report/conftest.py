@@ -54,7 +54,8 @@ def small_project(
         folder = root / "models" / task
         (folder / "train.json").write_text(json.dumps(TRAIN))
         (folder / "curves.csv").write_text(CURVES)
-        names = json.loads((folder / "deploy" / "manifest.json").read_text())["classes"]
+        (manifest,) = (folder / "deploy").rglob("manifest.json")
+        names = json.loads(manifest.read_text())["classes"]
         pairs = [(names[0], names[0]), (names[0], names[1]), (names[1], names[1])]
         lines = ["actual,predicted", *(",".join(pair) for pair in pairs)]
         (folder / "confusion.csv").write_text("\n".join(lines) + "\n")

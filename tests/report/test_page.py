@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +24,9 @@ def shown(written, read_page):
 
 def files(root, task):
     folder = root / "models" / task
-    manifest = json.loads((folder / "deploy" / "manifest.json").read_text())
-    with np.load(folder / "deploy" / manifest["vectors"]["file"]) as stored:
+    (bundle,) = (path.parent for path in (folder / "deploy").rglob("manifest.json"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    with np.load(bundle / manifest["vectors"]["file"]) as stored:
         vectors = dict(stored)
     documents = [json.loads((folder / f"{name}.json").read_text()) for name in ("train", "parity")]
     return *documents, manifest, vectors
@@ -153,9 +155,9 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
     "file, content, said",
     [
         ("train.json", "{", "not readable as JSON"),
-        ("parity.json", "[1]", "a JSON object is needed, got list"),
+        ("parity.json", "[1]", "a JSON dict is needed, got list"),
         ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
-        ("deploy/test_data_set_0/vectors.npz", "no archive", "not readable"),
+        ("vectors.npz", "no archive", "not readable"),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_written(
@@ -164,11 +166,12 @@ def test_a_broken_file_is_named_and_nothing_is_written(
     shutil.copytree(small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setattr("sys.argv", ["report"])
-    (tmp_path / "copy" / "models" / "nmnist" / file).write_text(content)
+    (broken,) = Path("models/nmnist").rglob(file)
+    broken.write_text(content)
     assert main() == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-    assert f"models/nmnist/{file}" in error and said in error
+    assert str(broken) in error and said in error
     assert not (tmp_path / "copy" / "report").exists()
 
 

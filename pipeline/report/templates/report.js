@@ -13,12 +13,16 @@ for (const [id, spec] of Object.entries(specs)) {
   views[id] = view;
 }
 
+function set(signal, value, within) {
+  for (const { id } of within.querySelectorAll(".chart")) {
+    const known = (specs[id].params ?? []).some(({ name }) => name === signal);
+    if (known) views[id].signal(signal, value).runAsync();
+  }
+}
+
 for (const select of document.querySelectorAll("select[data-signal]")) {
   select.addEventListener("change", () => {
-    for (const { id } of select.closest("section").querySelectorAll(".chart")) {
-      const known = (specs[id].params ?? []).some(({ name }) => name === select.dataset.signal);
-      if (known) views[id].signal(select.dataset.signal, select.value).runAsync();
-    }
+    set(select.dataset.signal, select.value, select.closest("section"));
   });
 }
 
@@ -28,6 +32,7 @@ for (const kind of ["task", "target"]) {
     for (const element of document.querySelectorAll(`[data-${kind}]`)) {
       element.hidden = filter.value !== "" && element.dataset[kind] !== filter.value;
     }
+    set(kind, filter.value, document);
     // A chart that was hidden has no width until it is asked to look again.
     window.dispatchEvent(new Event("resize"));
   });
