@@ -43,4 +43,3 @@ window.addEventListener("beforeprint", () => {
 });
 
 document.documentElement.dataset.drawn = Object.keys(views).length;
-window.reportViews = views;
