@@ -1,7 +1,7 @@
 """Rounding to a chip's grid: weights, decays, thresholds.
 
-The NumPy functions say what the grid is; `fake_*` are the same in JAX with straight-through gradients
-(the rounding counts as the identity), for training on the grid.
+The NumPy functions say what the grid is; `fake_weights` is the same in JAX with straight-through
+gradients (the rounding counts as the identity), for training on the grid.
 
 All functions work element by element on arrays of any shape.
 """
@@ -56,7 +56,7 @@ def decay_on_grid(decay: Any, kind: str, bits: int) -> np.ndarray:
 
 
 def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> jax.Array:
-    """`weights_on_grid` as float32; the gradient is that of `weights * scale` where nothing is clipped."""
+    """`weights_on_grid` as float32; its gradient is that of `weights * scale`, 0 where clipped."""
     import jax.numpy as jnp
 
     from pipeline.hardware.in_jax import through

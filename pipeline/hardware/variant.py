@@ -20,7 +20,9 @@ from pipeline.hardware.profile import Profile
 LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
 
 
-def variant(content: Mapping[str, Any], profile: Profile, dt: float | None = None) -> dict[str, Any]:
+def variant(
+    content: Mapping[str, Any], profile: Profile, dt: float | None = None
+) -> dict[str, Any]:
     """The chip's variant of a graph; the graph itself stays as it is.
 
     Args:

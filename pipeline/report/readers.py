@@ -9,6 +9,7 @@ from pipeline.report import sources
 from pipeline.report.part import Part, Table, absent, count, percent
 
 REPORT = Path("bench/peers/matrix.json")
+AS_SHIPPED = "as shipped"
 MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "refused": "–"}
 
 
@@ -46,7 +47,8 @@ def make(root: Path, found: list[sources.Source]) -> Part:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return f"{row['title']}, {row['file']}"
+    """The reader, and by which export profile the file was rewritten for it, if it was."""
+    return row["title"] if row["file"] == AS_SHIPPED else f"{row['title']}, profile {row['file']}"
 
 
 def _verdicts(measured: list[dict[str, Any]]) -> Table:

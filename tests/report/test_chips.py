@@ -69,7 +69,7 @@ MATRIX = [
             {
                 "reader": "snntorch",
                 "title": "snntorch 1.0.0",
-                "file": "as shipped",
+                "file": "snntorch",
                 "verdict": "refused",
                 "error": "ValueError: <no> recurrence",
                 "notes": [],
@@ -192,13 +192,13 @@ def test_the_raster_has_a_band_for_the_chip(shown):
 
 def test_the_matrix_is_shown_with_its_reasons(shown):
     verdicts = rows(shown.tables["readers", "Verdicts on every bundle"])
-    assert verdicts["norse 1.1.0, as shipped"] == ["✓ explained"]
-    assert verdicts["snntorch 1.0.0, as shipped"] == ["– refused"]
+    assert verdicts["norse 1.1.0"] == ["✓ explained"]
+    assert verdicts["snntorch 1.0.0, profile snntorch"] == ["– refused"]
     why = rows(shown.tables["readers", "Readers of models/braille/deploy/generic"])
-    assert why["norse 1.1.0, as shipped"] == [
+    assert why["norse 1.1.0"] == [
         "explained", 0.5, "10 of 20", 17, 2400, "the recurrent bias is missing at t = 0",
     ]  # fmt: skip
-    assert why["snntorch 1.0.0, as shipped"][-1] == "ValueError: <no> recurrence"
+    assert why["snntorch 1.0.0, profile snntorch"][-1] == "ValueError: <no> recurrence"
     # The matrix was made from another file, and nmnist was not made for its chips.
     stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
     assert stale in shown.missing
