@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +221,30 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
 
 def test_without_dvc_the_state_is_unknown_and_the_reason_said(shown):
     assert any(line.startswith("The state of the stages is not known: ") for line in shown.missing)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("task", TASKS)
+def test_dvc_shows_the_same_numbers(shown, small_project, tmp_path, task):
+    copy = tmp_path / "copy"
+    shutil.copytree(small_project, copy, ignore=shutil.ignore_patterns("report"))
+    dvc = [sys.executable, "-m", "dvc"]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=copy, env=environment, check=True)
+    names = [f"models/{task}/{name}.json" for name in ("train", "parity")]
+    asked = subprocess.run(
+        [*dvc, "metrics", "show", "--json", *names],
+        cwd=copy, env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (answer,) = json.loads(asked.stdout).values()
+    train, parity = (answer["data"][name]["data"] for name in names)
+    overview = row(shown.tables["overview", "Test set of every task"], task)
+    assert overview[0] == train["accuracy"]["test"]["accuracy"]
+    assert overview[5] == parity["differing_spikes"]["reimported"]
+    accuracy = shown.tables[f"{task}-accuracy", f"Accuracy of {task}, with Wilson's 95 % interval"]
+    for run in ("trained", "reference"):
+        cells = row(accuracy, f"test: {run}, {'float64' if run == 'reference' else 'float32'}")
+        assert cells[0] == parity["accuracy"][run]["accuracy"]
 
 
 def luminance(colour: str) -> float:
