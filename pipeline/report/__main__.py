@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pipeline import stage
 from pipeline.errors import exit_status
 from pipeline.report import page
 
@@ -17,6 +18,7 @@ def main() -> int:
         "--output", default="report/index.html", metavar="FILE", help="default: %(default)s"
     )
     output = Path(parser.parse_args().output)
+    stage.start_sooner()
     return exit_status(lambda: page.write(Path("."), output))
 
 
