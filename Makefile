@@ -87,7 +87,10 @@ fuzz: $(READY) ## ten minutes of damaged files and graphs
 bench: $(READY) ## time training, inference and stages beside spyx.nn.run and the peers that are installed
 	@$(BIN)/python -m bench.train --json bench/train.json
 
+report: $(READY) ## one page that shows what was made: report/index.html
+	@$(BIN)/python -m pipeline.report
+
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets
+.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report

@@ -39,12 +39,12 @@ def main(
         parser.add_argument(flag, **settings)
     given = vars(parser.parse_args())
     task, file = given.pop("task"), given.pop("params")
-    _start_sooner()
+    start_sooner()
     keep_memory()
     sys.exit(exit_status(lambda: stage(params.load(task, file), **given)))
 
 
-def _start_sooner() -> None:
+def start_sooner() -> None:
     """Keep what JAX compiles, and leave out imports that no stage needs. Before JAX is imported.
 
     The cache lies in the project folder and may be deleted at any time; an entry that cannot be

@@ -1,0 +1,26 @@
+"""`python -m pipeline.report`: write report/index.html from what the stages left."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline import stage
+from pipeline.errors import exit_status
+from pipeline.report import page
+
+
+def main() -> int:
+    """Parse the command line, write the page; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__)
+    parser.add_argument(
+        "--output", default="report/index.html", metavar="FILE", help="default: %(default)s"
+    )
+    output = Path(parser.parse_args().output)
+    stage.start_sooner()
+    return exit_status(lambda: page.write(Path("."), output))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""How often the class is right, on which data and in which arithmetic, with Wilson's interval."""
+
+from __future__ import annotations
+
+from pipeline.report.chart import chart, nominal, quantitative
+from pipeline.report.part import Chart, Part, Table, absent, interval
+from pipeline.report.sources import Source
+
+RUNS = {
+    "trained": "test: trained, float32",
+    "reimported": "test: re-imported, float32",
+    "reference": "test: reference, float64",
+}
+HEAD = ("run", "accuracy", "right", "95 % from", "to")
+
+
+def make(source: Source) -> Part:
+    """A table and a chart of every accuracy that a stage measured."""
+    found: list[tuple[str, dict]] = []
+    missing = []
+    if source.train:
+        sets = source.train["accuracy"]
+        found += [(f"{name}: best epoch", sets[name]) for name in ("train", "validation")]
+    else:
+        missing.append(absent(f"{source.shown}/train.json", "make repro"))
+    if source.parity:
+        measured = source.parity["accuracy"]
+        found += [(text, measured[run]) for run, text in RUNS.items()]
+    else:
+        missing.append(absent(f"{source.shown}/parity.json", "make repro"))
+    if not found:
+        return Part("accuracy", "Accuracy", missing=missing)
+    return Part(
+        "accuracy",
+        "Accuracy",
+        charts=[picture(f"accuracy-{source.task}", source.task, found)],
+        tables=[table(source.task, found)],
+        missing=missing,
+    )
+
+
+def table(what: str, found: list[tuple[str, dict]]) -> Table:
+    """Accuracies by run as a table; see `metrics.accuracy_entry`."""
+    rows = [(run, *interval(entry)) for run, entry in found]
+    return Table(f"Accuracy of {what}, with Wilson's 95 % interval", HEAD, rows)
+
+
+def picture(id: str, what: str, found: list[tuple[str, dict]]) -> Chart:
+    """The same as a chart."""
+    rows = [
+        {
+            "run": run,
+            "accuracy": entry["accuracy"],
+            "low": entry["wilson95"][0],
+            "high": entry["wilson95"][1],
+            "right": f"{entry['correct']} of {entry['n']}",
+        }
+        for run, entry in found
+    ]
+    x = {"axis": {"format": ".0%", "tickCount": 5}, "scale": {"zero": False, "nice": True}}
+    y = nominal("run", None, axis={"labelLimit": 170})
+    tooltip = [
+        nominal("run", "run"),
+        quantitative("accuracy", "accuracy", format=".2%"),
+        nominal("right", "right"),
+        quantitative("low", "95 % from", format=".2%"),
+        quantitative("high", "to", format=".2%"),
+    ]
+    interval_of = {
+        "mark": {"type": "rule", "strokeWidth": 2},
+        "encoding": {
+            "y": y,
+            "x": quantitative("low", "accuracy", **x),
+            "x2": {"field": "high"},
+            "tooltip": tooltip,
+        },
+    }
+    value = {
+        "mark": {"type": "point", "size": 90, "opacity": 1},
+        "encoding": {"y": y, "x": quantitative("accuracy", "accuracy", **x), "tooltip": tooltip},
+    }
+    label = f"Accuracy of {what} by run: points, with Wilson's 95 % interval as a line"
+    return chart(id, label, rows, {"layer": [interval_of, value]}, 30 * len(rows) + 10)

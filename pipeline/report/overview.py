@@ -1,0 +1,47 @@
+"""All tasks in one table: the numbers that a reader asks for first."""
+
+from __future__ import annotations
+
+from pipeline.report.part import Part, Table, absent, count, interval
+from pipeline.report.sources import Source
+
+NOT_MEASURED = (None, None, None, None)
+
+
+def make(sources: list[Source]) -> Part:
+    """One row per task; what is missing is said in its own section, too."""
+    head = (
+        "task",
+        "test accuracy",
+        "right",
+        "95 % from",
+        "to",
+        "parity",
+        "differing spikes: re-imported",
+        "differing spikes: reference",
+        "neurons",
+        "synapses",
+    )
+    missing = [
+        absent(f"{source.shown}/train.json", "make repro") for source in sources if not source.train
+    ]
+    return Part(
+        "overview",
+        "Overview",
+        tables=[Table("Test set of every task", head, [_row(source) for source in sources])],
+        missing=missing,
+    )
+
+
+def _row(source: Source) -> tuple:
+    test = interval(source.train["accuracy"]["test"]) if source.train else NOT_MEASURED
+    parity = source.parity
+    differing = parity["differing_spikes"] if parity else {}
+    size = source.bundle.manifest if source.bundle else {}
+    return (
+        source.task,
+        *test,
+        parity and parity["verdict"],
+        *(count(differing[run]) if parity else None for run in ("reimported", "reference")),
+        *(count(size[what]) if size else None for what in ("neurons", "synapses")),
+    )

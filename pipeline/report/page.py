@@ -1,0 +1,100 @@
+"""All parts as one HTML file that needs no other file and no network."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pipeline import files, params
+from pipeline.report import (
+    accuracy,
+    chart,
+    histograms,
+    overview,
+    parity,
+    provenance,
+    readers,
+    sources,
+    spikes,
+    status,
+    targets,
+    training,
+)
+from pipeline.report.part import Number, Part
+
+PARTS = (
+    accuracy.make,
+    parity.make,
+    training.make,
+    training.confusion,
+    spikes.make,
+    histograms.weights,
+    histograms.rates,
+)
+
+
+def parts(source: sources.Source) -> list[Part]:
+    """All parts of one task; those about a chip stand before the provenance."""
+    chips = [targets.make(source, target) for target in source.targets]
+    return [*(make(source) for make in PARTS), *chips, provenance.make(source)]
+
+
+def write(root: Path, output: Path) -> None:
+    """Write the page for the project in `root` to `output`.
+
+    Raises:
+        UserError: params.yaml or a file that a stage left cannot be read.
+    """
+    file = root / "params.yaml"
+    tasks = params.names(file)
+    with status.ask(root) as asked:
+        found = [sources.read(root, params.load(task, file)) for task in tasks]
+        sections = {source.task: parts(source) for source in found}
+        changed, silent = status.answer(asked)
+    stages = status.stages(root, changed)
+    text = render(
+        overview=overview.make(found),
+        lines=status.lines(stages, tasks),
+        silent=silent,
+        sections=sections,
+        readers=readers.make(root, found),
+    )
+    files.write_text(output, text)
+    absent = text.count('class="missing"')
+    print(
+        f"{output}: {len(text.encode()) / 1e6:.1f} MB, {len(tasks)} tasks, {absent} things missing"
+    )
+
+
+def render(**content: Any) -> str:
+    """The page's text.
+
+    Args:
+        overview: a `Part`. lines: see `status.lines`. silent: why DVC could not be asked, or "".
+        sections: the parts of every task. readers: a `Part`.
+    """
+    import jinja2
+
+    here = Path(__file__).parent / "templates"
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["number"] = lambda cell: isinstance(cell, Number)
+    parts: list[Part] = [
+        content["overview"],
+        *chain(*content["sections"].values()),
+        content["readers"],
+    ]
+    return environment.get_template("page.html").render(
+        **content,
+        targets=sorted({part.target for part in parts} - {""}),
+        charts={one.id: one.spec for part in parts for one in part.charts},
+        library=chart.library(),
+        style=(here / "style.css").read_text(encoding="utf-8"),
+        script=(here / "report.js").read_text(encoding="utf-8"),
+    )

@@ -1,0 +1,81 @@
+"""How other frameworks read the same files: the matrix that `make peers` measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.report import sources
+from pipeline.report.part import Part, Table, absent, count, percent
+
+REPORT = Path("bench/peers/matrix.json")
+AS_SHIPPED = "as shipped"
+MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "refused": "–"}
+
+
+def make(root: Path, found: list[sources.Source]) -> Part:
+    """A table of verdicts, readers by bundles, and one with the reasons for every bundle.
+
+    Raises:
+        UserError: the matrix cannot be read.
+    """
+    id, title = "readers", "Readers"
+    measured = sources.document(root / REPORT, list)
+    if measured is None:
+        return Part(id, title, missing=[absent(REPORT, "make peers")])
+    digests = {
+        bundle.manifest["files"]["model.nir"]["sha256"]
+        for source in found
+        for bundle in [source.bundle, *(target.bundle for target in source.targets)]
+        if bundle
+    }
+    return Part(
+        id,
+        title,
+        text=[
+            "faithful: every spike is the reference's, but for ties that rounding decides; explained: "
+            "the same by a rule that the reader is known for; wrong: neither; refused: an error; "
+            "read: accepted, nothing to run."
+        ],
+        tables=[_verdicts(measured), *(_reasons(entry) for entry in measured)],
+        missing=[
+            f"{entry['bundle']} is no longer the file that was read: run make peers"
+            for entry in measured
+            if entry["model_nir_sha256"] not in digests
+        ],
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    """The reader, and by which export profile the file was rewritten for it, if it was."""
+    return row["title"] if row["file"] == AS_SHIPPED else f"{row['title']}, profile {row['file']}"
+
+
+def _verdicts(measured: list[dict[str, Any]]) -> Table:
+    names = dict.fromkeys(_name(row) for entry in measured for row in entry["rows"])
+    said = [{_name(row): row["verdict"] for row in entry["rows"]} for entry in measured]
+
+    def mark(verdict: str | None) -> str | None:
+        return verdict and f"{MARKS[verdict]} {verdict}"
+
+    rows = [(name, *(mark(verdicts.get(name)) for verdicts in said)) for name in names]
+    head = ("reader and file", *(entry["bundle"] for entry in measured))
+    return Table("Verdicts on every bundle", head, rows)
+
+
+def _reasons(entry: dict[str, Any]) -> Table:
+    head = ("reader and file", "verdict", "accuracy", "right", "differing spikes", "of", "why")
+    rows = []
+    for row in entry["rows"]:
+        hit = row.get("accuracy")
+        counted: tuple[Any, ...] = (None, None, None, None)
+        if hit:
+            counted = (
+                percent(hit["accuracy"]),
+                f"{hit['correct']} of {hit['n']}",
+                count(row["differing_spikes"]),
+                count(row["entries"]),
+            )
+        why = [*row["notes"], *(row[key] for key in ("rule", "error") if key in row)]
+        rows.append((_name(row), row["verdict"], *counted, "; ".join(why)))
+    return Table(f"Readers of {entry['bundle']}", head, rows, folded=True, words=True)

@@ -1,0 +1,82 @@
+"""Who spiked when: the golden vectors, run again by everything that the bundles hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.report.sources import Bundle, Source, Target
+
+
+@dataclass(frozen=True)
+class Run:
+    """One executor on the samples of the golden vectors.
+
+    spikes, membranes: by layer (T, N, ...); membranes in units of the threshold, where known.
+    samples: those of the N that it ran. target: the chip, "" for floats.
+    """
+
+    name: str
+    spikes: dict[str, np.ndarray]
+    membranes: dict[str, np.ndarray]
+    samples: frozenset[int]
+    target: str = ""
+
+
+def runs(source: Source, bundle: Bundle) -> list[Run]:
+    """The trained network's golden spikes, what the file answers to the golden input, the chips'."""
+    from pipeline import converter
+    from pipeline.executors import model_executor, reference_executor
+
+    dt, layers = bundle.manifest["dt"], bundle.layers
+    events = np.swapaxes(bundle.vectors["input"], 0, 1)
+    loaded = converter.load(converter.file.read(bundle.folder / "model.nir"), dt)
+    again = model_executor(loaded.model, loaded.names, set(layers))(events)
+    reference = reference_executor(bundle.plan, dt)(events)
+    thresholds = {layer: bundle.plan.nodes[layer]["v_threshold"] for layer in layers}
+    membranes = {layer: reference.membranes[layer] / thresholds[layer] for layer in layers}
+    everything = frozenset(range(len(events)))
+    return [
+        Run("trained", {layer: bundle.vectors[layer] for layer in layers}, {}, everything),
+        Run("re-imported", again.spikes, {}, everything),
+        Run("reference", reference.spikes, membranes, everything),
+        *(on_chip(bundle, t) for t in source.targets if t.bundle and t.integers),
+    ]
+
+
+def on_chip(bundle: Bundle, target: Target) -> Run:
+    """A chip's integers on the samples that its vectors share with `bundle`'s, without its delays."""
+    from pipeline.converter import file
+    from pipeline.hardware import profile, quantise, simulate
+
+    assert target.bundle and target.integers
+    chip = profile.load(target.name)
+    content = file.read_dict(target.bundle.folder / "model.nir")
+    late = simulate.delays(quantise.recover(content, chip))
+    theirs = target.bundle.manifest["vectors"]["test_samples"]
+    pairs = [
+        (here, theirs.index(sample))
+        for here, sample in enumerate(bundle.manifest["vectors"]["test_samples"])
+        if sample in theirs
+    ]
+    spikes, membranes = {}, {}
+    for layer in bundle.layers:
+        if f"spikes/{layer}" not in target.integers:
+            continue
+        golden = bundle.vectors[layer]
+        spikes[layer] = np.zeros(golden.shape, np.uint8)
+        membranes[layer] = np.full(golden.shape, np.nan)
+        threshold = target.integers[f"threshold/{layer}"] << chip["state.threshold_shift"]
+        steps = slice(late[layer], late[layer] + len(golden))
+        for here, there in pairs:
+            spikes[layer][:, here] = target.integers[f"spikes/{layer}"][steps, there] != 0
+            states = target.integers[f"membrane/{layer}"][steps, there]
+            membranes[layer][:, here] = states / threshold
+    return Run(
+        f"integers: {target.name}",
+        spikes,
+        membranes,
+        frozenset(here for here, _ in pairs),
+        target.name,
+    )

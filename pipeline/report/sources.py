@@ -1,0 +1,175 @@
+"""What the stages left on disk, read once for all parts of the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+from pipeline.errors import UserError
+
+GENERIC = "generic"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A deploy bundle: its manifest, its golden vectors and the plan of its graph.
+
+    vectors: `input`, `output` and the spikes of every neuron node, time-major (T, N, ...), channels
+    first. plan: a `reference.Plan`.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    vectors: dict[str, np.ndarray]
+    plan: Any
+
+    @property
+    def layers(self) -> list[str]:
+        """The neuron nodes that have golden spikes, as they follow the edges."""
+        names = [node["node"] for node in self.manifest["nodes"] if "neurons" in node]
+        return [name for name in names if name in self.vectors]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What there is of a task on one chip; None for what is not there.
+
+    integers: `integer_vectors.npz`, see `pipeline.bundle.integers`.
+    """
+
+    name: str
+    metrics: dict[str, Any] | None
+    fit: dict[str, Any] | None
+    bundle: Bundle | None
+    integers: dict[str, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is of one task; None for what is not there. `shown` is its folder as one says it."""
+
+    task: str
+    folder: Path
+    shown: str
+    train: dict[str, Any] | None
+    parity: dict[str, Any] | None
+    curves: list[dict[str, float]] | None
+    confusion: list[dict[str, str]] | None
+    bundle: Bundle | None
+    targets: list[Target]
+
+
+def read(root: Path, task: params.Task) -> Source:
+    """All there is of `task` below the project folder `root`.
+
+    Raises:
+        UserError: a file is there and cannot be read; names it.
+    """
+    folder = root / "models" / task.name
+    found = bundles(folder / "deploy")
+    return Source(
+        task=task.name,
+        folder=folder,
+        shown=f"models/{task.name}",
+        train=document(folder / "train.json"),
+        parity=document(folder / "parity.json"),
+        curves=curves(folder / "curves.csv"),
+        confusion=table(folder / "confusion.csv"),
+        bundle=found.pop(GENERIC, None),
+        targets=[
+            target(root / "metrics" / f"{task.name}-{name}.json", name, found.get(name))
+            for name in [*task.targets, *sorted(set(found) - set(task.targets))]
+        ],
+    )
+
+
+def target(metrics: Path, name: str, found: Bundle | None) -> Target:
+    """What there is of the chip `name`: a metrics file and a bundle."""
+    measured = document(metrics)
+    if found is None:
+        return Target(name, measured, None, None, None)
+    path = (found.folder / found.manifest["vectors"]["file"]).with_name("integer_vectors.npz")
+    integers = arrays(path) if path.exists() else None
+    return Target(name, measured, document(found.folder / "fit.json"), found, integers)
+
+
+def document(path: Path, kind: type = dict) -> Any:
+    """A JSON document that is an object, or a list if `kind` says so; None if there is no such file.
+
+    Raises:
+        UserError: the file is something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON: {error}; run make repro") from None
+    if not isinstance(value, kind):
+        raise UserError(f"{path}: a JSON {kind.__name__} is needed, got {type(value).__name__}")
+    return value
+
+
+def table(path: Path) -> list[dict[str, str]] | None:
+    """The rows of a CSV file with a header; None if there is no such file."""
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except FileNotFoundError:
+        return None
+
+
+def curves(path: Path) -> list[dict[str, float]] | None:
+    """The training curves, a row per epoch; None if there is no such file.
+
+    Raises:
+        UserError: a cell is no number.
+    """
+    rows = table(path)
+    if rows is None:
+        return None
+    try:
+        return [{key: float(cell) for key, cell in row.items()} for row in rows]
+    except (TypeError, ValueError):
+        raise UserError(f"{path}: no table of numbers; run make repro") from None
+
+
+def bundles(folder: Path) -> dict[str, Bundle]:
+    """The bundles below `folder`, by the target that their manifest names; plain NIR is `generic`.
+
+    Raises:
+        UserError: one is incomplete or broken.
+    """
+    from pipeline.converter import file, reference
+
+    found = {}
+    for path in sorted(folder.rglob("manifest.json")):
+        manifest = document(path) or {}
+        try:
+            name = manifest["target"]["name"] if "target" in manifest else GENERIC
+            vectors = arrays(path.parent / manifest["vectors"]["file"])
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: no manifest of a bundle; run make deploy-artifacts") from None
+        plan = reference.make_plan(file.read_dict(path.parent / "model.nir"))
+        found[name] = Bundle(path.parent, manifest, vectors, plan)
+    return found
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not readable: {error}; run make deploy-artifacts") from None

@@ -1,0 +1,121 @@
+"""The stages as DVC knows them: what feeds what, and what is out of date."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """state: `done`, `stale` or `unknown`; why: what DVC says is changed; feeds: stages behind it."""
+
+    name: str
+    state: str
+    why: list[str]
+    feeds: list[str]
+
+    def title(self, task: str) -> str:
+        """The name without the task's: `train`, or `deploy loihi` for `deploy@nmnist-loihi`."""
+        stage, _, rest = self.name.partition("@")
+        return f"{stage} {rest.removeprefix(task).strip('-_')}".strip()
+
+
+def ask(root: Path) -> subprocess.Popen[str]:
+    """Start `dvc status`; it takes seconds, so the page is made meanwhile."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        cwd=root,
+        env={**os.environ, "DVC_NO_ANALYTICS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def answer(asked: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str]:
+    """What is out of date by stage, or None and the reason why DVC cannot say."""
+    out, err = asked.communicate()
+    try:
+        return dict(json.loads(out)), ""
+    except ValueError:
+        return None, " ".join((err.strip() or "dvc status says nothing").splitlines()[-1:])
+
+
+def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
+    """All stages of `dvc.lock` and of `changed`, in an order in which they can run.
+
+    Raises:
+        UserError: `dvc.lock` is not what DVC writes.
+    """
+    path = root / "dvc.lock"
+    try:
+        locked = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}
+    except FileNotFoundError:
+        locked = {}
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise UserError(f"{path}: not a lock file of DVC; run make repro") from None
+    names = [*locked, *(name for name in changed or {} if name not in locked)]
+    uses = {name: _paths(locked.get(name, {}), "deps") for name in names}
+    makes = {name: _paths(locked.get(name, {}), "outs") for name in names}
+    feeds = {
+        name: [other for other in names if other != name and _meet(makes[name], uses[other])]
+        for name in names
+    }
+    return [
+        Stage(
+            name,
+            "unknown" if changed is None else "stale" if name in changed else "done",
+            list(_reasons((changed or {}).get(name, []))),
+            feeds[name],
+        )
+        for name in sorted(names, key=lambda name: (_depth(name, feeds), names.index(name)))
+    ]
+
+
+def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Stage]]]]:
+    """The stages of each task in columns: a stage stands right of all that feed it."""
+    feeds = {stage.name: stage.feeds for stage in found}
+    made = []
+    for task in tasks:
+        own = [s for s in found if s.name.partition("@")[2].startswith(task)]
+        depths = sorted({_depth(s.name, feeds) for s in own})
+        columns = [[s for s in own if _depth(s.name, feeds) == depth] for depth in depths]
+        if columns:
+            made.append((task, columns))
+    return made
+
+
+def _paths(stage: Mapping[str, Any], key: str) -> list[str]:
+    return [entry["path"] for entry in stage.get(key, [])]
+
+
+def _meet(made: list[str], used: list[str]) -> bool:
+    return any(a == b or a.startswith(f"{b}/") or b.startswith(f"{a}/") for a in made for b in used)
+
+
+def _depth(name: str, feeds: Mapping[str, list[str]]) -> int:
+    """How many stages must run before `name`, one after the other; the lock has no cycles."""
+    before = [other for other, fed in feeds.items() if name in fed]
+    return 1 + max((_depth(other, feeds) for other in before), default=-1)
+
+
+def _reasons(entries: list[Any]):
+    for entry in entries:
+        if not isinstance(entry, dict):
+            yield str(entry)
+            continue
+        for what, details in entry.items():
+            named = details.items() if isinstance(details, dict) else [("", details)]
+            for name, how in named:
+                yield f"{what}: {name} {how if isinstance(how, str) else 'modified'}".strip()

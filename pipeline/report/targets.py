@@ -1,0 +1,165 @@
+"""A task on one chip: what is lost on the way to integers, how the network fits, what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.report import accuracy
+from pipeline.report.chart import chart, nominal, quantitative
+from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
+from pipeline.report.provenance import leaves
+from pipeline.report.sources import Source, Target
+
+RUNS = {
+    "float": "trained, float32",
+    "rounded_only": "rounded only",
+    "integer": "integers",
+    "grid_as_floats": "grid, as floats",
+}
+SHOWN = ("accuracy", "lost_points", "saturated", "layers", "validation", "task", "target")
+OPERATIONS = "SynapticOperations"  # NeuroBench's key
+
+
+def make(source: Source, target: Target) -> Part:
+    """Accuracy, quantisation loss, fit, placement and cost of `source` on `target`."""
+    name, id = target.name, f"target-{target.name}"
+    charts: list[Chart] = []
+    tables: list[Table] = []
+    text, missing = [], []
+    metrics = f"metrics/{source.task}-{name}.json"
+    if target.metrics is None:
+        missing.append(absent(metrics, "make deploy-artifacts"))
+    else:
+        found = [(t, target.metrics["accuracy"][run]) for run, t in RUNS.items()]
+        what = f"{source.task} on {name}"
+        charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
+        tables += [accuracy.table(what, found), _lost(target.metrics), _layers(target.metrics)]
+        if rest := list(leaves({k: v for k, v in target.metrics.items() if k not in SHOWN})):
+            tables.append(Table("Cost, and what else was measured", ("measure", "value"), rest))
+        if not any(OPERATIONS in key for key, _ in rest):
+            missing.append(f"{metrics} counts no operations and models no energy")
+    if target.fit is None:
+        wanted = f"fit.json of {source.shown}'s bundle for {name}"
+        missing.append(absent(wanted, "make deploy-artifacts"))
+    else:
+        verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
+        text.append(f"{target.fit['chip']}: {verdict}.")
+        charts.append(_used(f"fit-{source.task}-{name}", target.fit))
+        tables += [_utilisation(target.fit), *_placement(target.fit), _findings(target.fit)]
+    return Part(
+        id,
+        f"On {name}",
+        text=text,
+        charts=charts,
+        tables=tables,
+        missing=missing,
+        target=name,
+    )
+
+
+def _lost(metrics: dict[str, Any]) -> Table:
+    """Points of accuracy between the trained network and its integers."""
+    lost, validation = metrics["lost_points"], metrics["validation"]
+    rows = [
+        ("lost in integers", _points(lost["integer"])),
+        ("lost without training on the grid", _points(lost["rounded_only"])),
+        ("states that met their bound", count(metrics["saturated"])),
+        *(
+            (f"right on the validation set, {when} training on the grid", count(validation[key]))
+            for key, when in (("start", "before"), ("best", "after"))
+        ),
+        ("recordings of the validation set", count(validation["n"])),
+    ]
+    return Table("Quantisation", ("what", "how much"), rows)
+
+
+def _points(value: float) -> Number:
+    return Number(value, f"{value:.2f} points")
+
+
+def _layers(metrics: dict[str, Any]) -> Table:
+    head = (
+        "layer",
+        "agrees with the same graph as floats",
+        "spikes per step",
+        "as floats",
+        "met a bound",
+        "several spikes in a step",
+        "at the threshold",
+    )
+    rows = [
+        (
+            layer["node"],
+            *(percent(layer[key]) for key in ("agreement", "spike_rate", "float_spike_rate")),
+            *(count(layer[key]) for key in ("saturated", "multiple", "ties")),
+        )
+        for layer in metrics["layers"]
+    ]
+    return Table("Integer simulation of the test set, by layer", head, rows)
+
+
+def _utilisation(fit: dict[str, Any]) -> Table:
+    rows = [
+        (
+            row["resource"],
+            count(row["used"]),
+            count(row["limit"]) if row["limit"] is not None else "not known",
+            percent(row["used"] / row["limit"]) if row["limit"] else None,
+        )
+        for row in fit["utilisation"]
+    ]
+    return Table("What of the chip is used", ("resource", "used", "limit", "share"), rows)
+
+
+def _used(id: str, fit: dict[str, Any]) -> Chart:
+    rows = [
+        {
+            "resource": row["resource"],
+            "share": row["used"] / row["limit"],
+            "used": row["used"],
+            "limit": row["limit"],
+        }
+        for row in fit["utilisation"]
+        if row["limit"]
+    ]
+    x = {"axis": {"format": ".0%", "tickCount": 5}, "scale": {"domainMin": 0}}
+    encoding = {
+        "y": nominal("resource", None, axis={"labelLimit": 170}),
+        "x": quantitative("share", "used, of the limit", **x),
+        "tooltip": [
+            nominal("resource", "resource"),
+            quantitative("used", "used", format=","),
+            quantitative("limit", "limit", format=","),
+            quantitative("share", "share", format=".1%"),
+        ],
+    }
+    spec = {"mark": "bar", "encoding": encoding}
+    label = f"Share of each limit of {fit['target']} that the network uses"
+    return chart(id, label, rows, spec, 24 * len(rows) + 10)
+
+
+def _placement(fit: dict[str, Any]) -> list[Table]:
+    """Which core takes which layer, where the chip has cores that differ."""
+    if not fit["cores"]:
+        return []
+    rows = [
+        (
+            f"core {row['core']}",
+            row["layer"],
+            f"{row['kernel']} of {row['kernel_memory']}",
+            f"{row['neuron']} of {row['neuron_memory']}",
+            ", ".join(map(str, row["could_go_on"])),
+        )
+        for row in fit["cores"]
+    ]
+    head = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
+    return [Table("Placement on cores", head, rows)]
+
+
+def _findings(fit: dict[str, Any]) -> Table:
+    rows = [
+        (found["severity"], found["layer"] or "graph", found["reason"], found["fix"])
+        for found in fit["findings"]
+    ]
+    head = ("severity", "layer", "what the chip does otherwise", "what would change it")
+    return Table("Findings of the fit", head, rows, folded=True, words=True)

@@ -1,0 +1,141 @@
+"""How training went: loss and accuracy by epoch, and which classes are taken for which."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pipeline.report.chart import INK, SERIES, chart, nominal, quantitative
+from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent, small
+from pipeline.report.sources import Source
+
+SETS = ("train", "validation")
+TITLES = {"loss": "loss", "accuracy": "accuracy"}
+
+
+def make(source: Source) -> Part:
+    """Training curves and the seconds they took."""
+    if source.curves is None:
+        return Part(
+            "training", "Training", missing=[absent(f"{source.shown}/curves.csv", "make repro")]
+        )
+    text, missing = [], []
+    if source.train:
+        seconds, best = source.train["seconds"], source.train["best_epoch"]
+        text.append(
+            f"Stored are the weights of epoch {best} of {source.train['epochs']}, the best on the "
+            f"validation set. Training took {seconds:.0f} s on the machine that ran it, "
+            f"{source.train['samples_per_s']:.0f} samples a second."
+        )
+    else:
+        missing.append(absent(f"{source.shown}/train.json", "make repro"))
+    head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in SETS))
+    rows = [
+        (
+            f"{row['epoch']:.0f}",
+            *(small(row[f"{name}_loss"]) for name in SETS),
+            *(percent(row[f"{name}_accuracy"]) for name in SETS),
+        )
+        for row in source.curves
+    ]
+    return Part(
+        "training",
+        "Training",
+        text=text,
+        charts=[_curves(source, what) for what in TITLES],
+        tables=[Table("All epochs", head, rows, folded=True)],
+        missing=missing,
+    )
+
+
+def _curves(source: Source, what: str) -> Chart:
+    rows = [
+        {"epoch": row["epoch"], "set": name, "value": row[f"{name}_{what}"]}
+        for row in source.curves or []
+        for name in SETS
+    ]
+    form = {"axis": {"format": ".0%"}} if what == "accuracy" else {}
+    encoding = {
+        "x": quantitative("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"}),
+        "y": quantitative("value", TITLES[what], scale={"zero": what == "loss"}, **form),
+        "color": nominal("set", None),
+        "strokeDash": nominal("set", None),
+        "tooltip": [
+            nominal("set", "set"),
+            quantitative("epoch", "epoch", format="d"),
+            quantitative("value", TITLES[what], format=".4"),
+        ],
+    }
+    spec = {"mark": {"type": "line", "point": True}, "encoding": encoding}
+    label = f"{TITLES[what].capitalize()} of {source.task} by epoch, training and validation set"
+    return chart(f"curve-{what}-{source.task}", label, rows, spec)
+
+
+def confusion(source: Source) -> Part:
+    """The confusion matrix of the test set as a picture and as numbers."""
+    id, title = "confusion", "Confusion"
+    if source.confusion is None:
+        missing = [absent(f"{source.shown}/confusion.csv", "make repro")]
+        return Part(id, title, missing=missing)
+    pairs = Counter((row["actual"], row["predicted"]) for row in source.confusion)
+    names = source.bundle.manifest["classes"] if source.bundle else sorted({a for a, _ in pairs})
+    of_class = Counter(row["actual"] for row in source.confusion)
+    rows = [
+        {
+            "actual": a,
+            "predicted": p,
+            "samples": pairs[a, p],
+            "share": pairs[a, p] / max(of_class[a], 1),
+        }
+        for a in names
+        for p in names
+    ]
+    axis = {"labelAngle": 0, "domain": False, "ticks": False}
+    x = nominal("predicted", "predicted class", axis=axis)
+    y = nominal("actual", "actual class", axis=axis)
+    tooltip = [
+        nominal("actual", "actual"),
+        nominal("predicted", "predicted"),
+        quantitative("samples", "samples", format="d"),
+        quantitative("share", "of the class", format=".1%"),
+    ]
+    shade = {"scale": {"domain": [0, 1], "range": [0.04, 1]}, "legend": None}
+    cells = {
+        "mark": {"type": "rect", "fill": SERIES[0], "stroke": "var(--paper)"},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "fillOpacity": quantitative("share", "of the class", **shade),
+            "tooltip": tooltip,
+        },
+    }
+    on_dark = {"test": "datum.share > 0.5", "value": "var(--on-c1)"}
+    numbers = {
+        "transform": [{"filter": "datum.samples > 0"}],
+        "mark": {"type": "text", "tooltip": None},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "text": quantitative("samples", "samples", format="d"),
+            "color": {"condition": on_dark, "value": INK},
+            "tooltip": tooltip,
+        },
+    }
+    label = (
+        f"Confusion of {source.task} on the test set: rows are actual, columns predicted classes"
+    )
+    picture = chart(
+        f"confusion-{source.task}", label, rows, {"layer": [cells, numbers]}, 28 * len(names)
+    )
+    return Part(id, title, charts=[picture], tables=[_matrix(names, pairs, of_class)])
+
+
+def _matrix(names: list[str], pairs: Counter, of_class: Counter) -> Table:
+    def right(name: str) -> Number | None:
+        return percent(pairs[name, name] / of_class[name]) if of_class[name] else None
+
+    return Table(
+        "Test samples by actual (row) and predicted class (column)",
+        ("actual", *names, "right"),
+        [(a, *(count(pairs[a, p]) for p in names), right(a)) for a in names],
+        folded=True,
+    )

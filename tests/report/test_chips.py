@@ -1,0 +1,205 @@
+"""What the page says about chips and other readers, from files written by hand and by `fit`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from roads import tiny_task
+
+from pipeline.__main__ import main as tool
+from pipeline.converter import file
+from pipeline.hardware import loihi, profile, quantise, simulate
+from pipeline.report import page, runs, sources
+
+CHIP = "loihi"
+
+
+def accuracy(correct: int) -> dict[str, object]:
+    return {"accuracy": correct / 20, "correct": correct, "n": 20, "wilson95": [0.25, 0.75]}
+
+
+METRICS = {
+    "task": "braille",
+    "target": CHIP,
+    "accuracy": {
+        "float": accuracy(12),
+        "rounded_only": accuracy(9),
+        "integer": accuracy(11),
+        "grid_as_floats": accuracy(10),
+    },
+    "lost_points": {"integer": 5.0, "rounded_only": 15.0},
+    "saturated": 3,
+    "validation": {"n": 4, "start": 1, "best": 2},
+    "layers": [
+        {
+            "node": "cubalif_3",
+            "agreement": 0.75,
+            "spike_rate": 0.125,
+            "float_spike_rate": 0.25,
+            "entries": 2400,
+            "saturated": 3,
+            "multiple": 5,
+            "ties": 7,
+        }
+    ],
+    "SynapticOperations": {"Effective_ACs": 123.5},
+    "energy": {"pj": 2914.6, "mark": "modelled"},
+}
+MATRIX = [
+    {
+        "bundle": "models/braille/deploy/generic",
+        "model_nir_sha256": "of another file",
+        "test_samples": 20,
+        "rows": [
+            {
+                "reader": "norse",
+                "title": "norse 1.1.0",
+                "file": "as shipped",
+                "verdict": "explained",
+                "rule": "the recurrent bias is missing at t = 0",
+                "notes": [],
+                "accuracy": accuracy(10),
+                "differing_spikes": 17,
+                "entries": 2400,
+            },
+            {
+                "reader": "snntorch",
+                "title": "snntorch 1.0.0",
+                "file": "snntorch",
+                "verdict": "refused",
+                "error": "ValueError: <no> recurrence",
+                "notes": [],
+            },
+        ],
+    }
+]
+
+
+@pytest.fixture(scope="module")
+def project(small_project, tmp_path_factory) -> Path:
+    """The small project with braille on Loihi and a reader matrix."""
+    root = tmp_path_factory.mktemp("chips") / "project"
+    shutil.copytree(small_project, root, ignore=shutil.ignore_patterns("report"))
+    (generic,) = (p.parent for p in (root / "models" / "braille").rglob("manifest.json"))
+    manifest = json.loads((generic / "manifest.json").read_text())
+    chip = profile.load(CHIP)
+    content = file.read_dict(generic / "model.nir")
+    network = quantise.quantise(content, chip)
+    folder = root / "models" / "braille" / "chip"
+    (folder / "test_data_set_0").mkdir(parents=True)
+    graph = quantise.on_grid(content, network)
+    file.write(folder / "model.nir", file.build(graph))
+    with np.load(generic / manifest["vectors"]["file"]) as stored:
+        vectors = dict(stored)
+    # The chip's samples are all but the first, which is how the page must find them again.
+    some = {name: array[:, 1:] for name, array in vectors.items()}
+    np.savez(folder / "test_data_set_0" / "vectors.npz", **some)
+    late = simulate.delays(network)
+    x = np.pad(some["input"], [(0, max(late.values())), *[(0, 0)] * (some["input"].ndim - 1)])
+    (name,) = network.inputs
+    run = loihi.run(network, {name: x.astype(np.int64)}, record=True)
+    integers = {f"threshold/{p.name}": p.threshold for p in network.populations}
+    integers |= {f"spikes/{name}": spikes for name, spikes in run.spikes.items()}
+    integers |= {f"membrane/{name}": states for name, states in run.membranes.items()}
+    np.savez(folder / "test_data_set_0" / "integer_vectors.npz", **integers)
+    manifest["target"] = {"name": CHIP}
+    for key in ("test_samples", "labels", "predicted"):
+        manifest["vectors"][key] = manifest["vectors"][key][1:]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "fit.json").write_text(_fit(folder / "model.nir"))
+    shutil.move(folder, root / "models" / "braille" / "deploy" / CHIP)
+    for path, value in (
+        ("metrics/braille-loihi.json", METRICS), ("bench/peers/matrix.json", MATRIX),
+    ):  # fmt: skip
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_text(json.dumps(value))
+    return root
+
+
+def _fit(graph: Path) -> str:
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        tool(["fit", str(graph), "--target", CHIP, "--json"])
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shown(project, read_page):
+    page.write(project, project / "page.html")
+    return read_page(project / "page.html")
+
+
+def rows(table):
+    return {cells[0]: cells[1:] for cells in table}
+
+
+def test_the_chips_numbers_are_those_of_its_files(shown, project):
+    part = f"braille-target-{CHIP}"
+    found = rows(shown.tables[part, f"Accuracy of braille on {CHIP}, with Wilson's 95 % interval"])
+    assert found["integers"] == [0.55, "11 of 20", 0.25, 0.75]
+    assert found["rounded only"] == [0.45, "9 of 20", 0.25, 0.75]
+    lost = rows(shown.tables[part, "Quantisation"])
+    assert lost["lost in integers"] == [5.0]
+    assert lost["lost without training on the grid"] == [15.0]
+    layers = rows(shown.tables[part, "Integer simulation of the test set, by layer"])
+    assert layers["cubalif_3"] == [0.75, 0.125, 0.25, 3, 5, 7]
+    cost = rows(shown.tables[part, "Cost, and what else was measured"])
+    assert cost["SynapticOperations.Effective_ACs"] == ["123.5"]
+    assert cost["energy.mark"] == ["modelled"]
+    fit = json.loads((project / "models" / "braille" / "deploy" / CHIP / "fit.json").read_text())
+    used = rows(shown.tables[part, "What of the chip is used"])
+    for row in fit["utilisation"]:
+        assert used[row["resource"]][0] == row["used"]
+        if row["limit"]:
+            assert used[row["resource"]][1:] == [row["limit"], row["used"] / row["limit"]]
+    bars = shown.charts[f"fit-braille-{CHIP}"]["data"]["values"]
+    assert [b["resource"] for b in bars] == [
+        r["resource"] for r in fit["utilisation"] if r["limit"]
+    ]
+
+
+def test_integers_stand_beside_the_floats_without_the_chips_delays(project):
+    """Rounding alone moves few spikes; one step too early or late moves nearly all of them.
+
+    Lava's own rule (hardware.md): layer k of a chain spikes k steps later than by NIR's rule.
+    """
+    source = sources.read(project, tiny_task("braille", "v_reset"))
+    run = runs.on_chip(source.bundle, next(t for t in source.targets if t.name == CHIP))
+    golden = source.bundle.vectors
+    assert run.samples == frozenset(range(1, golden["output"].shape[1]))
+    steps = golden["output"].shape[0]
+    for place, layer in enumerate(source.bundle.layers, 1):
+        (target,) = (t for t in source.targets if t.name == CHIP)
+        written = target.integers[f"spikes/{layer}"]
+        np.testing.assert_array_equal(run.spikes[layer][:, 1:], written[place : place + steps])
+        assert not run.spikes[layer][:, 0].any()
+        # Where a neuron spiked it was reset to 0, in the same step: one more proof of the order.
+        assert (run.membranes[layer][:, 1:][run.spikes[layer][:, 1:] != 0] == 0).all()
+
+
+def test_the_raster_has_a_band_for_the_chip(shown):
+    found = shown.charts["raster-braille"]["data"]["values"]
+    assert {tuple(r["lanes"]) for r in found if r["sample"] == "0"} == {(0, 1, 2)}
+    assert {tuple(r["lanes"]) for r in found if r["sample"] == "1"} == {(0, 1, 2, 3)}
+    assert any(m & 8 for r in found for m in r["m"])
+
+
+def test_the_matrix_is_shown_with_its_reasons(shown):
+    verdicts = rows(shown.tables["readers", "Verdicts on every bundle"])
+    assert verdicts["norse 1.1.0"] == ["✓ explained"]
+    assert verdicts["snntorch 1.0.0, profile snntorch"] == ["– refused"]
+    why = rows(shown.tables["readers", "Readers of models/braille/deploy/generic"])
+    assert why["norse 1.1.0"] == [
+        "explained", 0.5, "10 of 20", 17, 2400, "the recurrent bias is missing at t = 0",
+    ]  # fmt: skip
+    assert why["snntorch 1.0.0, profile snntorch"][-1] == "ValueError: <no> recurrence"
+    # The matrix was made from another file, and nmnist was not made for its chips.
+    stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
+    assert stale in shown.missing
+    assert "metrics/nmnist-speck-2f.json is not there: run make deploy-artifacts" in shown.missing

@@ -1,0 +1,188 @@
+"""The page in headless Chromium: it draws, fits, answers, and asks the network for nothing."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium with chromedriver here"),
+]
+WIDE, NARROW = 1400, 380
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    # Where tests run as root, in a container, Chromium has no sandbox to go into.
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def load(browser, written) -> Callable[..., Any]:
+    """`load(width, theme)`: the page, drawn."""
+
+    def load(width: int = WIDE, theme: str = "light") -> Any:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        media = [{"name": "prefers-color-scheme", "value": theme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+        browser.get(written.as_uri())
+        until(browser, "document.documentElement.dataset.drawn > 0")
+        return browser
+
+    return load
+
+
+def until(browser: Any, condition: str) -> None:
+    end = time.monotonic() + 60
+    while not browser.execute_script(f"return {condition}"):
+        assert time.monotonic() < end, condition
+        time.sleep(0.05)
+
+
+def choose(browser: Any, selector: str, value: str) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.select import Select
+
+    Select(browser.find_element(By.CSS_SELECTOR, selector)).select_by_value(value)
+
+
+def marks(browser: Any, chart: str) -> int:
+    script = "return document.querySelectorAll(`#${arguments[0]} svg [class*=mark-] path`).length"
+    return browser.execute_script(script, chart)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_it_draws_everything_without_a_word_and_fits(load, read_page, written, width, theme):
+    browser = load(width, theme)
+    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+    charts = read_page(written).charts
+    assert charts
+    assert {id: marks(browser, id) > 0 for id in charts} == dict.fromkeys(charts, True)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    # No chart is cut off by its place, and none is a stub.
+    for id in charts:
+        box, svg = browser.execute_script(
+            "const b = document.getElementById(arguments[0]);"
+            "return [b, b.querySelector('svg')].map((e) => e.getBoundingClientRect().width)",
+            id,
+        )
+        assert 0.8 * box <= svg <= box + 1, id
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[theme]
+
+
+def test_it_asks_the_network_for_nothing(load, written):
+    import json
+
+    browser = load()
+    messages = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
+    asked = {
+        m["params"]["request"]["url"]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    }
+    assert {url for url in asked if not url.startswith("data:")} == {written.as_uri()}
+
+
+def test_the_task_filter_hides_the_other_tasks(load):
+    browser = load()
+    seen = "['braille', 'nmnist'].map((id) => document.getElementById(id).offsetHeight > 0)"
+    choose(browser, "#task-filter", "nmnist")
+    assert browser.execute_script(f"return {seen}") == [False, True]
+    choose(browser, "#task-filter", "")
+    assert browser.execute_script(f"return {seen}") == [True, True]
+    until(browser, "document.querySelector('#raster-braille svg').clientWidth > 500")
+
+
+def test_the_target_filter_hides_the_other_chips(load):
+    browser = load()
+    shown = (
+        "[...document.querySelectorAll('section[data-target]')]"
+        ".filter((e) => e.offsetHeight).map((e) => e.dataset.target)"
+    )
+    everything = browser.execute_script(f"return {shown}")
+    assert "loihi" in everything and set(everything) != {"loihi"}
+    choose(browser, "#target-filter", "loihi")
+    assert set(browser.execute_script(f"return {shown}")) == {"loihi"}
+
+
+def test_layer_and_sample_choose_what_is_drawn(load, read_page, written):
+    browser = load()
+    whole = read_page(written).charts["raster-nmnist"]["data"]["values"]
+    for layer, sample in (("if_12", "0"), ("if_12", "3"), ("if_10", "3")):
+        choose(browser, "#nmnist-spikes select[data-signal=layer]", layer)
+        choose(browser, "#nmnist-spikes select[data-signal=sample]", sample)
+        (wanted,) = [r for r in whole if (r["layer"], r["sample"]) == (layer, sample)]
+        # Every spike is drawn once for each of the three executors: they agree.
+        until(
+            browser,
+            "document.querySelectorAll('#raster-nmnist .mark-symbol.role-mark path').length"
+            f" == {3 * len(wanted['t'])}",
+        )
+
+
+def test_tooltips_say_the_numbers(load):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    browser = load()
+    selector = "#curve-loss-braille .mark-symbol.role-mark path"
+    point = browser.find_elements(By.CSS_SELECTOR, selector)[0]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    ActionChains(browser).move_to_element(point).perform()
+    until(browser, "document.querySelector('#vg-tooltip-element.visible') !== null")
+    said = browser.find_element(By.ID, "vg-tooltip-element").text
+    assert "train" in said and "1.5" in said  # the first row of conftest.CURVES
+
+
+def test_it_can_be_used_without_a_mouse_and_read_aloud(load):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    browser = load()
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3')].map((h) => Number(h.tagName[1]))"
+    )
+    assert levels.count(1) == 1 and levels[0] == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
+    nameless = browser.execute_script("""
+        return [...document.querySelectorAll('img, .chart, select, .scroll')].filter((e) =>
+            !(e.alt || e.ariaLabel || e.closest('label'))).length""")
+    assert nameless == 0
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("class") == "skip"
+    filter = browser.find_element(By.ID, "task-filter")
+    filter.send_keys(Keys.ARROW_DOWN)
+    assert filter.get_attribute("value") == "braille"
+
+
+def test_it_prints_with_everything_unfolded(load):
+    import base64
+
+    browser = load(theme="dark")
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+    assert browser.execute_script(
+        "return [...document.querySelectorAll('details')].every((fold) => fold.open)"
+    )

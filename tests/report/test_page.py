@@ -1,0 +1,270 @@
+"""The page says what the files say, says what is missing, and needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from roads import ROOT
+
+from pipeline.report import page, status
+from pipeline.report.__main__ import main
+
+TASKS = ("braille", "nmnist")
+
+
+@pytest.fixture(scope="module")
+def shown(written, read_page):
+    return read_page(written)
+
+
+def files(root, task):
+    folder = root / "models" / task
+    (bundle,) = (path.parent for path in (folder / "deploy").rglob("manifest.json"))
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    with np.load(bundle / manifest["vectors"]["file"]) as stored:
+        vectors = dict(stored)
+    documents = [json.loads((folder / f"{name}.json").read_text()) for name in ("train", "parity")]
+    return *documents, manifest, vectors
+
+
+def row(table, first):
+    (found,) = [cells[1:] for cells in table if cells[0] == first]
+    return found
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_numbers_are_those_of_the_files(shown, small_project, task):
+    train, parity, manifest, _ = files(small_project, task)
+    test = train["accuracy"]["test"]
+    overview = row(shown.tables["overview", "Test set of every task"], task)
+    assert overview == [
+        test["accuracy"],
+        f"{test['correct']} of {test['n']}",
+        *test["wilson95"],
+        parity["verdict"],
+        parity["differing_spikes"]["reimported"],
+        parity["differing_spikes"]["reference"],
+        manifest["neurons"],
+        manifest["synapses"],
+    ]
+    accuracy = shown.tables[f"{task}-accuracy", f"Accuracy of {task}, with Wilson's 95 % interval"]
+    for run, text in (("trained", "trained, float32"), ("reference", "reference, float64")):
+        entry = parity["accuracy"][run]
+        right = f"{entry['correct']} of {entry['n']}"
+        assert row(accuracy, f"test: {text}") == [entry["accuracy"], right, *entry["wilson95"]]
+    layers = shown.tables[
+        f"{task}-parity", "By layer: spikes that differ, and how far membranes are apart"
+    ]
+    for layer in parity["layers"]:
+        assert row(layers, layer["node"]) == [
+            layer["entries"],
+            layer["spike_rate"],
+            *(layer["differing_spikes"][run] for run in ("reimported", "reference")),
+            *(layer["max_membrane_difference"][run] for run in ("reimported", "reference")),
+        ]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rasters_are_the_golden_vectors(shown, small_project, task):
+    *_, manifest, vectors = files(small_project, task)
+    rows = shown.charts[f"raster-{task}"]["data"]["values"]
+    layers = {r["layer"] for r in rows}
+    assert layers == {n["node"] for n in manifest["nodes"] if "neurons" in n}
+    assert any(r["t"] for r in rows)
+    for r in rows:
+        golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"] or 1, -1)
+        if golden.shape[1] <= 60:
+            spikes = {(t, n) for t, n, m in zip(r["t"], r["n"], r["m"], strict=True) if m & 1}
+            assert spikes == set(zip(*map(np.ndarray.tolist, np.nonzero(golden)), strict=True))
+        # The bundle is verified: all executors agree in its vectors, so nothing is marked.
+        assert set(r["m"]) <= {0b111}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_charts_hold_the_files_numbers(shown, small_project, task):
+    *_, manifest, vectors = files(small_project, task)
+    curve = shown.charts[f"curve-loss-{task}"]["data"]["values"]
+    assert [(r["epoch"], r["set"], r["value"]) for r in curve] == [
+        (1, "train", 1.5), (1, "validation", 1.25), (2, "train", 0.75), (2, "validation", 0.5),
+    ]  # fmt: skip
+    cells = shown.charts[f"confusion-{task}"]["data"]["values"]
+    first, second = manifest["classes"][:2]
+    assert len(cells) == len(manifest["classes"]) ** 2
+    assert {(c["actual"], c["predicted"]): (c["samples"], c["share"]) for c in cells if c["samples"]} == {
+        (first, first): (1, 0.5), (first, second): (1, 0.5), (second, second): (1, 1.0),
+    }  # fmt: skip
+    for node in manifest["nodes"]:
+        for kind, size in (("weights", node.get("weights")), ("rates", node.get("neurons"))):
+            if size:
+                bars = shown.charts[f"{kind}-{task}"]["data"]["values"]
+                assert sum(b["count"] for b in bars if b["node"] == node["node"]) == size
+    rates = shown.tables[f"{task}-rates", "Spikes per step and neuron over the golden vectors"]
+    for name, spikes in vectors.items():
+        if name not in ("input", "output"):
+            assert row(rates, name)[1] == pytest.approx(spikes.sum() / spikes.size, rel=1e-12)
+
+
+def test_membranes_cross_the_threshold_where_the_neuron_spikes(shown, small_project):
+    """NIR's rule: a spike in the step in which the membrane is above the threshold."""
+    *_, vectors = files(small_project, "braille")
+    traces = shown.charts["membrane-braille"]["data"]["values"]
+    assert traces
+    for trace in traces:
+        golden = vectors[trace["layer"]][:, int(trace["sample"]), trace["neuron"]]
+        # Four digits are stored: what lies that near to the threshold may be on either side.
+        clear = np.abs(np.subtract(trace["v"], 1)) > 1e-3
+        assert ((np.array(trace["v"]) > 1) == golden)[clear].all()
+
+
+def test_the_page_needs_nothing_else(shown, written):
+    assert all(link.startswith(("#", "data:")) for link in shown.links)
+    assert "default-src 'none'" in shown.text
+    assert len(shown.ids) == len(set(shown.ids))
+    assert set(shown.charts) <= set(shown.ids)
+    assert {link[1:] for link in shown.links if link.startswith("#")} <= set(shown.ids)
+    assert written.stat().st_size <= 5_000_000  # the size that the report promises
+
+
+def test_the_same_files_give_the_same_page(small_project, written, tmp_path):
+    page.write(small_project, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_bytes() == written.read_bytes()
+
+
+def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypatch, capsys):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["report"])
+    assert main() == 0
+    shown = read_page(tmp_path / "report" / "index.html")
+    assert shown.charts == {}
+    for task in TASKS:
+        for file in ("train.json", "parity.json", "curves.csv", "confusion.csv"):
+            assert f"models/{task}/{file} is not there: run make repro" in shown.missing
+        for file in ("model.nir", "manifest.json", "test_data_set_0/vectors.npz"):
+            wanted = f"models/{task}/deploy/{file} is not there: run make deploy-artifacts"
+            assert wanted in shown.missing
+    assert "dvc.lock names no stage: run make repro" in shown.missing
+
+
+@pytest.mark.parametrize(
+    "file, content, said",
+    [
+        ("train.json", "{", "not readable as JSON"),
+        ("parity.json", "[1]", "a JSON dict is needed, got list"),
+        ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
+        ("vectors.npz", "no archive", "not readable"),
+    ],
+)
+def test_a_broken_file_is_named_and_nothing_is_written(
+    small_project, tmp_path, file, content, said, monkeypatch, capsys
+):
+    shutil.copytree(small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setattr("sys.argv", ["report"])
+    (broken,) = Path("models/nmnist").rglob(file)
+    broken.write_text(content)
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert str(broken) in error and said in error
+    assert not (tmp_path / "copy" / "report").exists()
+
+
+LOCK = """
+schema: '2.0'
+stages:
+  deploy@nmnist:
+    cmd: x
+    deps: [{path: models/nmnist/model.nir}, {path: models/nmnist/weights}]
+    outs: [{path: models/nmnist/deploy}]
+  train@nmnist:
+    cmd: x
+    outs: [{path: models/nmnist/weights}]
+  export@nmnist:
+    cmd: x
+    deps: [{path: models/nmnist/weights}]
+    outs: [{path: models/nmnist/model.nir}]
+  chip@nmnist-loihi:
+    cmd: x
+    deps: [{path: models/nmnist/model.nir}]
+    outs: [{path: models/nmnist/loihi}]
+"""
+
+
+def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    changed = {
+        "export@nmnist": [{"changed deps": {"models/nmnist/weights": "modified"}}],
+        "deploy@nmnist": ["always changed"],
+    }
+    found = status.stages(tmp_path, changed)
+    ((task, columns),) = status.lines(found, ["nmnist", "braille"])
+    assert task == "nmnist"
+    assert [[stage.title(task) for stage in column] for column in columns] == [
+        ["train"], ["export"], ["deploy", "chip loihi"],
+    ]  # fmt: skip
+    by_name = {stage.name: stage for stage in found}
+    assert by_name["train@nmnist"].state == "done"
+    assert by_name["export@nmnist"].state == "stale"
+    assert by_name["export@nmnist"].why == ["changed deps: models/nmnist/weights modified"]
+    assert by_name["deploy@nmnist"].why == ["always changed"]
+    assert {s.state for s in status.stages(tmp_path, None)} == {"unknown"}
+
+
+def test_without_dvc_the_state_is_unknown_and_the_reason_said(shown):
+    assert any(line.startswith("The state of the stages is not known: ") for line in shown.missing)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("task", TASKS)
+def test_dvc_shows_the_same_numbers(shown, small_project, tmp_path, task):
+    copy = tmp_path / "copy"
+    shutil.copytree(small_project, copy, ignore=shutil.ignore_patterns("report"))
+    dvc = [sys.executable, "-m", "dvc"]
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=copy, env=environment, check=True)
+    names = [f"models/{task}/{name}.json" for name in ("train", "parity")]
+    asked = subprocess.run(
+        [*dvc, "metrics", "show", "--json", *names],
+        cwd=copy, env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    (answer,) = json.loads(asked.stdout).values()
+    train, parity = (answer["data"][name]["data"] for name in names)
+    overview = row(shown.tables["overview", "Test set of every task"], task)
+    assert overview[0] == train["accuracy"]["test"]["accuracy"]
+    assert overview[5] == parity["differing_spikes"]["reimported"]
+    accuracy = shown.tables[f"{task}-accuracy", f"Accuracy of {task}, with Wilson's 95 % interval"]
+    for run in ("trained", "reference"):
+        cells = row(accuracy, f"test: {run}, {'float64' if run == 'reference' else 'float32'}")
+        assert cells[0] == parity["accuracy"][run]["accuracy"]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#rrggbb`, WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_can_be_told_from_the_paper():
+    """WCAG 2.2: text 4.5:1 (1.4.3), what a chart needs to be understood 3:1 (1.4.11)."""
+    text = (ROOT / "pipeline" / "report" / "templates" / "style.css").read_text()
+    themes = [dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in text.split(":root")[1:]]
+    assert len(themes) == 3  # light, dark, print
+    for theme in themes:
+        for name, colour in theme.items():
+            for ground in ("paper", "raised"):
+                a, b = sorted((luminance(colour), luminance(theme[ground])), reverse=True)
+                least = {"paper": 0, "raised": 0, "line": 0, "on-c1": 0}.get(name, 3)
+                least = 4.5 if name in ("ink", "soft", "c1") else least
+                assert (a + 0.05) / (b + 0.05) >= least, (name, colour, ground)
+        a, b = sorted((luminance(theme["c1"]), luminance(theme["on-c1"])), reverse=True)
+        assert (a + 0.05) / (b + 0.05) >= 4.5
