@@ -6,12 +6,14 @@ import argparse
 
 from pipeline.converter import file, portable
 from pipeline.errors import GraphError
+from pipeline.tools import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
     parser.add_argument("out", help="where to write")
     parser.add_argument("--reader", required=True, choices=sorted(portable.PROFILES))
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -22,5 +24,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise GraphError(f"{arguments.file}: {error}") from None
     file.write(arguments.out, file.build(rewritten))
     same = file.content_digest(rewritten) == file.content_digest(content)
-    print(f"{arguments.out}: {'as before' if same else f'rewritten for {arguments.reader}'}")
+    if arguments.json:
+        show.as_json({"file": arguments.out, "reader": arguments.reader, "rewritten": not same})
+    else:
+        print(f"{arguments.out}: {'as before' if same else f'rewritten for {arguments.reader}'}")
     return 0

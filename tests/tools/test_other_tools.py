@@ -407,7 +407,7 @@ def test_json_says_what_the_lines_say(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     np.save(tmp_path / "x.npy", np.ones((4, 2, 3), np.uint8))
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy"
+    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
 
     def told(*arguments: str) -> dict:
         assert main([*arguments, "--json"]) == 0
@@ -422,6 +422,8 @@ def test_json_says_what_the_lines_say(
     assert output["shape"][:2] == [4, 2]
     upgraded = told("upgrade", path, str(tmp_path / "b.nir"), "--reset", "subtract")
     assert any("reset = subtract" in change for change in upgraded["changes"])
+    adapted = str(tmp_path / "c.nir")
+    assert told("adapt", path, adapted, "--reader", "spikingjelly")["file"] == adapted
     assert told("verify", str(bundle)) == {"bundle": str(bundle), "passes": True, "problems": []}
 
 
