@@ -68,7 +68,7 @@ def new_task(name: str, root: Path) -> list[str]:
         raise UserError(f"{module.parent}: no such folder; run from the project's root")
     if module.exists():
         raise UserError(f"{module}: is there already; choose another name")
-    block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").format(name=name)
+    block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").replace("{name}", name)
     parameters, stages = root / "params.yaml", root / "dvc.yaml"
     listing = _read(stages)
     for path, entry in LISTED:
