@@ -17,7 +17,7 @@ import pytest
 from roads import GUARD, ROOT, SHAPES, tiny_task
 
 from pipeline import deploy as stage
-from pipeline import files
+from pipeline import cost, files
 from pipeline.bundle import card, manifest, vectors, verify
 from pipeline.bundle import folder as folder_of
 from pipeline.errors import UserError, exit_status
@@ -515,7 +515,7 @@ def test_synapses_of_a_convolution_are_counted_one_by_one(padding, dilation):
         "dilation": dilation,
         "padding": padding,
     }
-    assert manifest.synapses(node, (3, height, width), (5, *out)) == 3 * 5 * count
+    assert cost.synapses(node, (3, height, width)) == 3 * 5 * count
 
 
 def test_verify_source_is_one_python_text_with_the_reference_inside():
