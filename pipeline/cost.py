@@ -17,7 +17,8 @@ What is odd in the harness, and is counted here as it does:
 - It calls an input binary or not for a step of a whole batch. Here a batch is one sample, so that the
   numbers do not depend on how a test set is cut.
 - A bias is no operation, though it is added in every step.
-- A recurrent weight is asked in the first step, too, where its input is all 0: that is in Dense.
+- A recurrent weight is asked for the spikes of the step before; in the first step, too, where its input
+  is all 0, which is in Dense. Spikes of the last step are not sent back any more.
 - The first step updates every membrane, whatever arrives. Later a neuron that holds still (an IF that
   nothing reaches, a membrane that has converged) is not updated; a spike and its reset in one step are
   one update or, from 0 to 0, none.
@@ -132,10 +133,17 @@ def watch(plan: Any, meter: Meter) -> Watch:
         if "weight" in node
     }
     spiking = {path for path, node in plan.nodes.items() if EQUATIONS[node["type"]].spikes}
+    # The reference asks these when a spike is sent, the harness when it arrives, one step later.
+    late = set(fans) - {
+        source for found in plan.sources.values() for source, closes in found if not closes
+    }
+    kept: dict[str, np.ndarray] = {}
 
     def seen(path: str, x: np.ndarray, y: np.ndarray, state: Mapping[str, Any]) -> None:
         if path in fans:
-            meter.connection(*fans[path], x)
+            arrived = kept.get(path, np.zeros_like(x)) if path in late else x
+            kept[path] = x
+            meter.connection(*fans[path], arrived)
         if path in spiking:
             meter.neurons(path, y, state.get("v"))
 

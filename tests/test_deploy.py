@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from roads import GUARD, ROOT, SHAPES, tiny_task
 
-from pipeline import deploy as stage
 from pipeline import cost, files
-from pipeline.bundle import card, manifest, vectors, verify
+from pipeline import deploy as stage
+from pipeline.bundle import card, vectors, verify
 from pipeline.bundle import folder as folder_of
 from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
