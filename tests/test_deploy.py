@@ -65,6 +65,23 @@ def sign_again(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
+    root = tiny_road(task, reset)
+    bundle = root / "models" / task / "deploy" / "generic"
+    told = json.loads((root / "metrics" / f"{task}-generic.json").read_text())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    accuracy = told.pop("accuracy")
+    assert manifest["metrics"]["neurobench"] == told
+    assert accuracy["accuracy"] == told["ClassificationAccuracy"]
+    operations = told["SynapticOperations"]
+    assert operations["Dense"] == manifest["synapses"] * SHAPES[task][0]
+    assert 0 < operations["Effective_ACs"] + operations["Effective_MACs"] < operations["Dense"]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert f"| MembraneUpdates | {told['MembraneUpdates']:.1f} a recording |" in card
+    assert "Energy" not in card
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
 def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
     folder = tiny_road(task, reset) / "models" / task
     report = json.loads((folder / "parity.json").read_text())
