@@ -78,6 +78,9 @@ bench-accuracy: $(READY) ## accuracy on real recordings, three seeds: make bench
 bench-targets: $(READY) ## accuracy lost on chips, real recordings, three seeds: make bench-targets DATA=folder
 	@$(BIN)/python -m bench.targets $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
 
+bench-cost: $(READY) $(PEERS)/.ready ## what the networks cost, counted by us and by NeuroBench's harness
+	@$(BIN)/python -m bench.cost
+
 bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
 	@$(BIN)/python -m bench.convert --json bench/convert.json
 
@@ -93,4 +96,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report

@@ -7,6 +7,8 @@ manifest.json            facts for machines
 MODEL_CARD.md            facts for people
 verify.py                checks all of it with numpy and h5py alone
 SHA256SUMS               digests, for sha256sum -c
+
+and metrics/<task>-generic.json: accuracy, and what the network costs (see `pipeline.cost`).
 """
 
 from __future__ import annotations
@@ -34,10 +36,10 @@ def passed(folder: Path, task: str) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
         verdict, checked = report["verdict"], report["model_nir"]["sha256"]
         checked_weights = report["weights_sha256"]
-        report["differing_samples"], report["accuracy"]["trained"]
+        report["differing_samples"], report["accuracy"]["trained"], report["neurobench"][0]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; nothing is deployed unchecked, {again}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IndexError):
         raise UserError(f"{path}: not a report of the parity stage; {again}") from None
     if verdict != "pass":
         reasons = "; ".join(map(str, report.get("reasons", [])))
@@ -55,7 +57,7 @@ def passed(folder: Path, task: str) -> dict[str, Any]:
 
 
 def deploy(task: params.Task, root: Path = Path(".")) -> None:
-    """Write `models/<task>/deploy/generic/`.
+    """Write `models/<task>/deploy/generic/` and `metrics/<task>-generic.json`.
 
     Raises:
         UserError: parity has not passed for these files, an input is missing, the test set is too
@@ -80,6 +82,9 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     with files.atomic_folder(target) as bundle:
         shutil.copyfile(folder / "model.nir", bundle / "model.nir")
         complete(bundle, task, graph, plan, report, data.provenance, samples)
+    (measured,) = report["neurobench"]
+    measured = {**measured, "accuracy": report["accuracy"]["reference"]}
+    files.write_json(root / "metrics" / f"{task.name}-generic.json", measured)
     print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 
 

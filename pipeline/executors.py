@@ -7,7 +7,7 @@ executor works with.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ class Recording:
 
     outputs: (T, B, classes). spikes: per neuron node (T, B, ...) uint8, as they leave the layer.
     membranes: per neuron node (T, B, ...) before the reset; NaN where the executor has lost it.
+    counts: what it cost, (B,) per key of `cost.PER_SAMPLE`; empty where nobody counted.
     """
 
     outputs: np.ndarray
     spikes: dict[str, np.ndarray]
     membranes: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
 
     def predictions(self) -> np.ndarray:
         """The class with most spikes, (B,); the first of equals."""
@@ -38,6 +40,7 @@ class Recording:
             self.outputs[:, :n],
             {name: a[:, :n] for name, a in self.spikes.items()},
             {name: a[:, :n] for name, a in self.membranes.items()},
+            {key: a[:n] for key, a in self.counts.items()},
         )
 
 
@@ -100,12 +103,15 @@ def model_executor(model: Any, names: Sequence[str | None], spiking: set[str]) -
 
 
 def reference_executor(plan: Any, dt: float) -> Executor:
-    """Runs the float64 interpreter on a plan that `reference.make_plan` made."""
+    """Runs the float64 interpreter on a plan that `reference.make_plan` made, and counts its cost."""
+    from pipeline import cost
     from pipeline.converter import reference
 
     def execute(events: np.ndarray) -> Recording:
-        result = reference.run(plan, np.swapaxes(events, 0, 1), dt)
-        return Recording(result.output, result.spikes, result.membranes)
+        meter = cost.Meter(len(events))
+        watch = cost.watch(plan, meter)
+        result = reference.run(plan, np.swapaxes(events, 0, 1), dt, watch=watch)
+        return Recording(result.output, result.spikes, result.membranes, meter.counts)
 
     return execute
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import files, params, stage
+from pipeline import cost, files, params, stage
 from pipeline.errors import UserError
 from pipeline.executors import (
     Executor,
@@ -61,7 +61,7 @@ def compare(
     labels: np.ndarray,
     limits: params.Parity,
     chunk: int,
-) -> tuple[dict[str, Any], dict[str, Recording]]:
+) -> tuple[dict[str, Any], dict[str, Recording], list[cost.Counts]]:
     """Run all samples through the three executors and count.
 
     Args:
@@ -71,12 +71,13 @@ def compare(
             to compile and float32 rounds the same way everywhere.
 
     Returns:
-        The report (without names and digests of files), and each executor's recording of one sample
-        for the picture: the first with a difference, else the first.
+        The report (without names and digests of files), each executor's recording of one sample for
+        the picture (the first with a difference, else the first), and what the reference cost.
     """
     tallies = {layer.name: Tally() for layer in layers}
     ties = Ties()
     predictions: dict[str, list[np.ndarray]] = {name: [] for name in EXECUTORS}
+    counted: list[cost.Counts] = []
     differing_samples: list[int] = []
     shown: tuple[int, dict[str, Recording]] | None = None
 
@@ -87,6 +88,7 @@ def compare(
         done = {name: execute(x).samples(size) for name, execute in executors.items()}
         for name, recording in done.items():
             predictions[name].append(recording.predictions())
+        counted.append(done["reference"].counts)
         differs = {
             other: {
                 layer.name: done["trained"].spikes[layer.name] != done[other].spikes[layer.name]
@@ -129,7 +131,7 @@ def compare(
     classes = {name: np.concatenate(p) for name, p in predictions.items()}
     report = _report(tallies, ties, classes, labels, differing_samples, limits)
     report["picture_sample"] = shown[0]
-    return report, shown[1]
+    return report, shown[1], counted
 
 
 def _per_sample(differs: np.ndarray) -> np.ndarray:
@@ -263,7 +265,7 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
     size = events.shape[1] * sum(int(np.prod(plan.shapes[name])) for name in spiking)
     chunk = max(1, min(LARGEST_CHUNK, len(events), CHUNK_ENTRIES // size))
 
-    report, recordings = compare(
+    report, recordings, counted = compare(
         {
             "trained": model_executor(trained, names, spiking),
             "reimported": model_executor(loaded.model, loaded.names, spiking),
@@ -275,11 +277,14 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
         task.parity,
         chunk,
     )
+    accuracy = report["accuracy"]["reference"]["accuracy"]
     report |= {
         "task": task.name,
         "dt": task.export.dt,
         "model_nir": {"sha256": digest, "content": converter.file.digest(model_path)},
         "weights_sha256": files.sha256(weights_path),
+        # A list, because `dvc metrics show` has these from metrics/, where deploy writes them.
+        "neurobench": [cost.report(cost.of_graph(plan), counted, accuracy)],
     }
     raster.write(folder / "parity.png", task.name, recordings, [layer.name for layer in layers])
     files.write_json(folder / "parity.json", report)

@@ -126,7 +126,7 @@ def measure(
         GraphError: the graph does not give the integers back, or a state overflowed.
     """
     from pipeline.converter import reference
-    from pipeline.hardware import quantise, simulate
+    from pipeline.hardware import costs, quantise, simulate
     from pipeline.hardware.assess import assess
 
     quantise.check_recovery(content, network)
@@ -149,6 +149,7 @@ def measure(
         for which in ("integer", "rounded_only")
     }
     report = {
+        **costs.report(network, found.counts, accuracy["integer"]["accuracy"]),
         "accuracy": accuracy,
         "lost_points": lost,
         "saturated": sum(found.saturated.values()),

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from roads import GUARD, ROOT, SHAPES, tiny_task
 
+from pipeline import cost, files
 from pipeline import deploy as stage
-from pipeline import files
-from pipeline.bundle import card, manifest, vectors, verify
+from pipeline.bundle import card, vectors, verify
 from pipeline.bundle import folder as folder_of
 from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
@@ -62,6 +62,23 @@ def sign_again(folder: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ the road
+
+
+@pytest.mark.parametrize(("task", "reset"), ROADS)
+def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
+    root = tiny_road(task, reset)
+    bundle = root / "models" / task / "deploy" / "generic"
+    told = json.loads((root / "metrics" / f"{task}-generic.json").read_text())
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    accuracy = told.pop("accuracy")
+    assert manifest["metrics"]["neurobench"] == told
+    assert accuracy["accuracy"] == told["ClassificationAccuracy"]
+    operations = told["SynapticOperations"]
+    assert operations["Dense"] == manifest["synapses"] * SHAPES[task][0]
+    assert 0 < operations["Effective_ACs"] + operations["Effective_MACs"] < operations["Dense"]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert f"| MembraneUpdates | {told['MembraneUpdates']:.1f} a recording |" in card
+    assert "Energy" not in card
 
 
 @pytest.mark.parametrize(("task", "reset"), ROADS)
@@ -515,7 +532,7 @@ def test_synapses_of_a_convolution_are_counted_one_by_one(padding, dilation):
         "dilation": dilation,
         "padding": padding,
     }
-    assert manifest.synapses(node, (3, height, width), (5, *out)) == 3 * 5 * count
+    assert cost.synapses(node, (3, height, width)) == 3 * 5 * count
 
 
 def test_verify_source_is_one_python_text_with_the_reference_inside():

@@ -121,7 +121,7 @@ def compared(n=5, chunk=2, events=None, **changed):
     same = {"trained": recorder(), "reimported": recorder(), "reference": recorder()}
     events = events_of(n) if events is None else events
     labels = events.sum(axis=1).argmax(axis=-1)
-    report, _ = parity.compare(same | changed, [layer("a")], events, labels, LIMITS, chunk)
+    report, *_ = parity.compare(same | changed, [layer("a")], events, labels, LIMITS, chunk)
     return report
 
 

@@ -126,6 +126,12 @@ def test_metrics_and_papers_say_the_same(made, task, target):
         assert told["accuracy"]["grid_as_floats"] == told["accuracy"]["integer"]
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["target"]["accuracy"] == told["accuracy"]
+    assert told["ClassificationAccuracy"] == told["accuracy"]["integer"]["accuracy"]
+    for key in ("SynapticOperations", "MembraneUpdates", "Footprint"):
+        assert manifest["target"][key] == told[key]
+    assert ("energy" in told) == (target == "loihi")  # the only one with a source
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert ("Energy, modelled: " in card) == (target == "loihi")
     assert (
         f"{told['accuracy']['integer']['correct']} of 20" in (bundle / "MODEL_CARD.md").read_text()
     )

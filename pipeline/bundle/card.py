@@ -76,6 +76,10 @@ def write(manifest: dict[str, Any]) -> str:
         "|---|---|---|",
         *(_on_a_chip(manifest) if "target" in manifest else _trained(manifest)),
         "",
+        "## What it costs",
+        "",
+        *_cost(manifest),
+        "",
         "## Nodes",
         "",
         "| node | type | shape | neurons | synapses | time constants | threshold |",
@@ -188,6 +192,34 @@ def _on_a_chip(manifest: dict[str, Any]) -> list[str]:
         "The golden vectors in `vectors.npz` follow NIR's rule, those in `integer_vectors.npz` the "
         "chip's.",
     ]
+
+
+def _cost(manifest: dict[str, Any]) -> list[str]:
+    """NeuroBench's keys, and energy where there is any; see `pipeline.cost`."""
+    target = manifest.get("target")
+    found = target or manifest["metrics"]["neurobench"]
+    done = found["SynapticOperations"]
+    lines = [
+        "By the definitions of NeuroBench (harness 2.3.0), on the same recordings, "
+        + ("in the chip's integers:" if target else "of the float graph:"),
+        "",
+        "| key | value |",
+        "|---|---|",
+        f"| Footprint | {found['Footprint']} bytes |",
+        f"| ParameterCount | {found['ParameterCount']} |",
+        f"| ConnectionSparsity | {found['ConnectionSparsity']:.4f} |",
+        f"| ActivationSparsity | {found['ActivationSparsity']:.4f} |",
+        f"| ClassificationAccuracy | {found['ClassificationAccuracy']:.4f} |",
+        *(f"| SynapticOperations, {key} | {done[key]:.1f} a recording |" for key in done),
+        f"| MembraneUpdates | {found['MembraneUpdates']:.1f} a recording |",
+    ]
+    if energy := found.get("energy"):
+        lines += [
+            "",
+            f"Energy, {energy['mark']}: {energy['pj_per_sample'] / 1e6:.3g} uJ of synaptic operations a "
+            f"recording, at {energy['pj_per_synop']:g} pJ each ({energy['source']}).",
+        ]
+    return lines
 
 
 def _parity(parity: dict[str, Any]) -> list[str]:

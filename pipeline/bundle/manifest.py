@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import cost, params
 
 SCHEMA = 1
 PACKAGES = (
@@ -73,7 +73,11 @@ def build(
         "files": digests,
         "vectors": vectors,
         "parity": {key: parity[key] for key in ("verdict", "differing_spikes", "ties", "layers")},
-        "metrics": {"test_accuracy": parity["accuracy"], "test_samples": parity["samples"]},
+        "metrics": {
+            "test_accuracy": parity["accuracy"],
+            "test_samples": parity["samples"],
+            "neurobench": parity["neurobench"][0],
+        },
         "parameters": parameters(task),
         "data": provenance,
         "versions": versions(),
@@ -106,7 +110,7 @@ def describe(name: str, plan: Any) -> dict[str, Any]:
             row[contract] = node[contract]
     if "weight" in node:
         row["weights"] = int(np.size(node["weight"]))
-        row["synapses"] = synapses(node, plan.arrives[name], plan.shapes[name])
+        row["synapses"] = cost.synapses(node, plan.arrives[name])
     ranges = {}
     for key, value in sorted(node.items()):
         array = np.asarray(value)
@@ -115,32 +119,6 @@ def describe(name: str, plan: Any) -> dict[str, Any]:
     if ranges:
         row["ranges"] = ranges
     return row
-
-
-def synapses(node: dict[str, Any], arrives: tuple[int, ...], leaves: tuple[int, ...]) -> int:
-    """Connections of a weight node: pairs of an input and an output element that a weight joins.
-
-    In a convolution every position counts, and what falls into the padding does not.
-    """
-    weight = np.asarray(node["weight"])
-    if not node["type"].startswith("Conv"):
-        return int(weight.size)
-    dims = weight.ndim - 2
-    taps = 1
-    for axis in range(dims):
-        size, out = arrives[1 + axis], leaves[1 + axis]
-        stride = int(np.broadcast_to(node["stride"], dims)[axis])
-        dilation = int(np.broadcast_to(node["dilation"], dims)[axis])
-        reach = dilation * (weight.shape[2 + axis] - 1)
-        padding: Any = node["padding"]
-        if isinstance(padding, str | bytes):
-            same = padding in ("same", b"same")
-            start = -(reach // 2) if same else 0
-        else:
-            start = -int(np.broadcast_to(padding, dims)[axis])
-        at = start + stride * np.arange(out)[:, None] + np.arange(0, reach + 1, dilation)
-        taps *= int(((at >= 0) & (at < size)).sum())
-    return int(weight.shape[0] * weight.shape[1] * taps)
 
 
 def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[dict[str, str]]:

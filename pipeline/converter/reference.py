@@ -630,6 +630,7 @@ def run(
     *,
     reset: Any = None,
     counts: bool = False,
+    watch: Callable[[str, np.ndarray, np.ndarray, dict], None] | None = None,
 ) -> Result:
     """Run a graph on time-major data.
 
@@ -640,6 +641,8 @@ def run(
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
         reset: as in `make_plan`.
         counts: spikes are recorded as int32, for equations by which several leave in a step.
+        watch: called in every step for every node but the inputs: its path, what arrives, what
+            leaves, (B, *shape), and its state.
 
     Raises:
         ValueError: the graph or the input is refused; names the node and the value.
@@ -707,6 +710,8 @@ def run(
                 values[path] = y
             if path in result.spikes:
                 result.spikes[path][t] = values[path]
+            if watch is not None:
+                watch(path, value, values[path], states[path])
         for path in plan.outputs:
             result.outputs[path][t] = values[path]
         previous = values

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import cost
 from pipeline.converter import reference
-from pipeline.hardware import simulate
+from pipeline.hardware import costs, simulate
 from pipeline.hardware.network import Network
 
 CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
@@ -21,11 +22,13 @@ class Assessment:
 
     layers: population -> `entries` (steps of neurons), `compared` and, of these, `agreeing` (both spike
     equally often), `spikes`, `float_spikes`, `saturated`, `multiple`, `ties` (see `network.Run`).
+    counts: what the integers cost, in parts that together are all recordings; see `cost.report`.
     """
 
     predicted: list[int] = field(default_factory=list)
     as_floats: list[int] = field(default_factory=list)
     layers: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: list[cost.Counts] = field(default_factory=list)
 
     @property
     def saturated(self) -> dict[str, int]:
@@ -37,7 +40,7 @@ def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assess
     """Simulate all of `events` (N, T, *shape).
 
     Args:
-        plan: of the graph on the grid; None leaves the floats out.
+        plan: of the graph on the grid; None leaves the floats and the cost out.
 
     Raises:
         GraphError: see `simulate.run`.
@@ -50,7 +53,7 @@ def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assess
         floats_late = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
     for start in range(0, len(events), CHUNK):
         x = simulate.padded(network, events[start : start + CHUNK])
-        run = simulate.run(network, x)
+        run = simulate.run(network, x, record=plan is not None)
         found.predicted += run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1).tolist()
         for name, layer in found.layers.items():
             layer["saturated"] += run.saturated[name]
@@ -60,6 +63,7 @@ def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assess
             layer["entries"] += run.spikes[name].size
         if plan is None:
             continue
+        found.counts.append(costs.counts(network, x, run))
         floats = reference.run(plan, x[next(iter(x))])
         found.as_floats += floats.output.sum(axis=0).argmax(-1).tolist()
         for name, layer in found.layers.items():

@@ -38,17 +38,21 @@ class Weight:
         Integers in float64, which holds sums up to 2^53 exactly and multiplies fast.
         """
         w = np.asarray(self.values if values is None else values, np.float64)
-        x = spikes.astype(np.float64)
-        for size in self.pools:
-            b, c, h, width = x.shape
-            x = x[:, :, : h // size * size, : width // size * size]
-            x = x.reshape(b, c, h // size, size, width // size, size).sum(axis=(3, 5))
+        x = self.pooled(spikes.astype(np.float64))
         if w.ndim == 2:
             return x.reshape(len(x), -1) @ w.T
         x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in self.padding)])
         taps = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
         taps = taps[:, :, :: self.stride[0], :: self.stride[1]]
         return np.moveaxis(np.tensordot(taps, w, axes=([1, 4, 5], [1, 2, 3])), -1, 1)
+
+    def pooled(self, x: np.ndarray) -> np.ndarray:
+        """(B, *source shape) counts summed over the windows, (B, *shape)."""
+        for size in self.pools:
+            b, c, h, width = x.shape
+            x = x[:, :, : h // size * size, : width // size * size]
+            x = x.reshape(b, c, h // size, size, width // size, size).sum(axis=(3, 5))
+        return x
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.bundle.manifest import synapses
+from pipeline import cost
 from pipeline.converter.reference import EQUATIONS, Plan, _components
 from pipeline.errors import GraphError
 
@@ -68,9 +68,9 @@ class Structure:
         return [link for link in self.links if link.source == path]
 
     def synapses(self, weight: str) -> int:
-        """Connections of a weight node; see `pipeline.bundle.manifest.synapses`."""
+        """Connections of a weight node; see `pipeline.cost.synapses`."""
         plan = self.plan
-        return synapses(plan.nodes[weight], plan.arrives[weight], plan.shapes[weight])
+        return cost.synapses(plan.nodes[weight], plan.arrives[weight])
 
     def fan(self, weight: str) -> tuple[int, int]:
         """The largest fan-in of an element behind a weight node and fan-out of one in front of it.

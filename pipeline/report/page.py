@@ -10,6 +10,7 @@ from pipeline import files, params
 from pipeline.report import (
     accuracy,
     chart,
+    cost,
     histograms,
     overview,
     parity,
@@ -31,6 +32,7 @@ PARTS = (
     spikes.make,
     histograms.weights,
     histograms.rates,
+    cost.make,
 )
 
 

@@ -70,6 +70,14 @@ def test_numbers_are_those_of_the_files(shown, small_project, task):
             *(layer["differing_spikes"][run] for run in ("reimported", "reference")),
             *(layer["max_membrane_difference"][run] for run in ("reimported", "reference")),
         ]
+    cost = shown.tables[
+        f"{task}-cost", "Cost of the float graph by NeuroBench's definitions, means per recording"
+    ]
+    counted = manifest["metrics"]["neurobench"]
+    assert row(cost, "MembraneUpdates") == [str(counted["MembraneUpdates"])]
+    done = counted["SynapticOperations"]
+    for key in ("Effective_MACs", "Effective_ACs", "Dense"):
+        assert row(cost, f"SynapticOperations.{key}") == [str(done[key])]
 
 
 @pytest.mark.parametrize("task", TASKS)

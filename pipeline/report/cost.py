@@ -1,0 +1,18 @@
+"""What the float graph costs, by NeuroBench's definitions; chips have theirs in `targets.py`."""
+
+from __future__ import annotations
+
+from pipeline.report.part import Part, Table, absent
+from pipeline.report.provenance import leaves
+from pipeline.report.sources import Source
+
+
+def make(source: Source) -> Part:
+    """The generic bundle's numbers, from its manifest."""
+    id, title = "cost", "Cost"
+    if source.bundle is None:
+        missing = [absent(f"{source.shown}/deploy/generic/manifest.json", "make deploy-artifacts")]
+        return Part(id, title, missing=missing)
+    rows = list(leaves(source.bundle.manifest["metrics"]["neurobench"]))
+    caption = "Cost of the float graph by NeuroBench's definitions, means per recording"
+    return Part(id, title, tables=[Table(caption, ("measure", "value"), rows)])
