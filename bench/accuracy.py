@@ -35,10 +35,11 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
         "train": {
             "epochs": 200,
             "batch_size": 28,
+            "learning_rate": 3.0e-3,
+            "warm_up": 0.1,
             "learn_decays": True,
             "average": 0.98,
             "silence": 1.0e-4,
-            "max_stretch": 0.1,
             "drop_events": 0.05,
         },
     },
