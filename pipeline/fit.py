@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -231,7 +232,9 @@ class Fit:
         )
 
     def _judge(self, progress: Progress, validation: Split, loss: float, correct: int) -> None:
-        """Add a line to the curves and keep the average if it is the best so far.
+        """Add a line to the curves and keep the average if its validation loss is the lowest so far.
+
+        Not its accuracy: of a few dozen recordings it takes few values, and epochs tie by chance.
 
         Its decays are taken to what NIR can carry, so that the judged network is the exported one.
         """
@@ -250,7 +253,7 @@ class Fit:
             "validation_loss": seen.loss,
             "validation_accuracy": seen.correct / len(validation.labels),
         }
-        if not progress.rows or _quality(row) > _quality(progress.rows[progress.best_epoch - 1]):
+        if seen.loss < min((r["validation_loss"] for r in progress.rows), default=math.inf):
             progress.best, progress.best_epoch = average, progress.epoch
         progress.rows.append(row)
 
@@ -334,7 +337,3 @@ def _bound(free: Arrays) -> Arrays:
         name: jax.nn.sigmoid(jnp.clip(value, *LOGITS)) if networks.is_decay(name) else value
         for name, value in free.items()
     }
-
-
-def _quality(row: dict[str, float]) -> tuple[float, float]:
-    return row["validation_accuracy"], -row["validation_loss"]

@@ -1,7 +1,7 @@
 """Train the network of a task: `python -m pipeline.train <task>`.
 
-Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch that was
-best on the validation split), train.json, curves.csv, confusion.csv. While it runs, every epoch is
+Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch with
+the lowest validation loss), train.json, curves.csv, confusion.csv. While it runs, every epoch is
 stored in checkpoint/; a training that was killed continues from there and ends with the same bytes.
 """
 

@@ -131,11 +131,14 @@ def test_curves_and_confusion_agree_with_the_report(trained):
     with open(folder / "curves.csv") as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
-    best = max(float(row["validation_accuracy"]) for row in rows)
+    best = min(float(row["validation_loss"]) for row in rows)
     chosen = rows[report["best_epoch"] - 1]
-    assert float(chosen["validation_accuracy"]) == best
-    # Six digits are written.
-    assert report["accuracy"]["validation"]["accuracy"] == pytest.approx(best, abs=1e-6)
+    assert float(chosen["validation_loss"]) == best
+    six_digits = 5e-6  # of the value: half a unit of the last one
+    loss, accuracy = (float(chosen[f"validation_{name}"]) for name in ("loss", "accuracy"))
+    assert report["loss"]["validation"] == pytest.approx(loss, rel=six_digits)
+    stored = report["accuracy"]["validation"]["accuracy"]
+    assert stored == pytest.approx(accuracy, rel=six_digits)
     with open(folder / "confusion.csv") as stream:
         pairs = [(row["actual"], row["predicted"]) for row in csv.DictReader(stream)]
     assert [actual for actual, _ in pairs] == list(task.data.classes)
