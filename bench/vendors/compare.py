@@ -3,7 +3,7 @@
     python -m bench.vendors.compare [--record FOLDER]
 
 Random networks, some of which saturate, spike several times in a step and stand exactly at their
-threshold; and the trained networks, quantised after training, on recordings of their test sets. Every
+threshold; and the networks of the bundles, as shipped, on recordings of their test sets. Every
 spike and every state of every step is compared; with sinabs and SANA-FE, every spike. The vendors'
 programs run in an environment of their own, `.venv-vendors` (make vendors-setup). `--record` writes the
 random cases and what the vendors' programs made of them, for tests that run without that environment.
@@ -18,15 +18,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.vendors.cases import nested
+from pipeline.bundle import integers, verify_integers_main
+from pipeline.bundle.folder import OLD_NIR, VECTORS
 from pipeline.converter import file
 from pipeline.files import atomic
-from pipeline.hardware import loihi, profile, quantise, speck, two_layers, xylo
+from pipeline.hardware import loihi, profile, quantise, simulate, speck, two_layers, xylo
 from pipeline.hardware.network import Network, Run
 
 HERE = Path(__file__).parent
@@ -45,7 +48,8 @@ RESULTS = {
     "current_out": ("out", "currents"),
     "membrane_out": ("out", "membranes"),
 }
-VENDORS = [*RULES, "sanafe", "sinabs"]
+CHIPS = {name: rule[0] for name, rule in RULES.items()} | {"sanafe": "loihi", "sinabs": "speck-2f"}
+VENDORS = list(CHIPS)
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
@@ -135,54 +139,60 @@ def random_cases(vendor: str, count: int, rng: np.random.Generator) -> dict[str,
     return cases
 
 
-# ------------------------------------------------------------------------- the trained networks
+# ------------------------------------------------------------------------- the shipped networks
 
 
-def trained(task: str, target: str, samples: int) -> tuple[dict[str, Any], Network, np.ndarray]:
-    """A task's exported graph, its integers for a chip, and test recordings (N, T, ...).
+def shipped(task: str, target: str, samples: int) -> tuple[Path, Network, np.ndarray]:
+    """A task's bundle for a chip, its integers, and test recordings (N, T, ...), silence included.
 
-    A graph that resets otherwise than the chip is taken as if it did: what is compared are two
-    simulators of the same integers, not accuracies.
+    The integers are those of the bundle's file of vectors; the contract of its graph must say the same.
     """
     from pipeline.datasets import prepared
 
-    content = file.read_dict(ROOT / "models" / task / "model.nir")
     chip = profile.load(target)
-    for _, node in file.nodes(content):
-        if "v_threshold" in node:
-            node["metadata"] = {**node.get("metadata", {}), "reset": chip["neuron.reset"][0]}
+    bundle = ROOT / "models" / task / "deploy" / target
+    with np.load(bundle / VECTORS / integers.NAME, allow_pickle=False) as loaded:
+        network = replace(verify_integers_main.network_of(dict(loaded)), profile=chip)
+    content = file.read_dict(bundle / "model.nir")
+    quantise.check_recovery(content, network)
+    network = quantise.recover(content, chip)  # the same, with the exponents
     events, _ = prepared.read(ROOT / "data" / "prepared" / f"{task}.h5").subset("test")
-    return content, quantise.quantise(content, chip), events[:samples].astype(np.int64)
+    (x,) = simulate.padded(network, events[:samples]).values()
+    return bundle, network, np.swapaxes(x, 0, 1)
 
 
 def braille(vendor: str, samples: int, python: Path) -> int:
-    """The Braille network on recordings; Xylo's through rockpool's own importer and quantiser."""
-    content, network, events = trained("braille", RULES[vendor][0], samples)
+    """The shipped Braille integers on recordings, and what rockpool's own importer reads in the graph."""
+    bundle, network, events = shipped("braille", RULES[vendor][0], samples)
     case = {**two_layers.to_arrays(network), "input": events}
     extra: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        if vendor == "xylosim":
-            graph = Path(folder) / "grid.nir"
-            file.write(graph, file.build(quantise.on_grid(content, network)), "1.0.4")
-            extra = [str(graph), str(content["metadata"]["dt"])]
-        found = theirs(vendor, {"braille": case}, python, extra)["braille"]
+    if vendor == "xylosim":
+        graph = bundle / f"model-nir-{OLD_NIR}.nir"
+        extra = [str(graph), str(file.read_dict(graph)["metadata"]["dt"])]
+    found = theirs(vendor, {"braille": case}, python, extra)["braille"]
     run = ours(vendor, case)
     counts = differing(run, found)
     text = ", ".join(f"{key} {count}" for key, count in counts.items())
     wrong = sum(counts.values())
     if extra:
-        integers = sum(int((found[key] != case[key]).sum()) for key in case if key in found)
-        text += f"; integers that rockpool reads otherwise: {integers}"
-        wrong += integers
+        hidden, out = (p.exponent for p in network.populations)
+        misread = 0
+        for key in case:
+            if f"read_{key}" in found:
+                scaled = key.startswith(("weights", "threshold"))
+                exponent = (out if key.endswith("_out") else hidden) if scaled else 0
+                misread += int((found[f"read_{key}"] * 2.0**exponent != case[key]).sum())
+        text += f"; integers that rockpool reads otherwise: {misread}"
+        wrong += misread
     entries = sum(spikes.size for spikes in run.spikes.values())
     print(f"{vendor}: Braille, {len(events)} recordings, {entries} entries; differing: {text}")
     return wrong
 
 
 def nmnist(samples: int, python: Path) -> int:
-    """The N-MNIST network, layer by layer discretised by sinabs, on recordings."""
-    content, network, events = trained("nmnist", "speck-2f", samples)
-    nodes = dict(file.nodes(quantise.on_grid(content, network)))
+    """The shipped N-MNIST graph, layer by layer discretised by sinabs, on recordings."""
+    bundle, network, events = shipped("nmnist", "speck-2f", samples)
+    nodes = dict(file.nodes(file.read_dict(bundle / "model.nir")))
     case: Arrays = {"input": events}
     for k, (weight, population) in enumerate(
         zip(network.weights, network.populations, strict=True)
@@ -223,7 +233,7 @@ def sanafe(samples: int, python: Path) -> int:
     SANA-FE computes Loihi's rule in floating point and truncates a membrane, behind its decay, to
     1/64; Lava truncates currents too. That rule, written down here, must give SANA-FE's spikes.
     """
-    _, network, events = trained("braille", "loihi", samples)
+    _, network, events = shipped("braille", "loihi", samples)
     case = {**two_layers.to_arrays(network), "input": (events > 0).astype(np.int64)}
     found = theirs("sanafe", {"braille": case}, python)["braille"]
     rule = truncating_membranes_only(case)
@@ -284,7 +294,11 @@ def main() -> int:
             wrong += random_part(vendor, arguments)
     for task, users in (("braille", [*RULES, "sanafe"]), ("nmnist", ["sinabs"])):
         users = [vendor for vendor in users if vendor in vendors]
-        needed = [ROOT / "models" / task / "model.nir", ROOT / "data" / "prepared" / f"{task}.h5"]
+        deploy = ROOT / "models" / task / "deploy"
+        needed = [
+            *(deploy / CHIPS[vendor] / VECTORS / integers.NAME for vendor in users),
+            ROOT / "data" / "prepared" / f"{task}.h5",
+        ]
         if missing := [path for path in needed if not path.exists()]:
             print(f"{task}: left out, {missing[0]} is missing; run make repro")
             continue

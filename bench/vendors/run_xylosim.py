@@ -3,8 +3,8 @@
     python run_xylosim.py CASES.npz RESULTS.npz [GRAPH.nir DT]
 
 CASES holds, per case c, `c/weights_in` (sources, targets) and so on, and `c/input` (N, T, sources).
-RESULTS holds spikes and states, (N, T, neurons). With GRAPH the network of every case is what
-rockpool's own importer, mapper and quantiser make of that file, and is in RESULTS too.
+RESULTS holds spikes and states, (N, T, neurons). With GRAPH, `read_*` in RESULTS is what rockpool's own
+importer and mapper make of that file: floats that nothing has scaled, and integer decays.
 """
 
 import sys
@@ -44,18 +44,17 @@ SPECIFICATION = {
 
 
 def imported(path, dt):
-    """A graph as rockpool reads, maps and quantises it."""
+    """A graph as rockpool reads and maps it; its quantiser would scale integers anew."""
     import nir
     from rockpool.devices.xylo.syns61201.xylo_mapper import mapper
     from rockpool.nn.modules.torch.nir import from_nir
-    from rockpool.transform.quantize_methods import channel_quantize
 
     model = from_nir(nir.read(path))
     for _, module in model.named_modules():
         if hasattr(module, "dt"):
             module.dt = dt  # rockpool guesses it from r
-    found = channel_quantize(**mapper(model.as_graph()))
-    shaped = {name: np.asarray(found[key]) for key, name in SPECIFICATION.items()}
+    found = mapper(model.as_graph())
+    shaped = {f"read_{name}": np.asarray(found[key]) for key, name in SPECIFICATION.items()}
     return {k: v[:, :, 0] if v.ndim == 3 else v for k, v in shaped.items()}
 
 
@@ -77,8 +76,7 @@ def simulate(case):
 
 def main(source, target, graph=None, dt=None):
     def with_import(case):
-        made = {} if graph is None else imported(graph, float(dt))
-        return made | simulate(case | made)
+        return simulate(case) | ({} if graph is None else imported(graph, float(dt)))
 
     cases.run(with_import, source, target)
 

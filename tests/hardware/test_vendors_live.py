@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.vendors import compare
+from pipeline import params
+from pipeline.bundle import bringup
+from pipeline.hardware import simulate
 
 
 @pytest.mark.full
@@ -19,6 +27,43 @@ def test_no_spike_and_no_state_differs(
     monkeypatch.setattr(sys, "argv", ["compare", *options])
     assert compare.main() == 0, capsys.readouterr().out
     assert capsys.readouterr().out
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not compare.PYTHON.exists(), reason="no .venv-vendors: run make vendors-setup")
+@pytest.mark.parametrize(
+    ("task", "target"),
+    [("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "loihi")],
+)
+def test_the_code_in_bringup_loads_the_shipped_integers(
+    task: str, target: str, tmp_path: Path
+) -> None:
+    bundle = compare.ROOT / "models" / task / "deploy" / target
+    if not (bundle / "SHA256SUMS").exists():
+        pytest.skip(f"no {bundle.relative_to(compare.ROOT)}: run make repro")
+    _, network, _ = compare.shipped(task, target, 1)
+    with np.load(bundle / compare.VECTORS / compare.integers.NAME, allow_pickle=False) as loaded:
+        x = loaded["input"].astype(np.int64)
+    (name,) = network.inputs
+    run = simulate.run(network, {name: x})
+    settings = params.load(task, compare.ROOT / "params.yaml")
+    text = bringup.write(settings, network, run, np.zeros(x.shape[1], int))
+    loading = text.split("## Load")[1].split("## Compare")[0].splitlines()
+    code = textwrap.dedent("\n".join(x for x in loading if x.startswith("    ") or not x))
+    # Lava's dataclasses need their shim on Python 3.11, which the text says.
+    shim = "from pipeline.peers import quirks\nquirks.share_mutable_defaults()\n"
+    script = tmp_path / "bringup.py"
+    script.write_text((shim if target == "loihi" else "") + code)
+    done = subprocess.run(
+        [str(compare.PYTHON), str(script)],
+        cwd=bundle,
+        env={**os.environ, "PYTHONPATH": str(compare.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line for line in done.stdout.splitlines() if line.endswith(" differ")]
+    assert lines and all(": 0 " in line for line in lines), done.stdout
 
 
 def test_without_the_environment_the_comparison_says_what_to_do(
