@@ -19,7 +19,7 @@ from lava.proc.monitor.process import Monitor
 from lava.utils.weightutils import SignMode
 
 
-def connect(w, weight, source, target, shape, bits):  # type: ignore[no-untyped-def]
+def connect(w, weight, source, target, shape, bits):
     """A Dense or Conv from `source`, of `shape`, to `target`; w: its entry in `network`."""
     size = math.prod(w["pools"])
     if size > 1 and weight.ndim == 2:
@@ -46,7 +46,7 @@ def connect(w, weight, source, target, shape, bits):  # type: ignore[no-untyped-
     return link.a_buf
 
 
-def run(v):  # type: ignore[no-untyped-def]
+def run(v):
     """v: the arrays of integer_vectors.npz. What it has of `spikes/`, `current/`, `membrane/`."""
     network = json.loads(str(v["network"]))
     steps, samples = v["input"].shape[:2]
