@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -38,8 +39,8 @@ SENSOR = (12, 1, 2)  # taxels; ON and OFF
 class Network:
     """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step.
 
-    decays: one per layer (`shared`) or one per neuron. decay_spread: how far a neuron's first
-    decays lie from the layer's, as the standard deviation of their logit.
+    decays: one per layer (`shared`) or one per neuron. decay_spread: how far the neurons'
+    first decays lie from the layer's, as the standard deviation of their logits.
     """
 
     hidden: int
@@ -138,7 +139,10 @@ def network(task: Task) -> snn.Sequential:
 def _decays(
     decay: float, size: tuple[int, ...], task: Task, random: np.random.Generator
 ) -> jax.Array:
-    """First decays of a layer: one for all, or one per neuron around `decay`, from 0.02 to 0.993."""
+    """First decays of a layer: one for all, or one per neuron around `decay`, from 0.02 to 0.993.
+
+    Those of the neurons are the quantiles of a normal distribution of logits, dealt at random.
+    """
     import jax.numpy as jnp
 
     from pipeline.networks import snapped
@@ -147,7 +151,11 @@ def _decays(
     if task.network.decays == "neuron":
         values = np.full(size, decay)
     if task.network.decays == "neuron" and task.network.decay_spread:
-        logits = np.log(decay / (1 - decay)) + task.network.decay_spread * random.normal(size=size)
+        n = values.size
+        # Not drawn one by one: few neurons may then all be fast, or all slow.
+        normals = [NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)]
+        spread = task.network.decay_spread * random.permutation(normals).reshape(size)
+        logits = np.log(decay / (1 - decay)) + spread
         values = 1 / (1 + np.exp(-logits.clip(-4, 5)))
     return jnp.asarray(snapped({"alpha": values}, task.export.dt)["alpha"])
 
