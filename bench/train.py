@@ -3,7 +3,7 @@
 One step of training (forward, backward, optimiser) and one of inference for the two networks of the
 NIR paper: Braille, T = 256 steps and a batch of B = 64, and the spiking CNN of N-MNIST, T = 25 and
 B = 32. Every contender lives in a process of its own, so that each runs with its own threads. A round
-asks every contender once, in turn, beginning with another one each time; the first rounds only warm
+asks every contender for ten steps, in turn, beginning with another one each time; the first rounds only warm
 up. What counts is the ratio: the table ends in how many times longer than ours each one takes.
 
 The torch frameworks take part where `make peers-setup` has made their environment. Their networks have
@@ -75,8 +75,12 @@ class Contender:
         return line
 
 
+# As in a training: after another program's turn the first step finds the processor's caches taken.
+IN_A_ROW = 10
+
+
 def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Every contender's figures: seconds per round, peak memory, what it says of itself."""
+    """Every contender's figures: a step's mean seconds per round, peak memory, what it says of itself."""
     contenders = [Contender(who, task, steps, batch) for who in names]
     taken: dict[str, dict[str, list[float]]] = {
         who: {"train": [], "train_processor": [], "infer": [], "infer_processor": []}
@@ -86,7 +90,8 @@ def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) ->
         turn = number % len(contenders)
         for contender in contenders[turn:] + contenders[:turn]:
             for what in ("train", "infer"):
-                seconds, processor = contender.ask(what)
+                row = [contender.ask(what) for _ in range(IN_A_ROW)]
+                seconds, processor = (statistics.fmean(column) for column in zip(*row, strict=True))
                 if number >= 2:
                     taken[contender.who][what].append(seconds)
                     taken[contender.who][f"{what}_processor"].append(processor)
