@@ -3,8 +3,8 @@
 One step of training (forward, backward, optimiser) and one of inference for the two networks of the
 NIR paper: Braille, T = 256 steps and a batch of B = 64, and the spiking CNN of N-MNIST, T = 25 and
 B = 32. Every contender lives in a process of its own, so that each runs with its own threads. A round
-asks every contender for ten steps, in turn, beginning with another one each time; the first rounds only warm
-up. What counts is the ratio: the table ends in how many times longer than ours each one takes.
+asks every contender for ten steps, in turn, beginning with another one each time; the first rounds only
+warm up. What counts is the ratio: the table ends in how many times longer than ours each one takes.
 
 The torch frameworks take part where `make peers-setup` has made their environment. Their networks have
 the same layers and shapes, with each framework's own neuron; Norse's has its own recurrent LIF.
