@@ -141,11 +141,15 @@ def test_writing_what_no_file_holds(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disk_that_is_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A limit on the size of files stands for it: HDF5 1.14, writing by itself, dies of either."""
     path = tmp_path / "a.nir"
     file.write(path, example("LIF"))
     before = path.read_bytes()
+    # Python would cut off the bytecode of what is imported here, too, and keep it.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
