@@ -15,6 +15,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: object = ""):
+        """Line breaks in `message`, as arrays print them, become spaces."""
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
+
 
 class Unavailable(UserError):
     """Something outside this machine cannot be had (no network, server gone): exit code 2."""

@@ -6,6 +6,7 @@ NIR's equations give anyway; whatever is left over stays an error for `load` and
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from pipeline.converter.file import check_node, graphs, nodes
 from pipeline.converter.node import kinds, register
 from pipeline.converter.reference import EQUATIONS, Plan, _inline, _modern, same_shape
 from pipeline.errors import GraphError
+
+# Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
+MOST_WRITTEN_OUT = 2**24
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ def _fit(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fa
             node[name] = np.array(shape)
             reason = f"declares `{name}` {declared}, but {shape} arrives"
             yield Fault("declared-shape", path, reason, f"`{name}` is now {shape}")
-    if EQUATIONS[kind].shape is same_shape:
+    if EQUATIONS[kind].shape is same_shape and math.prod(shape) <= MOST_WRITTEN_OUT:
         single = [
             name
             for name, value in node.items()

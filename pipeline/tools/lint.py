@@ -186,7 +186,8 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 "trained with reset by subtraction look the same",
                 "ask who trained it, then `upgrade --reset v_reset` or `--reset subtract`",
             )
-        if file.is_number(node.get("v_reset")) and np.any(node["v_reset"]):
+        # Not np.any: it warns of a NaN that signals, which a damaged file may hold.
+        if file.is_number(node.get("v_reset")) and np.count_nonzero(node["v_reset"]):
             yield Finding(
                 "note",
                 "reset-value",

@@ -606,6 +606,12 @@ CONTRACTS = {
         "'halve'",
         "v_reset, subtract, subtract_after_decay",
     ),
+    "spike_delay of rows": (
+        lambda: chain(lif(metadata={"spike_delay": np.full((2, 2), 0.5)})),
+        "node `n0`",
+        "spike_delay",
+        "neither 0 nor 1",
+    ),
     "reset of bytes that are no text": (
         lambda: chain(lif(metadata={"reset": b"\xff"})),
         "node `n0`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -228,3 +229,25 @@ def test_dt_of_the_caller(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     }
     assert main(["lint", path, "--dt", "nan"]) == 2
     assert capsys.readouterr().err == "error: --dt: `dt` must be a finite number above 0, got nan\n"
+
+
+def test_a_gigantic_shape_is_not_written_out(tmp_path: Path) -> None:
+    """2^31 neurons of one number each: writing them out would take 16 GiB a parameter."""
+    shape = np.array([2**31])
+    graph = chain(input=nir.Input(shape), lif=lif(reset="v_reset"), output=nir.Output(shape))
+    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+        setattr(graph.nodes["lif"], name, getattr(graph.nodes["lif"], name)[:1])
+    path = old_files.write(tmp_path / "a.nir", graph)
+    used, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, hard))
+    try:
+        assert main(["lint", path]) == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (used, hard))
+
+
+def test_a_nan_that_signals_is_no_warning(tmp_path: Path) -> None:
+    """0x7f800001, which NumPy warns of when it looks whether any is not 0."""
+    signalling = np.full(2, 0x7F800001, "<u4").view("<f4")
+    path = old_files.write(tmp_path / "a.nir", clean(), put(f"{LIF}/v_reset", signalling))
+    assert main(["lint", path]) == 1
