@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ RESETS = ("v_reset", "subtract", "subtract_after_decay")
 CONTRACT_VERSION = 1
 # More than any network of ours; a file that nests shared subgraphs can name far more than it holds.
 MOST_NODES = 100_000
+MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -73,6 +75,16 @@ def uniform(value: Any, shape: tuple) -> np.ndarray:
 def text(value: Any) -> Any:
     """Bytes, as HDF5 has them, as text; what is no UTF-8 shows as `\\xff`. Anything else as it is."""
     return value.decode("utf8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def check_padding(shape: tuple, pads: Any) -> None:
+    """Refuse (low, high) padding of a (C, ...) image that no memory holds: a file may say any number."""
+    sizes = [shape[0], *(n + low + high for n, (low, high) in zip(shape[1:], pads, strict=True))]
+    if math.prod(sizes) > MOST_VALUES:
+        raise GraphError(
+            f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}; at most {MOST_VALUES} values "
+            "are allowed"
+        )
 
 
 def whole(node: dict, name: str, count: int) -> list[int]:

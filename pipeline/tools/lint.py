@@ -347,7 +347,7 @@ def _older(graph: dict[str, Any]) -> Iterator[Finding]:
             reason = f"nir 1.0.4 fails on metadata of {node['type']}: {', '.join(node['metadata'])}"
             yield Finding("error", "older-nir", path, reason, "remove it")
         if file.is_number(node.get("v_reset")) and np.size(node["v_reset"]):
-            only = np.any(node["v_reset"])
+            only = np.count_nonzero(node["v_reset"]) > 0
             reason = "nir 1.0.4 fails on the field `v_reset`"
             yield Finding(
                 "error",

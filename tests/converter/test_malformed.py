@@ -214,6 +214,18 @@ NODES = {
         "'reflect'",
         "'valid'",
     ),
+    "padding of gigabytes": (
+        lambda: chain(conv2d(padding=(0, 2**31)), **IMAGE),
+        "Conv2d node `n0`",
+        "padding",
+        "268435456 values",
+    ),
+    "pool padding of gigabytes": (
+        lambda: chain(pool(padding=(2**31, 0)), **IMAGE),
+        "SumPool2d node `n0`",
+        "padding",
+        "268435456 values",
+    ),
     "padding of bytes that are no text": (
         lambda: chain(conv2d(padding=b"\xff"), **IMAGE),
         "Conv2d node `n0`",

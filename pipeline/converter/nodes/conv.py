@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.layout import block_diagonal, explicit_padding, symmetric_padding
 from pipeline.converter.node import Kind
-from pipeline.converter.reference import Equation, whole
+from pipeline.converter.reference import Equation, check_padding, whole
 from pipeline.errors import GraphError
 
 
@@ -87,6 +87,7 @@ def shape_conv(node, shape):
     if bias is not None and np.asarray(bias).size not in (1, weight.shape[0]):
         raise GraphError(f"`bias` has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
     stride, dilation, pads = conv_numbers(node, rank)
+    check_padding(shape, pads)
     out = [
         (n + lo + hi - d * (k - 1) - 1) // s + 1
         for n, (lo, hi), d, k, s in zip(

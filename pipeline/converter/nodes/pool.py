@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.converter.assemble import assemble
 from pipeline.converter.layout import explicit_padding
 from pipeline.converter.node import Kind
-from pipeline.converter.reference import Equation, whole
+from pipeline.converter.reference import Equation, check_padding, whole
 from pipeline.errors import GraphError
 
 
@@ -36,6 +36,7 @@ def shape_pool(node, shape):
     padding = whole(node, "padding", 2)
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
         raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
+    check_padding(shape, [(p, p) for p in padding])
     out = [
         (n + 2 * p - k) // s + 1
         for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)
