@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import spyx.nn as snn
 from flax import nnx
+from roads import ROOT
 from spyx import axn
 
-from pipeline import convolution, engine, neurons
+from pipeline import convolution, engine, networks, neurons, params
 
 STEPS, BATCH = 12, 6
 SPIKE = axn.superspike(5.0)
@@ -126,6 +127,15 @@ def case(request):
     return snn.Sequential(*layers), jnp.asarray(x, jnp.float32)
 
 
+def of_full_size():
+    """The default network for Braille, whose decays are one number a layer: sums of 100,000 terms."""
+    task = params.load("braille", ROOT / "params.yaml")
+    model = networks.build(task)
+    model.layers[0].kernel[...] *= 2.0  # untrained, it hardly spikes
+    shape = (task.data.bins, task.train.batch_size, *networks.input_shape(task))
+    return model, jnp.asarray(np.random.default_rng(2).random(shape) < 0.1, jnp.float32)
+
+
 def test_outputs_and_final_state_are_those_of_spyx(case):
     model, x = case
     outputs, state = engine.run(model, x)
@@ -140,7 +150,14 @@ def test_outputs_and_final_state_are_those_of_spyx(case):
 
 
 def test_gradients_are_those_of_spyx(case):
-    model, x = case
+    compare_gradients(*case)
+
+
+def test_gradients_of_a_network_of_full_size_are_those_of_spyx():
+    compare_gradients(*of_full_size())
+
+
+def compare_gradients(model, x):
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     shape = jax.eval_shape(lambda x: snn.run(model, x)[0], x).shape
     places = np.random.default_rng(4).normal(size=shape).astype(np.float32)
