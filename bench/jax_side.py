@@ -45,7 +45,8 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     labels = random.integers(0, len(task.data.classes), batch)
     training = fit.Fit(task, batch)
     progress = training.start()
-    kept = progress.parameters, progress.average, training.optimiser_state(progress)
+    kept = training.state(progress)
+    events, labels = training._place(events, labels)
 
     @jax.jit
     def infer(parameters, events):
@@ -55,7 +56,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     imported = time.perf_counter()
     kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
     first = time.perf_counter() - imported
-    jax.block_until_ready(infer(progress.parameters, events))
+    jax.block_until_ready(infer(kept[0], events))
     facts = {
         "imports_s": imported - started,
         "first_step_s": first,
@@ -69,7 +70,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
             case "train":
                 kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
             case "infer":
-                jax.block_until_ready(infer(progress.parameters, events))
+                jax.block_until_ready(infer(kept[0], events))
             case "memory":
                 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
                 continue
