@@ -46,7 +46,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     training = fit.Fit(task, batch)
     progress = training.start()
     kept = training.state(progress)
-    events, labels = training._place(events, labels)
+    placed = training._place(events, labels)
 
     @jax.jit
     def infer(parameters, events):
@@ -54,9 +54,9 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         return fit.engine.run(model, networks.to_model_layout(events))[0].sum(0)
 
     imported = time.perf_counter()
-    kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+    kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
     first = time.perf_counter() - imported
-    jax.block_until_ready(infer(kept[0], events))
+    jax.block_until_ready(infer(progress.parameters, events))
     facts = {
         "imports_s": imported - started,
         "first_step_s": first,
@@ -68,9 +68,9 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         before = time.perf_counter(), time.process_time()
         match line.strip():
             case "train":
-                kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+                kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
             case "infer":
-                jax.block_until_ready(infer(kept[0], events))
+                jax.block_until_ready(infer(progress.parameters, events))
             case "memory":
                 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
                 continue

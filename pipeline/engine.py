@@ -213,15 +213,18 @@ def _walk(graph, axis, parameters, constants, feedback, x, start, z):
 def _keep(graph, axis, parameters, constants, feedback, x, start, z):
     cell = nnx.merge(graph, parameters, constants)
     back = None if feedback is None else (_turned(feedback[0]), feedback[1])
+    # The membrane takes the place of the input, which nobody needs any more. Not so where the input
+    # goes straight into the membrane: there XLA would copy all steps in every step.
+    in_place = cell.alpha is not None
 
     def step(t, carry):
         z, state, kept = carry
-        u, i = cell.integrate(_drive(back, _at(axis, kept[0], t), z), state)
+        u, i = cell.integrate(_drive(back, _at(axis, kept[0] if in_place else x, t), z), state)
         z, v = cell.emit(u)
         return z, v if i is None else (v, i), _put(axis, kept, (u, i), t)
 
-    # The membrane takes the place of the input, which nobody needs any more.
-    kept = x, None if cell.alpha is None else jnp.zeros_like(x)
+    room = jnp.zeros_like(x)
+    kept = (x, room) if in_place else (room, None)
     *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
     out, v = jax.vmap(cell.emit, axis, axis)(u)
     return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)

@@ -1,5 +1,8 @@
 """The engine against `spyx.nn.run`: the same spikes, the same gradients."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,6 +230,37 @@ def test_compiled_once_per_shape():
         engine.run(model, np.asarray(x, np.uint8))
         engine.run(model, x, model.initial_state(2))
     assert engine._run._cache_size() == before + 1
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4, 5)], ids=["vector", "image"])
+@pytest.mark.parametrize("reset", ["v_reset", "subtract"])
+@pytest.mark.parametrize("kind", ["CubaLIF", "LIF", "IF", "CubaLI", "LI"])
+def test_no_step_of_a_walk_copies_all_steps(kind, reset, shape):
+    decays = {"CubaLIF": [0.5, 0.8], "CubaLI": [0.5, 0.8], "LIF": [0.8], "LI": [0.8], "IF": []}[
+        kind
+    ]
+    options = {"reset": reset, "activation": SPIKE} if kind.endswith("F") else {}
+    cell = getattr(neurons, kind)(shape, *decays, **options)
+    layers = [cell, neurons.Recurrent(cell, rngs=nnx.Rngs(1))] if len(shape) == 1 else [cell]
+    x = jnp.ones((STEPS, BATCH, *shape))
+    for layer in layers:
+        graph, variables = nnx.split(layer)
+
+        def walk(variables, x, graph=graph):
+            return engine.run(nnx.merge(graph, variables), x)[0]
+
+        def gradient(variables, x, walk=walk):
+            return jax.grad(lambda v, x: (walk(v, x) ** 2).sum(), argnums=(0, 1))(variables, x)
+
+        for function in (walk, gradient):
+            text = jax.jit(function).lower(variables, x).compile().as_text()
+            names = set(re.findall(r"body=%?([\w.-]+)", text))
+            assert names
+            for part in text.split("\n\n"):
+                if part.strip().split(" ")[0].lstrip("%") in names:
+                    copied = re.findall(r"= f32\[([\d,]*)\]\S* copy\(", part)
+                    sizes = [math.prod(map(int, filter(None, c.split(",")))) for c in copied]
+                    assert max(sizes, default=0) < x.size
 
 
 @pytest.mark.parametrize("samples", [1, 7, 24])

@@ -59,7 +59,9 @@ def make(
             raise GraphError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
     whole = isinstance(n_steps, Integral) and not isinstance(n_steps, bool)
     if n_steps is not None and not (whole and 1 <= n_steps < 2**31):
-        raise GraphError(f"`n_steps` must be a whole number from 1 to 2^31 - 1, got {n_steps!r:.60}")
+        raise GraphError(
+            f"`n_steps` must be a whole number from 1 to 2^31 - 1, got {n_steps!r:.60}"
+        )
     if input_bin_s is not None and not (isinstance(input_bin_s, Real) and 0 < input_bin_s < inf):
         raise GraphError(f"`input_bin_s` must be a finite number above 0, got {input_bin_s!r}")
     if classes is not None and (

@@ -710,7 +710,9 @@ def test_reset_must_name_a_rule_and_a_neuron(reset, words):
 # ----------------------------------------------------------------------------------- dt and the data
 
 
-@pytest.mark.parametrize("dt", [0, 0.0, -1, nan, inf, "fast", [1, 2], 1j, {}, object(), True, 10**400])
+@pytest.mark.parametrize(
+    "dt", [0, 0.0, -1, nan, inf, "fast", [1, 2], 1j, {}, object(), True, 10**400]
+)
 def test_dt_must_be_above_zero(dt):
     refused(lambda: from_nir(chain(lif()), X, dt), "`dt`", "above 0")
     refused(lambda: reference.run(chain(lif()).to_dict(), X, dt), "`dt`", "above 0")
