@@ -67,6 +67,7 @@ class Train:
     max_zoom: float
     max_slant: float
     max_shift: int
+    max_bend: float
     max_stretch: float
     max_delay: int
     drop_events: float
@@ -154,7 +155,10 @@ _RANGES: list[tuple[str, Any, str]] = [
         (f"train.{key}", lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
         for key in ("max_zoom", "max_slant", "max_stretch")
     ),
-    ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
+    *(
+        (f"train.{key}", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)")
+        for key in ("max_shift", "max_bend")
+    ),
     ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
     ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("export.dt", lambda v: v > 0, "above 0"),
