@@ -124,8 +124,9 @@ def compare(
     Raises:
         UserError: as `check`.
     """
+    ruled = rule.plan(plan) if rule else plan
     names, steps = spiking(plan), x.shape[1]
-    layers = spiking_layers(plan, names)
+    layers = spiking_layers(ruled, names)
     counts = {reader: check(plan, x, answer) for reader, answer in answers.items()}
     found = {
         reader: Comparison(dict.fromkeys(names, 0), dict.fromkeys(names, 0)) for reader in answers
@@ -135,9 +136,7 @@ def compare(
     for start in range(0, max(counts.values(), default=0), chunk):
         data = x[start : start + chunk].swapaxes(0, 1)
         with rules.in_force(rule) if rule else contextlib.nullcontext():
-            result = reference.run(
-                rule.plan(plan) if rule else plan, data, dt, counts=rule is not None
-            )
+            result = reference.run(ruled, data, dt, counts=rule is not None)
         membranes = {
             name: nearest(result.membranes[name], plan.nodes[name]["v_threshold"]) for name in names
         }
