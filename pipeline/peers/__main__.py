@@ -46,10 +46,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    code = 0
-
-    def command() -> None:
-        global code
-        code = main(parse())
-
-    sys.exit(exit_status(command) or code)
+    sys.exit(exit_status(lambda: main(parse())))
