@@ -213,25 +213,30 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """The error, the rule, the delay, or the ties."""
-    told = [*row["notes"]]
-    if row["verdict"] == "refused":
-        text = row["error"]
-        told.append(f"`{text[:MOST_TEXT]}{'...' if len(text) > MOST_TEXT else ''}`")
+    """The reasons, an error as code and not longer than a table bears."""
+
+    def short(text: str) -> str:
+        return f"`{text[:MOST_TEXT]}{'...' if len(text) > MOST_TEXT else ''}`"
+
+    return "; ".join(short(t) if t == row.get("error") else t for t in reasons(row))
+
+
+def reasons(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row says beside its numbers: notes, the error, the rule, ties, the profile, the delay."""
+    yield from row["notes"]
+    if "error" in row:
+        yield row["error"]
     if "rule" in row:
-        told.append(f"{row['rule']}: by that rule {row['by_rule']['differing_spikes']:,} differ")
+        yield f"{row['rule']}: by that rule {row['by_rule']['differing_spikes']:,} differ"
     counted = row.get("by_rule", row).get("ties")
     if counted and counted["starts"] and row["verdict"] in ("faithful", "explained"):
         far = counted["largest_distance"]
         where = f"at most {far:.0e} of the threshold away" if far else "exactly at the threshold"
-        told.append(f"{counted['starts']} ties, {where}")
+        yield f"{counted['starts']:,} ties, {where}"
     if moved := row.get("profile_differing_spikes"):
-        told.append(
-            f"in the reference the profile changes {moved:,} spikes ({row['profile_verdict']})"
-        )
+        yield f"in the reference the profile changes {moved:,} spikes ({row['profile_verdict']})"
     if late := max(row.get("delay", {}).values(), default=0):
-        told.append(f"layer k is k steps late, 1 to {late}")
-    return "; ".join(told)
+        yield f"layer k is k steps late, 1 to {late}"
 
 
 def into(page: str, text: str) -> str:
