@@ -37,8 +37,10 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 	@$(call foreign,$(VENDORS),$<)
 
 # An environment of others: what builds packages first, then the lock, each package by its hash and
-# without its own dependencies, then torch by version (the locks say why).
+# without its own dependencies, then torch by version (the locks say why). Not through a link: --clear
+# would empty the environment of whoever it belongs to.
 define foreign
+if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it lies" >&2; exit 1; fi && \
 echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
 $(PYTHON) -m venv --clear $(1) && \
 awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' $(2) > $(1)/build.txt && \

@@ -187,10 +187,4 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    code = 0
-
-    def command() -> None:
-        global code
-        code = main(parse())
-
-    sys.exit(exit_status(command) or code)
+    sys.exit(exit_status(lambda: main(parse())))

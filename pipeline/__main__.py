@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 
-from pipeline.errors import UserError, exit_status
+from pipeline.errors import exit_status
 
 COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
@@ -56,21 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parsed = build_parser(given[:1]).parse_args(given)
-    code = 0
 
-    def command() -> None:
-        nonlocal code
-        try:
-            code = _tool(parsed.command).main(parsed)
-            sys.stdout.flush()
-        except UserError as error:
-            error.args = (" ".join(str(error).split()),)  # a name in a file may hold anything
-            raise
+    def command() -> int:
+        code: int = _tool(parsed.command).main(parsed)
+        sys.stdout.flush()
+        return code
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warn  # type: ignore[assignment]
-        return exit_status(command) or code
+        return exit_status(command)
 
 
 def _tool(command: str) -> ModuleType:

@@ -37,11 +37,13 @@ class GraphError(UserError, ValueError):
 
 
 def exit_status(command: Callable[[], object]) -> int:
-    """Run `command`; a user's mistake, Ctrl-C, a full disk or a path that can be no file becomes
-    one line and an exit code.
+    """Run `command` and hand on the exit code that it returns, 0 if it returns something else.
+
+    A user's mistake, Ctrl-C, a full disk or a path that can be no file becomes one line and an exit
+    code.
     """
     try:
-        command()
+        code = command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -58,4 +60,4 @@ def exit_status(command: Callable[[], object]) -> int:
             print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
             return 1
         raise
-    return 0
+    return code if isinstance(code, int) else 0

@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def wrong(row: dict[str, Any]) -> bool:
     """Whether a row needs somebody's attention."""
-    return row["verdict"] == "wrong" or bool(row.get("profile_differing_spikes"))
+    return "wrong" in (row["verdict"], row.get("profile_verdict"))
 
 
 def parse() -> argparse.Namespace:
@@ -46,10 +46,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    code = 0
-
-    def command() -> None:
-        global code
-        code = main(parse())
-
-    sys.exit(exit_status(command) or code)
+    sys.exit(exit_status(lambda: main(parse())))

@@ -4,7 +4,8 @@
   have a weight onto itself. Gains go into the weights, sum pooling into the weight behind it.
 - LIF: `u = u*(1-du) + a; v = v*(1-dv) + u; spike where v > vth, then v = 0`; double precision. IF is
   du = 1, dv = 0. One set of parameters per layer; v_leak and v_reset must be 0.
-- Dense adds up in double precision, Conv (through torch) in single.
+- Sparse and Conv add up in double precision.
+- States are set and handed out number by number: so samples run side by side, spikes leave by Extractor.
 - Every weight hands on its sum one step later: layer k is k steps late. That makes a recurrent weight
   right, and gives it nothing in the first step: a bias would be missing there, so none is accepted.
 """
@@ -14,6 +15,7 @@ import math
 
 import nir
 import numpy as np
+import scipy.sparse
 
 from pipeline.peers import protocol, quirks
 from pipeline.peers.protocol import Refused
@@ -23,12 +25,13 @@ quirks.share_mutable_defaults()
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.conv.process import Conv  # noqa: E402
-from lava.proc.dense.process import Dense  # noqa: E402
-from lava.proc.io.sink import RingBuffer as Sink  # noqa: E402
+from lava.proc.io.extractor import Extractor, PyLoihiExtractorModel  # noqa: E402
 from lava.proc.io.source import RingBuffer as Source  # noqa: E402
 from lava.proc.lif.process import LIF  # noqa: E402
+from lava.proc.sparse.process import Sparse  # noqa: E402
 
 NEURONS = (nir.IF, nir.LIF, nir.CubaLIF)
+AT_ONCE = 32  # samples
 
 
 @dataclasses.dataclass
@@ -112,10 +115,11 @@ def population(layer, dt):
     return {"du": du, "dv": dv, "vth": threshold}, np.broadcast_to(gain, shape), shape
 
 
-def link(layer, gain, before, bits):
-    """The process that carries `before` (C, H, W) or (n,) into a layer.
+def link(layer, gain, before, bits, samples):
+    """The process that carries `before` (C, H, W) or (n,) of every sample into a layer.
 
-    Elements are ordered as NIR flattens them, (C, H, W); Lava's images are (W, H, C).
+    Where an end is flat it is a Sparse, its columns in the order of the source; else a Conv with a group
+    for each sample. NIR's elements are (C, H, W), Lava's images (W, H, samples * C).
     """
     node = layer.weight
     if node is None:
@@ -123,84 +127,100 @@ def link(layer, gain, before, bits):
     if np.any(getattr(node, "bias", 0)):
         raise Refused(f"the weight into `{layer.path}` has a bias, which would be one step late")
     weight = np.asarray(node.weight, float)
-    if len(before) == 1:
-        return Dense(weights=weight * np.reshape(gain, (-1, 1)), num_message_bits=bits)
     size = math.prod(int(np.ravel(p.kernel_size)[0]) for p in layer.pools)
     for pool in layer.pools:
         if len({*np.ravel(pool.kernel_size), *np.ravel(pool.stride)}) != 1 or np.any(pool.padding):
             raise Refused(f"in front of `{layer.path}`: a pooling whose stride is not its kernel")
-    if weight.ndim == 2:  # behind a Flatten: a kernel as large as the map
-        weight = weight.reshape(-1, before[0], before[1] // size, before[2] // size)
-        stride, padding, dilation, groups = (1, 1), (0, 0), (1, 1), 1
-    else:
-        pairs = [np.ravel(getattr(node, k)) for k in ("stride", "padding", "dilation")]
-        stride, padding, dilation = ((int(p[0]), int(p[-1])) for p in pairs)
-        groups = int(np.ravel(node.groups)[0])
+    if weight.ndim == 2:
+        if len(before) == 3:  # behind a Flatten
+            maps = weight.reshape(-1, before[0], before[1] // size, before[2] // size)
+            weight = maps.repeat(size, 2).repeat(size, 3).reshape(len(weight), -1)
+        matrix = blocks(weight * np.reshape(gain, (-1, 1)), samples)
+        columns = laid_out(np.arange(matrix.shape[1]).reshape(samples, *before))
+        return Sparse(weights=matrix[:, columns.ravel()], num_message_bits=bits)
+    pairs = [np.ravel(getattr(node, k)) for k in ("stride", "padding", "dilation")]
+    stride, padding, dilation = ((int(p[0]), int(p[-1])) for p in pairs)
     if size > 1 and dilation != (1, 1):
         raise Refused(f"in front of `{layer.path}`: a pooling, then a dilated kernel")
     rows = gain.reshape(len(weight), -1)
     if np.any(rows != rows[:, :1]):
         raise Refused(f"node `{layer.path}`: gains that differ within a channel")
     weight = weight.repeat(size, 2).repeat(size, 3) * rows[:, :1, None, None]
+    weight = weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1)  # Lava turns kernels around
+    channels, height, width = before
     return Conv(
-        weight=weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1),  # Lava turns kernels around
-        input_shape=before[::-1],
+        weight=np.tile(weight, (samples, 1, 1, 1)),
+        input_shape=(width, height, samples * channels),
         stride=(stride[1] * size, stride[0] * size),
         padding=(padding[1] * size, padding[0] * size),
         dilation=dilation[::-1],
-        groups=groups,
+        groups=samples * int(np.ravel(node.groups)[0]),
         num_message_bits=bits,
     )
 
 
-def run(request: protocol.Request) -> protocol.Answer:
-    """All samples, one after the other, with every state set to 0 in between."""
-    samples, steps, *shape = request.x.shape
-    layers = chain(nir.read(request.path))
-    late = {layer.path: number for number, layer in enumerate(layers, 1)}
+def blocks(weight, samples):
+    """A weight for every sample, on the diagonal."""
+    return scipy.sparse.kron(scipy.sparse.eye(samples), weight, "csr")
+
+
+def laid_out(values):
+    """(N, C, H, W) or (N, n), each perhaps with a last axis of steps, as Lava has them side by side."""
+    if values.ndim < 4:
+        return values.reshape(-1, *values.shape[2:])
+    values = np.moveaxis(values, (3, 2, 0, 1), (0, 1, 2, 3))
+    return values.reshape(*values.shape[:2], -1, *values.shape[4:])
+
+
+def side_by_side(layers, x, dt):
+    """Spikes by layer, (N, T + layers, ...), of the samples x, (N, T, ...), that run at the same time."""
+    samples, steps, *before = x.shape
     length = steps + len(layers)
-    images = len(shape) == 3
-    data = request.x.transpose(0, 1, *range(4, 1, -1)) if images else request.x
-    padded = np.zeros((samples, length, *data.shape[2:]), int)
-    padded[:, :steps] = data
-    source = Source(data=np.moveaxis(padded.reshape(-1, *data.shape[2:]), 0, -1))
-    port, before, bits = source.s_out, tuple(shape), 8
-    sinks, states = {}, []
+    padded = np.zeros((samples, length, *before), int)
+    padded[:, :steps] = x
+    port, bits, sinks = Source(data=laid_out(np.moveaxis(padded, 1, -1))).s_out, 8, {}
     for layer in layers:
-        parameters, gain, size = population(layer, request.dt)
-        process = link(layer, gain, before, bits)
-        image = isinstance(process, Conv)
-        lif = LIF(shape=process.output_shape if image else (math.prod(size),), **parameters)
+        parameters, gain, shape = population(layer, dt)
+        process = link(layer, gain, before, bits, samples)
+        if isinstance(process, Sparse) and len(before) == 3:
+            port = port.flatten()
+        lif = LIF(shape=process.a_out.shape, **parameters)
         port.connect(process.s_in)
         process.a_out.connect(lif.a_in)
-        states += [lif.u, lif.v, process.a_buf if image else process.a_buff]
         if layer.own is not None:
             if np.any(getattr(layer.own, "bias", 0)):
                 raise Refused(f"the weight of `{layer.path}` onto itself has a bias")
-            own = Dense(weights=np.asarray(layer.own.weight, float) * np.reshape(gain, (-1, 1)))
+            weight = np.asarray(layer.own.weight, float) * np.reshape(gain, (-1, 1))
+            own = Sparse(weights=blocks(weight, samples))
             lif.s_out.connect(own.s_in)
             own.a_out.connect(lif.a_in)
-            states.append(own.a_buff)
-        sink = Sink(shape=lif.s_out.shape, buffer=samples * length)
-        lif.s_out.connect(sink.a_in)
-        sinks[layer.path] = sink
-        port, before, bits = lif.s_out, tuple(size), 0
-        if image and len(size) == 1:  # (1, 1, n) behind a whole-map kernel
-            port = lif.s_out.flatten()
-    config = Loihi2SimCfg(select_tag="floating_pt")
-    for _ in range(samples):
-        lif.run(condition=RunSteps(num_steps=length), run_cfg=config)
-        for state in states:
-            state.set(np.zeros(state.shape))
+        sinks[layer.path] = Extractor(lif.s_out.shape, length)
+        lif.s_out.connect(sinks[layer.path].in_port)
+        port, before, bits = lif.s_out, shape, 0
+    models = {Extractor: PyLoihiExtractorModel}
+    config = Loihi2SimCfg(select_tag="floating_pt", exception_proc_model_map=models)
+    lif.run(RunSteps(num_steps=length), config)
     spikes = {}
     for layer in layers:
-        found = np.moveaxis(sinks[layer.path].data.get(), -1, 0)  # (samples * length, ...)
-        if found.ndim == 4:
+        found = np.stack([sinks[layer.path].receive().astype(np.uint8) for _ in range(length)])
+        shape = np.shape(layer.neuron.v_threshold)
+        if found.ndim == 4:  # (T, W, H, N * C)
             found = found.transpose(0, 3, 2, 1)
-        size = np.shape(layer.neuron.v_threshold)
-        spikes[layer.path] = found.reshape(samples, length, *size).astype(np.uint8)
+        spikes[layer.path] = found.reshape(length, samples, *shape).swapaxes(0, 1)
     lif.stop()
-    return protocol.Answer({name: spikes[name] for name in request.nodes}, late)
+    return spikes
+
+
+def run(request: protocol.Request) -> protocol.Answer:
+    """All samples, so many side by side."""
+    layers = chain(nir.read(request.path))
+    parts = [
+        side_by_side(layers, request.x[start : start + AT_ONCE], request.dt)
+        for start in range(0, len(request.x), AT_ONCE)
+    ]
+    spikes = {name: np.concatenate([part[name] for part in parts]) for name in request.nodes}
+    late = {layer.path: number for number, layer in enumerate(layers, 1)}
+    return protocol.Answer(spikes, late)
 
 
 if __name__ == "__main__":

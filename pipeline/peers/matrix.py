@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.peers.readers import Reader
 
 AS_SHIPPED, ORIGINAL = "as shipped", "the original graph"
 CHUNK = 16  # samples at a time
+ON_CHIPS = 100  # samples of the test set, for a chip's bundle; `generic` gets all
 MOST_TEXT = 200
 FILES = {"1.0.8": "model.nir", "1.0.4": "model-nir-1.0.4.nir"}
 BEGIN, END = "<!-- matrix: written by `make peers` -->", "<!-- end of matrix -->"
@@ -42,7 +43,8 @@ def run(
     """One bundle through every reader, as it is and by the reader's profile.
 
     Args:
-        samples: at most so many of the test set. folder: for the rewritten files.
+        samples: so many of the test set; None for all, and for `ON_CHIPS` if the bundle is a chip's.
+        folder: for the rewritten files.
 
     Returns:
         A row per reader and file; rows of readers that are given another file than the bundle's name
@@ -53,29 +55,71 @@ def run(
     """
     task = bundle.relative_to(root / "models").parts[0]
     events, labels = prepared.read(root / "data" / "prepared" / f"{task}.h5").subset("test")
-    events, labels = events[:samples], labels[:samples]
+    if samples is None and bundle.name != "generic":
+        samples = ON_CHIPS
+    test_samples, which = len(labels), spread(len(labels), samples)
+    events, labels = events[which], labels[which]
     content = file.read_dict(bundle / FILES["1.0.8"])
-    original = _original(content, events)
     rows: list[dict[str, Any]] = []
-    for label, chosen in _files(content, readers):
-        plan, dt, paths = _written(bundle, content, label, folder)
-        answers = _ask(chosen, paths, dt, events, plan)
-        if label != AS_SHIPPED:
-            answers[ORIGINAL] = original
-        known = {name: reader.known for name, reader in chosen.items()}
-        judged = verdict.judge(plan, dt, events, labels, answers, known)
-        changed = judged.pop(ORIGINAL)["differing_spikes"] if ORIGINAL in judged else 0
-        for name, entry in judged.items():
-            row = {"reader": name, "title": chosen[name].title, "file": label, **entry}
-            rows.append(row if label == AS_SHIPPED else row | {"profile_differing_spikes": changed})
+    pool = ThreadPoolExecutor(2)  # each reader keeps a core busy
+    try:
+        asked = []
+        for label, chosen in _files(content, readers):
+            plan, dt, paths = _written(bundle, content, label, folder)
+            asked.append((label, chosen, plan, dt, _ask(pool, chosen, paths, dt, events, plan)))
+        original = _original(content, events)
+        for label, chosen, plan, dt, coming in reversed(
+            asked
+        ):  # the slowest reader is in the first
+            answers = {name: answer.result() for name, answer in coming.items()}
+            rows += _judged(label, chosen, plan, dt, events, labels, answers, original)
+    finally:
+        pool.shutdown(cancel_futures=True)
     order = list(readers)
     rows.sort(key=lambda row: (order.index(row["reader"]), row["file"] != AS_SHIPPED))
     return {
         "bundle": str(bundle.relative_to(root)),
         "model_nir_sha256": sha256(bundle / FILES["1.0.8"]),
-        "test_samples": len(labels),
+        "test_samples": test_samples,
+        "samples": len(labels),
         "rows": rows,
     }
+
+
+def _judged(
+    label: str,
+    chosen: Mapping[str, Reader],
+    plan: reference.Plan,
+    dt: float,
+    events: np.ndarray,
+    labels: np.ndarray,
+    answers: Mapping[str, Answer],
+    original: Answer,
+) -> Iterator[dict[str, Any]]:
+    """The rows of one file."""
+    known = {name: reader.known for name, reader in chosen.items()}
+    if label != AS_SHIPPED:
+        answers = {**answers, ORIGINAL: original}
+    found = verdict.judge(plan, dt, events, labels, answers, known)
+    own = found.pop(ORIGINAL, None)
+    changed = own and {
+        "profile_differing_spikes": own["differing_spikes"],
+        "profile_verdict": own["verdict"],
+    }
+    for name, entry in found.items():
+        yield {
+            "reader": name,
+            "title": chosen[name].title,
+            "file": label,
+            **entry,
+            **(changed or {}),
+        }
+
+
+def spread(total: int, count: int | None) -> np.ndarray:
+    """Which of `total` samples, `count` or all, evenly spread: a test set lies sorted by class."""
+    count = total if count is None else min(count, total)
+    return np.arange(count) * total // max(count, 1)
 
 
 def _original(content: dict[str, Any], events: np.ndarray) -> Answer:
@@ -122,21 +166,20 @@ def _written(
 
 
 def _ask(
+    pool: ThreadPoolExecutor,
     readers: Mapping[str, Reader],
     paths: Mapping[str, Path],
     dt: float,
     events: np.ndarray,
     plan: reference.Plan,
-) -> dict[str, Answer]:
-    """Two readers at a time: each keeps a core busy."""
+) -> dict[str, Future[Answer]]:
+    """What every reader makes of its file, once it is through."""
     nodes = verdict.spiking(plan)
 
     def ask(reader: Reader) -> Answer:
-        path = paths[reader.nir_version]
-        return reader.ask(Request(str(path), dt, events[: reader.most_samples], nodes))
+        return reader.ask(Request(str(paths[reader.nir_version]), dt, events, nodes))
 
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(readers, pool.map(ask, readers.values()), strict=True))
+    return {name: pool.submit(ask, reader) for name, reader in readers.items()}
 
 
 def table(report: list[dict[str, Any]]) -> str:
@@ -144,7 +187,7 @@ def table(report: list[dict[str, Any]]) -> str:
     lines = []
     for entry in report:
         lines += [
-            f"`{entry['bundle']}`",
+            f"`{entry['bundle']}`, {entry['samples']} of {entry['test_samples']} test samples",
             "",
             "| reader | file | verdict | accuracy | differing spikes | differing classes | why |",
             "|---|---|---|---|---|---|---|",
@@ -170,21 +213,30 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """The error, the rule, the delay, or the ties."""
-    told = [*row["notes"]]
-    if row["verdict"] == "refused":
-        text = row["error"]
-        told.append(f"`{text[:MOST_TEXT]}{'...' if len(text) > MOST_TEXT else ''}`")
+    """The reasons, an error as code and not longer than a table bears."""
+
+    def short(text: str) -> str:
+        return f"`{text[:MOST_TEXT]}{'...' if len(text) > MOST_TEXT else ''}`"
+
+    return "; ".join(short(t) if t == row.get("error") else t for t in reasons(row))
+
+
+def reasons(row: Mapping[str, Any]) -> Iterator[str]:
+    """What a row says beside its numbers: notes, the error, the rule, ties, the profile, the delay."""
+    yield from row["notes"]
+    if "error" in row:
+        yield row["error"]
     if "rule" in row:
-        told.append(f"{row['rule']}: by that rule {row['by_rule']['differing_spikes']:,} differ")
+        yield f"{row['rule']}: by that rule {row['by_rule']['differing_spikes']:,} differ"
     counted = row.get("by_rule", row).get("ties")
     if counted and counted["starts"] and row["verdict"] in ("faithful", "explained"):
-        told.append(
-            f"{counted['starts']} ties, at most {counted['largest_distance']:.0e} of the threshold away"
-        )
+        far = counted["largest_distance"]
+        where = f"at most {far:.0e} of the threshold away" if far else "exactly at the threshold"
+        yield f"{counted['starts']:,} ties, {where}"
+    if moved := row.get("profile_differing_spikes"):
+        yield f"in the reference the profile changes {moved:,} spikes ({row['profile_verdict']})"
     if late := max(row.get("delay", {}).values(), default=0):
-        told.append(f"layer k is k steps late, 1 to {late}")
-    return "; ".join(told)
+        yield f"layer k is k steps late, 1 to {late}"
 
 
 def into(page: str, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ class Reader:
     title: with the version, for people. module: the adapter. environment: the folder
     of its Python. nir_version: of the file that it is given. profile: one of
     `pipeline.converter.portable.PROFILES`, or "". known: what it is known to do otherwise.
-    most_samples: of a test set, for readers that take seconds a sample; None for all.
     """
 
     title: str
@@ -32,7 +32,6 @@ class Reader:
     nir_version: str = "1.0.8"
     profile: str = ""
     known: tuple[rules.Rule, ...] = ()
-    most_samples: int | None = None
 
     @property
     def python(self) -> Path:
@@ -40,7 +39,9 @@ class Reader:
         return ROOT / self.environment / "bin" / "python"
 
     def ask(self, request: Request) -> Answer:
-        """Run the adapter in a process of its own.
+        """Run the adapter in a process of its own, on one thread.
+
+        Networks of this size take twice as long on two, and two readers run side by side.
 
         Raises:
             UserError: the environment is missing, or the adapter ended without an answer.
@@ -53,7 +54,11 @@ class Reader:
             write_request(source, request)
             command = [str(self.python), "-m", self.module]
             done = subprocess.run(
-                [*command, str(source), str(target)], cwd=ROOT, capture_output=True, text=True
+                [*command, str(source), str(target)],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
             )
             if done.returncode or not target.exists():
                 last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -82,7 +87,6 @@ READERS: dict[str, Reader] = {
         VENDORS,
         "1.0.4",
         known=(rules.NIR_ALONE,),
-        most_samples=50,
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }

@@ -83,29 +83,23 @@ def predictions(answer: Answer, name: str, steps: int) -> np.ndarray:
     return reference.predict(aligned(answer, name, steps)[0].swapaxes(0, 1))
 
 
-def check(plan: reference.Plan, x: np.ndarray, answer: Answer) -> int:
-    """How many samples an answer is about: the first ones of x (N, T, ...).
+def check(plan: reference.Plan, x: np.ndarray, answer: Answer) -> None:
+    """Whether an answer is about x (N, T, ...).
 
     Raises:
         UserError: a node's spikes are missing or have another shape.
     """
-    count = 0
     for name in spiking(plan):
         if name not in answer.spikes:
             raise UserError(f"node `{name}`: the reader gave no spikes of it")
         spikes, _ = aligned(answer, name, x.shape[1])
-        count = count or len(spikes)
         short = x.shape[1] - answer.delay.get(name, 0)
-        if (
-            spikes.shape[2:] != plan.shapes[name]
-            or not 0 < len(spikes) == count <= len(x)
-            or spikes.shape[1] < short
-        ):
+        shape = (len(x), *plan.shapes[name])
+        if (len(spikes), *spikes.shape[2:]) != shape or spikes.shape[1] < short:
             raise UserError(
                 f"node `{name}`: the reader gave spikes of shape {answer.spikes[name].shape}, "
-                f"expected are {(count or len(x), x.shape[1], *plan.shapes[name])}"
+                f"expected are {(len(x), x.shape[1], *plan.shapes[name])}"
             )
-    return count
 
 
 def compare(
@@ -118,33 +112,31 @@ def compare(
     """Run the reference once and count what differs in every reader's spikes.
 
     Args:
-        x: (N, T, *shape), what the readers were given, each of them the first samples or all.
+        x: (N, T, *shape), what the readers were given.
         answers: by reader. rule: the reference runs by it.
 
     Raises:
         UserError: as `check`.
     """
+    ruled = rule.plan(plan) if rule else plan
     names, steps = spiking(plan), x.shape[1]
-    layers = spiking_layers(plan, names)
-    counts = {reader: check(plan, x, answer) for reader, answer in answers.items()}
+    layers = spiking_layers(ruled, names)
+    for answer in answers.values():
+        check(plan, x, answer)
     found = {
         reader: Comparison(dict.fromkeys(names, 0), dict.fromkeys(names, 0)) for reader in answers
     }
     size = steps * sum(int(np.prod(plan.shapes[name])) for name in names)
     chunk = max(1, ENTRIES // size)
-    for start in range(0, max(counts.values(), default=0), chunk):
+    for start in range(0, len(x) if answers else 0, chunk):
         data = x[start : start + chunk].swapaxes(0, 1)
         with rules.in_force(rule) if rule else contextlib.nullcontext():
-            result = reference.run(
-                rule.plan(plan) if rule else plan, data, dt, counts=rule is not None
-            )
+            result = reference.run(ruled, data, dt, counts=rule is not None)
         membranes = {
             name: nearest(result.membranes[name], plan.nodes[name]["v_threshold"]) for name in names
         }
         for reader, answer in answers.items():
-            part = slice(start, min(start + chunk, counts[reader]))
-            if part.start < part.stop:
-                _add(found[reader], layers, answer, part, result, membranes)
+            _add(found[reader], layers, answer, slice(start, start + chunk), result, membranes)
     return found
 
 
@@ -156,11 +148,10 @@ def _add(
     result: reference.Result,
     membranes: Mapping[str, np.ndarray],
 ) -> None:
-    """Count the samples `part`, of which `result` and `membranes` hold the first ones, in."""
-    count = part.stop - part.start
+    """Count the samples `part` in, of which `result` and `membranes` are."""
     theirs, ours = {}, {}
     for layer in layers:
-        expected = result.spikes[layer.name][:, :count]
+        expected = result.spikes[layer.name]
         spikes, early = aligned(answer, layer.name, len(expected))
         got = spikes[part].swapaxes(0, 1)
         theirs[layer.name] = np.concatenate([got, expected[len(got) :]])
@@ -169,9 +160,8 @@ def _add(
         found.differing[layer.name] += int((got != expected[: len(got)]).sum()) + too_early
         found.entries[layer.name] += got.size
         found.ties.unexplained += too_early
-    shown = {name: array[:, :count] for name, array in membranes.items()}
-    found.ties.add(explain(layers, theirs, ours, shown, TIE_DISTANCE))
-    found.predictions += reference.predict(result.output[:, :count]).tolist()
+    found.ties.add(explain(layers, theirs, ours, membranes, TIE_DISTANCE))
+    found.predictions += reference.predict(result.output).tolist()
 
 
 def nearest(membranes: np.ndarray, threshold: Any) -> np.ndarray:
@@ -226,9 +216,9 @@ def _verdict(
     count = len(predicted)
     told = counts(plain) | {
         "samples": count,
-        "accuracy": accuracy_entry(int((predicted == labels[:count]).sum()), count),
+        "accuracy": accuracy_entry(int((predicted == labels).sum()), count),
         "reference_accuracy": accuracy_entry(
-            int((np.array(plain.predictions) == labels[:count]).sum()), count
+            int((np.array(plain.predictions) == labels).sum()), count
         ),
         "delay": answer.delay,
         "differing_predictions": int((predicted != plain.predictions).sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.chart import chart, nominal, quantitative
+from pipeline.report.chart import PERCENT, chart, nominal, quantitative
 from pipeline.report.part import Chart, Part, Table, absent, interval
 from pipeline.report.sources import Source
 
@@ -57,7 +57,7 @@ def picture(id: str, what: str, found: list[tuple[str, dict]]) -> Chart:
         }
         for run, entry in found
     ]
-    x = {"axis": {"format": ".0%", "tickCount": 5}, "scale": {"zero": False, "nice": True}}
+    x = {"axis": PERCENT, "scale": {"zero": False, "nice": True}}
     y = nominal("run", None, axis={"labelLimit": 170})
     tooltip = [
         nominal("run", "run"),

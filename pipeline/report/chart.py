@@ -15,6 +15,9 @@ VEGA_LITE = "6.4"
 INK, FAINT = "var(--ink)", "var(--line)"
 SERIES = [f"var(--c{i})" for i in range(1, 7)]
 DIFFERS = "var(--bad)"
+# As many digits as tell two ticks apart.
+PERCENT = {"format": "~%", "tickCount": 5}
+STEPS = {"nice": False, "padding": 6}  # the marks of the first and the last one are not cut
 
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -36,6 +39,9 @@ CONFIG: dict[str, Any] = {
         "orient": "top",
         "labelFontSize": 12,
         "labelLimit": 320,
+        "columns": {
+            "expr": "width < 400 ? 1 : 0"
+        },  # 0: all in a row, which a phone has no room for
     },
     "range": {"category": SERIES},
     "bar": {"color": SERIES[0]},

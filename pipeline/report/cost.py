@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.report.part import Part, Table, absent
+from typing import Any
+
+from pipeline.report.part import Part, Table, absent, measured
 from pipeline.report.provenance import leaves
 from pipeline.report.sources import Source
 
@@ -13,6 +15,11 @@ def make(source: Source) -> Part:
     if source.bundle is None:
         missing = [absent(f"{source.shown}/deploy/generic/manifest.json", "make deploy-artifacts")]
         return Part(id, title, missing=missing)
-    rows = list(leaves(source.bundle.manifest["metrics"]["neurobench"]))
     caption = "Cost of the float graph by NeuroBench's definitions, means per recording"
-    return Part(id, title, tables=[Table(caption, ("measure", "value"), rows)])
+    return Part(id, title, tables=[table(caption, source.bundle.manifest["metrics"]["neurobench"])])
+
+
+def table(caption: str, counted: dict[str, Any]) -> Table:
+    """Everything in a nested mapping, a row for each value."""
+    rows = [(key, measured(value)) for key, value in leaves(counted)]
+    return Table(caption, ("measure", "value"), rows)

@@ -93,6 +93,15 @@ def small(value: float) -> Number:
     return Number(value, f"{value:.3g}")
 
 
+def measured(value: Any) -> Any:
+    """A value of any kind: numbers from 1000 on as whole ones, smaller ones with four digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if isinstance(value, int) or abs(value) >= 1000:
+        return Number(value, count(round(value)).text)
+    return Number(value, f"{value:.4g}")
+
+
 def interval(entry: dict[str, Any]) -> tuple[Any, ...]:
     """The cells of an accuracy: value, right ones of all, interval's ends. See `metrics.py`."""
     low, high = entry["wilson95"]

@@ -43,16 +43,17 @@ def make(source: Source) -> Part:
     )
 
 
-def _words(caption: str, head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> Table:
-    return Table(caption, head, list(rows), folded=True, words=True)
+def _words(caption: str, head: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> Table:
+    told = [(name, str(value)) for name, value in rows]
+    return Table(caption, head, told, folded=True, words=True)
 
 
-def leaves(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    """A nested mapping as (dotted key, text)."""
+def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested mapping as (dotted key, value); a list is one text."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, f"{where}.{key}" if where else str(key))
     elif isinstance(value, list):
         yield where, ", ".join(map(str, value))
     else:
-        yield where, str(value)
+        yield where, value

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.peers import matrix
 from pipeline.report import sources
 from pipeline.report.part import Part, Table, absent, count, percent
 
 REPORT = Path("bench/peers/matrix.json")
-AS_SHIPPED = "as shipped"
 MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "refused": "–"}
 
 
@@ -48,18 +48,26 @@ def make(root: Path, found: list[sources.Source]) -> Part:
 
 def _name(row: dict[str, Any]) -> str:
     """The reader, and by which export profile the file was rewritten for it, if it was."""
-    return row["title"] if row["file"] == AS_SHIPPED else f"{row['title']}, profile {row['file']}"
+    return (
+        row["title"]
+        if row["file"] == matrix.AS_SHIPPED
+        else f"{row['title']}, profile {row['file']}"
+    )
 
 
 def _verdicts(measured: list[dict[str, Any]]) -> Table:
-    names = dict.fromkeys(_name(row) for entry in measured for row in entry["rows"])
+    # A reader's files beside each other, though not every bundle has all of them.
+    found = [row for entry in measured for row in entry["rows"]]
+    titles = list(dict.fromkeys(row["title"] for row in found))
+    found.sort(key=lambda row: (titles.index(row["title"]), row["file"] != matrix.AS_SHIPPED))
+    names = dict.fromkeys(map(_name, found))
     said = [{_name(row): row["verdict"] for row in entry["rows"]} for entry in measured]
 
     def mark(verdict: str | None) -> str | None:
         return verdict and f"{MARKS[verdict]} {verdict}"
 
     rows = [(name, *(mark(verdicts.get(name)) for verdicts in said)) for name in names]
-    head = ("reader and file", *(entry["bundle"] for entry in measured))
+    head = ("reader and file", *(" ".join(Path(e["bundle"]).parts[1::2]) for e in measured))
     return Table("Verdicts on every bundle", head, rows)
 
 
@@ -76,6 +84,6 @@ def _reasons(entry: dict[str, Any]) -> Table:
                 count(row["differing_spikes"]),
                 count(row["entries"]),
             )
-        why = [*row["notes"], *(row[key] for key in ("rule", "error") if key in row)]
-        rows.append((_name(row), row["verdict"], *counted, "; ".join(why)))
-    return Table(f"Readers of {entry['bundle']}", head, rows, folded=True, words=True)
+        rows.append((_name(row), row["verdict"], *counted, "; ".join(matrix.reasons(row))))
+    read = f"{entry['samples']} of {entry['test_samples']} test samples"
+    return Table(f"Readers of {entry['bundle']}, {read}", head, rows, folded=True, words=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import raster
-from pipeline.report.chart import DIFFERS, chart, chosen, nominal, quantitative
+from pipeline.report.chart import DIFFERS, STEPS, chart, chosen, nominal, quantitative
 from pipeline.report.part import Chart, Choice, Part, Table, absent, count
 from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
@@ -135,9 +135,7 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
         ],
         "mark": {"type": "point", "aria": False, "opacity": 1, "filled": True},
         "encoding": {
-            "x": quantitative(
-                "t", "step", scale={"nice": False}, axis={"format": "d", "grid": False}
-            ),
+            "x": quantitative("t", "step", scale=STEPS, axis={"format": "d", "grid": False}),
             "y": nominal(
                 "run",
                 None,
@@ -197,7 +195,7 @@ def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first:
                 for place, neuron in enumerate(neurons)
             ]
     encoding = {
-        "x": quantitative("t", "step", scale={"nice": False}, axis={"format": "d"}),
+        "x": quantitative("t", "step", scale=STEPS, axis={"format": "d"}),
         "y": quantitative("v", "membrane / threshold"),
         "color": nominal("run", None),
         "tooltip": [

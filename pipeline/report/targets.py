@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report import accuracy
-from pipeline.report.chart import chart, nominal, quantitative
+from pipeline.report import accuracy, cost
+from pipeline.report.chart import PERCENT, chart, nominal, quantitative
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
-from pipeline.report.provenance import leaves
 from pipeline.report.sources import Source, Target
 
 RUNS = {
@@ -34,9 +33,9 @@ def make(source: Source, target: Target) -> Part:
         what = f"{source.task} on {name}"
         charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
         tables += [accuracy.table(what, found), _lost(target.metrics), _layers(target.metrics)]
-        if rest := list(leaves({k: v for k, v in target.metrics.items() if k not in SHOWN})):
-            tables.append(Table("Cost, and what else was measured", ("measure", "value"), rest))
-        if not any(OPERATIONS in key for key, _ in rest):
+        if rest := {key: value for key, value in target.metrics.items() if key not in SHOWN}:
+            tables.append(cost.table("Cost, and what else was measured", rest))
+        if OPERATIONS not in rest:
             missing.append(f"{metrics} counts no operations and models no energy")
     if target.fit is None:
         wanted = f"fit.json of {source.shown}'s bundle for {name}"
@@ -44,7 +43,7 @@ def make(source: Source, target: Target) -> Part:
     else:
         verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
         text.append(f"{target.fit['chip']}: {verdict}.")
-        charts.append(_used(f"fit-{source.task}-{name}", target.fit))
+        charts += used(f"fit-{source.task}-{name}", target.fit)
         tables += [_utilisation(target.fit), *_placement(target.fit), _findings(target.fit)]
     return Part(
         id,
@@ -111,18 +110,21 @@ def _utilisation(fit: dict[str, Any]) -> Table:
     return Table("What of the chip is used", ("resource", "used", "limit", "share"), rows)
 
 
-def _used(id: str, fit: dict[str, Any]) -> Chart:
+def used(id: str, fit: dict[str, Any]) -> list[Chart]:
+    """Shares of what is limited: of the chip, and of the memories of its cores, if any is."""
+    limited = [(row["resource"], row["used"], row["limit"]) for row in fit["utilisation"]]
+    for row in fit["cores"]:
+        for memory in ("kernel", "neuron"):
+            what = f"core {row['core']}: {memory} memory"
+            limited.append((what, row[memory], row[f"{memory}_memory"]))
     rows = [
-        {
-            "resource": row["resource"],
-            "share": row["used"] / row["limit"],
-            "used": row["used"],
-            "limit": row["limit"],
-        }
-        for row in fit["utilisation"]
-        if row["limit"]
+        {"resource": what, "share": used / limit, "used": used, "limit": limit}
+        for what, used, limit in limited
+        if limit
     ]
-    x = {"axis": {"format": ".0%", "tickCount": 5}, "scale": {"domainMin": 0}}
+    if not rows:
+        return []
+    x = {"axis": PERCENT, "scale": {"domainMin": 0}}
     encoding = {
         "y": nominal("resource", None, axis={"labelLimit": 170}),
         "x": quantitative("share", "used, of the limit", **x),
@@ -135,7 +137,7 @@ def _used(id: str, fit: dict[str, Any]) -> Chart:
     }
     spec = {"mark": "bar", "encoding": encoding}
     label = f"Share of each limit of {fit['target']} that the network uses"
-    return chart(id, label, rows, spec, 24 * len(rows) + 10)
+    return [chart(id, label, rows, spec, 24 * len(rows) + 10)]
 
 
 def _placement(fit: dict[str, Any]) -> list[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.report.chart import INK, SERIES, chart, nominal, quantitative
+from pipeline.report.chart import INK, PERCENT, SERIES, chart, nominal, quantitative
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent, small
 from pipeline.report.sources import Source
 
@@ -22,9 +22,9 @@ def make(source: Source) -> Part:
     if source.train:
         seconds, best = source.train["seconds"], source.train["best_epoch"]
         text.append(
-            f"Stored are the weights of epoch {best} of {source.train['epochs']}, the best on the "
-            f"validation set. Training took {seconds:.0f} s on the machine that ran it, "
-            f"{source.train['samples_per_s']:.0f} samples a second."
+            f"Stored are the weights of epoch {best} of {source.train['epochs']}, the one with the "
+            f"lowest loss on the validation set. Training took {seconds:.0f} s on the machine that "
+            f"ran it, {source.train['samples_per_s']:.0f} samples a second."
         )
     else:
         missing.append(absent(f"{source.shown}/train.json", "make repro"))
@@ -53,7 +53,7 @@ def _curves(source: Source, what: str) -> Chart:
         for row in source.curves or []
         for name in SETS
     ]
-    form = {"axis": {"format": ".0%"}} if what == "accuracy" else {}
+    form = {"axis": PERCENT} if what == "accuracy" else {}
     encoding = {
         "x": quantitative("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"}),
         "y": quantitative("value", TITLES[what], scale={"zero": what == "loss"}, **form),

@@ -49,15 +49,32 @@ def test_each_reader_gets_its_verdict(report: dict) -> None:
 
 def test_a_lie_or_a_profile_that_changes_spikes_needs_attention(report: dict) -> None:
     assert [command.wrong(row) for row in report["rows"]] == [False, False, True, False]
-    assert command.wrong({"verdict": "faithful", "profile_differing_spikes": 1})
+    assert command.wrong({"verdict": "faithful", "profile_verdict": "wrong"})
 
 
 def test_the_table_has_a_line_for_every_row(report: dict) -> None:
     lines = matrix.table([report]).splitlines()
-    assert lines[0] == f"`{report['bundle']}`"
+    assert lines[0] == f"`{report['bundle']}`, 2 of {report['test_samples']} test samples"
     assert sum(line.startswith("| ") for line in lines) == 1 + len(report["rows"])
     assert "| liar | as shipped | **wrong** |" in "\n".join(lines)
     assert "| `ValueError: nothing of this` |" in "\n".join(lines)
+
+
+def test_a_row_says_what_ties_and_its_profile_did() -> None:
+    row = {"title": "R", "file": "p", "verdict": "faithful", "notes": []}
+    ties = {"starts": 3, "unexplained": 0, "largest_distance": 0.0}
+    moved = {"profile_differing_spikes": 1200, "profile_verdict": "faithful"}
+    table = matrix.table(
+        [{"bundle": "b", "samples": 1, "test_samples": 9, "rows": [row | moved | {"ties": ties}]}]
+    )
+    assert (
+        "| 3 ties, exactly at the threshold; in the reference the profile changes 1,200 " in table
+    )
+
+
+def test_samples_are_spread_over_a_test_set() -> None:
+    assert matrix.spread(10, 4).tolist() == [0, 2, 5, 7]
+    assert matrix.spread(3, 8).tolist() == matrix.spread(3, None).tolist() == [0, 1, 2]
 
 
 def test_the_table_goes_between_its_marks() -> None:

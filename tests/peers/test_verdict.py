@@ -172,6 +172,19 @@ def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
     assert verdict.judge(plan, 1.0, x, LABELS, answers, {})["nir"]["verdict"] == "wrong"
 
 
+def test_a_tie_is_looked_up_where_the_rule_spikes() -> None:
+    """The contract says a step later, the reader does not: 1 - 5e-5 in the second step, by its rule."""
+    plan = plan_of((1 - 5e-5) / 2)
+    told = {"metadata": {"reset": "subtract", "spike_delay": 1}}
+    nodes = {**plan.nodes, "if": {**plan.nodes["if"], **told}}
+    nodes["if"] = {k: v for k, v in nodes["if"].items() if k not in ("reset", "spike_delay")}
+    plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
+    x, answers = np.ones((1, 4, 1), np.uint8), {"it": spikes(0, 1, 0, 1)}
+    found = verdict.judge(plan, 1.0, x, LABELS, answers, {"it": (rules.NIR_ALONE,)})["it"]
+    assert found["verdict"] == "explained"
+    assert found["by_rule"]["ties"]["largest_distance"] == pytest.approx(5e-5)
+
+
 def test_rockpools_rule_by_hand() -> None:
     """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
     tau = np.array([1 / np.log(2)])

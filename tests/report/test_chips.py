@@ -13,7 +13,7 @@ from roads import tiny_task
 from pipeline.__main__ import main as tool
 from pipeline.converter import file
 from pipeline.hardware import loihi, profile, quantise, simulate
-from pipeline.report import page, runs, sources
+from pipeline.report import page, runs, sources, targets
 
 CHIP = "loihi"
 
@@ -53,7 +53,8 @@ MATRIX = [
     {
         "bundle": "models/braille/deploy/generic",
         "model_nir_sha256": "of another file",
-        "test_samples": 20,
+        "samples": 20,
+        "test_samples": 60,
         "rows": [
             {
                 "reader": "norse",
@@ -61,6 +62,7 @@ MATRIX = [
                 "file": "as shipped",
                 "verdict": "explained",
                 "rule": "the recurrent bias is missing at t = 0",
+                "by_rule": {"differing_spikes": 0, "ties": {"starts": 0}},
                 "notes": [],
                 "accuracy": accuracy(10),
                 "differing_spikes": 17,
@@ -150,7 +152,7 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     layers = rows(shown.tables[part, "Integer simulation of the test set, by layer"])
     assert layers["cubalif_3"] == [0.75, 0.125, 0.25, 3, 5, 7]
     cost = rows(shown.tables[part, "Cost, and what else was measured"])
-    assert cost["SynapticOperations.Effective_ACs"] == ["123.5"]
+    assert cost["SynapticOperations.Effective_ACs"] == [123.5]
     assert cost["energy.mark"] == ["modelled"]
     fit = json.loads((project / "models" / "braille" / "deploy" / CHIP / "fit.json").read_text())
     used = rows(shown.tables[part, "What of the chip is used"])
@@ -162,6 +164,16 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     assert [b["resource"] for b in bars] == [
         r["resource"] for r in fit["utilisation"] if r["limit"]
     ]
+
+
+def test_a_chip_without_limits_shows_its_cores_or_no_chart():
+    limitless = {"resource": "neurons", "used": 8, "limit": None}
+    memory = {"core": 3, "kernel": 8, "kernel_memory": 32, "neuron": 2, "neuron_memory": 4}
+    fit = {"target": "chip", "utilisation": [limitless], "cores": [memory]}
+    (picture,) = targets.used("fit", fit)
+    shares = {row["resource"]: row["share"] for row in picture.spec["data"]["values"]}
+    assert shares == {"core 3: kernel memory": 0.25, "core 3: neuron memory": 0.5}
+    assert targets.used("fit", fit | {"cores": []}) == []
 
 
 def test_integers_stand_beside_the_floats_without_the_chips_delays(project):
@@ -194,10 +206,10 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
     verdicts = rows(shown.tables["readers", "Verdicts on every bundle"])
     assert verdicts["norse 1.1.0"] == ["✓ explained"]
     assert verdicts["snntorch 1.0.0, profile snntorch"] == ["– refused"]
-    why = rows(shown.tables["readers", "Readers of models/braille/deploy/generic"])
-    assert why["norse 1.1.0"] == [
-        "explained", 0.5, "10 of 20", 17, 2400, "the recurrent bias is missing at t = 0",
-    ]  # fmt: skip
+    of = "models/braille/deploy/generic, 20 of 60 test samples"
+    why = rows(shown.tables["readers", f"Readers of {of}"])
+    rule = "the recurrent bias is missing at t = 0: by that rule 0 differ"
+    assert why["norse 1.1.0"] == ["explained", 0.5, "10 of 20", 17, 2400, rule]
     assert why["snntorch 1.0.0, profile snntorch"][-1] == "ValueError: <no> recurrence"
     # The matrix was made from another file, and nmnist was not made for its chips.
     stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
