@@ -37,8 +37,9 @@ class Train:
 
     logit_scale: what one output spike adds to its class's logit in the cross-entropy.
     weight_decay: of AdamW, for weights alone. learn_decays: whether the neurons' decays are trained,
-    with `decay_rate` times the learning rate. average: how much of the running average of the
-    parameters a step keeps; the average is what is evaluated and stored, 0 switches it off.
+    with `decay_rate` times the learning rate, also on a chip's grid of n / 2^bits. average: how much
+    of the running average of the parameters a step keeps; the average is what is evaluated and stored,
+    0 switches it off.
     silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
     with more than `max_spikes` spikes per recording.
     warm_up: share of all steps in which the learning rate rises from zero.
