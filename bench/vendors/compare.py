@@ -189,6 +189,24 @@ def braille(vendor: str, samples: int, python: Path) -> int:
     return wrong
 
 
+def images(samples: int, python: Path) -> int:
+    """The shipped N-MNIST integers in Lava, on recordings: every spike and every state."""
+    _, network, events = shipped("nmnist", "loihi", samples)
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = Path(folder) / integers.NAME
+        integers.write(vectors, network, np.swapaxes(events, 0, 1))
+        with np.load(vectors, allow_pickle=False) as loaded:
+            case = dict(loaded)
+    found = theirs("lava", {"nmnist": case}, python)["nmnist"]
+    kinds = dict.fromkeys(("spikes", "current", "membrane"), 0)
+    for key, values in found.items():
+        kinds[key.partition("/")[0]] += int((values != case[key]).sum())
+    entries = sum(values.size for values in found.values())
+    told = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+    print(f"lava: N-MNIST, {len(events)} recordings, {entries} entries; differing: {told}")
+    return sum(kinds.values())
+
+
 def nmnist(samples: int, python: Path) -> int:
     """The shipped N-MNIST graph, layer by layer discretised by sinabs, on recordings."""
     bundle, network, events = shipped("nmnist", "speck-2f", samples)
@@ -292,7 +310,7 @@ def main() -> int:
     for vendor in vendors:
         if vendor in RULES:
             wrong += random_part(vendor, arguments)
-    for task, users in (("braille", [*RULES, "sanafe"]), ("nmnist", ["sinabs"])):
+    for task, users in (("braille", [*RULES, "sanafe"]), ("nmnist", ["sinabs", "lava"])):
         users = [vendor for vendor in users if vendor in vendors]
         deploy = ROOT / "models" / task / "deploy"
         needed = [
@@ -305,6 +323,8 @@ def main() -> int:
         for vendor in users:
             if vendor == "sinabs":
                 wrong += nmnist(arguments.samples, arguments.python)
+            elif task == "nmnist":
+                wrong += images(arguments.samples, arguments.python)
             elif vendor == "sanafe":
                 wrong += sanafe(min(arguments.samples, MOST_ENERGY_SAMPLES), arguments.python)
             else:
