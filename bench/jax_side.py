@@ -45,7 +45,8 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     labels = random.integers(0, len(task.data.classes), batch)
     training = fit.Fit(task, batch)
     progress = training.start()
-    kept = progress.parameters, progress.average, training.optimiser_state(progress)
+    kept = training.state(progress)
+    placed = training._place(events, labels)
 
     @jax.jit
     def infer(parameters, events):
@@ -53,7 +54,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         return fit.engine.run(model, networks.to_model_layout(events))[0].sum(0)
 
     imported = time.perf_counter()
-    kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+    kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
     first = time.perf_counter() - imported
     jax.block_until_ready(infer(progress.parameters, events))
     facts = {
@@ -67,7 +68,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         before = time.perf_counter(), time.process_time()
         match line.strip():
             case "train":
-                kept = jax.block_until_ready(training._step(*kept, events, labels))[:3]
+                kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
             case "infer":
                 jax.block_until_ready(infer(progress.parameters, events))
             case "memory":

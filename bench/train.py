@@ -3,8 +3,10 @@
 One step of training (forward, backward, optimiser) and one of inference for the two networks of the
 NIR paper: Braille, T = 256 steps and a batch of B = 64, and the spiking CNN of N-MNIST, T = 25 and
 B = 32. Every contender lives in a process of its own, so that each runs with its own threads. A round
-asks every contender for ten steps, in turn, beginning with another one each time; the first rounds only
-warm up. What counts is the ratio: the table ends in how many times longer than ours each one takes.
+asks every contender in turn, in an order of its own (dealt by a seed), for eleven steps, of which the
+first, which finds the processor's caches taken and others' threads still waiting, does not count; the
+first two rounds only warm up. What counts is the ratio: the table ends in how many times longer than
+ours each one takes.
 
 The torch frameworks take part where `make peers-setup` has made their environment. Their networks have
 the same layers and shapes, with each framework's own neuron; Norse's has its own recurrent LIF.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -75,8 +78,7 @@ class Contender:
         return line
 
 
-# As in a training: after another program's turn the first step finds the processor's caches taken.
-IN_A_ROW = 10
+IN_A_ROW = 10  # steps that count, after one that does not
 
 
 def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
@@ -86,11 +88,11 @@ def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) ->
         who: {"train": [], "train_processor": [], "infer": [], "infer_processor": []}
         for who in names
     }
+    order = random.Random(0)
     for number in range(rounds + 2):
-        turn = number % len(contenders)
-        for contender in contenders[turn:] + contenders[:turn]:
+        for contender in order.sample(contenders, len(contenders)):
             for what in ("train", "infer"):
-                row = [contender.ask(what) for _ in range(IN_A_ROW)]
+                _, *row = [contender.ask(what) for _ in range(1 + IN_A_ROW)]
                 seconds, processor = (statistics.fmean(column) for column in zip(*row, strict=True))
                 if number >= 2:
                     taken[contender.who][what].append(seconds)

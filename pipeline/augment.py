@@ -8,6 +8,7 @@ the middle of their bin, are changed and counted again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -15,29 +16,47 @@ from pipeline.datasets.binning import to_bins
 from pipeline.params import Task, Train
 
 FIELDS = ("x", "y", "t", "p")
+KNOTS = 5  # along each axis of an image, its edges included
 
 
 def augment(recordings: np.ndarray, task: Task, rng: np.random.Generator) -> np.ndarray:
     """Recordings (N, T, ...) uint8 as the prepare stage stores them, changed as `task.train` says.
 
     Images (N, T, P, H, W) are turned by up to `max_rotation` degrees, zoomed by up to the fraction
-    `max_zoom` in each direction, slanted by up to `max_slant` pixels a pixel and moved by up to
-    `max_shift` pixels. Every recording is stretched about its middle by up to the fraction
-    `max_stretch` and moved by up to `max_delay` bins, earlier or later; then a fraction `drop_events`
-    of its events is dropped. What leaves is lost, what enters is empty. The result depends on `rng`
-    alone.
+    `max_zoom` in each direction, slanted by up to `max_slant` pixels a pixel, moved by up to
+    `max_shift` pixels and bent: each of 5 x 5 knots by up to `max_bend` pixels. Every recording is
+    stretched about its middle by up to the fraction `max_stretch` and moved by up to `max_delay` bins,
+    earlier or later; then a fraction `drop_events` of its events is dropped. What leaves is lost, what
+    enters is empty. The result depends on `rng` alone.
     """
     settings = task.train
     if recordings.ndim == 5 and any(
-        (settings.max_rotation, settings.max_zoom, settings.max_slant, settings.max_shift)
+        getattr(settings, f"max_{change}")
+        for change in ("rotation", "zoom", "slant", "shift", "bend")
     ):
-        recordings = np.stack([_seen_through(_warp(settings, rng), r) for r in recordings])
+        recordings = np.stack([_warped(r, settings, rng) for r in recordings])
     if settings.max_stretch or settings.max_delay or settings.drop_events:
         # tonic draws from NumPy's global generator.
         np.random.seed(rng.integers(2**32, dtype=np.uint32))  # noqa: NPY002
         change = _transform(settings)
         recordings = np.stack([_counted(change(_events(r)), r.shape, task) for r in recordings])
     return recordings
+
+
+def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
+    """A recording (T, P, H, W) with every pixel taken from the nearest one of its old place."""
+    height, width = recording.shape[-2:]
+    matrix = _warp(settings, rng)
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    middle = np.array([[(width - 1) / 2], [(height - 1) / 2]])
+    old = matrix[:, :2] @ (np.stack([x, y]) - middle) + matrix[:, 2:] + middle
+    knots = rng.uniform(-settings.max_bend, settings.max_bend, (2, KNOTS, KNOTS))
+    old += (_between(height) @ knots @ _between(width).T).reshape(2, -1)
+    old = np.rint(old).astype(int)
+    inside = ((old >= 0) & (old < [[width], [height]])).all(0)
+    pixels = recording.reshape(*recording.shape[:2], -1)
+    pixels = pixels[..., np.where(inside, old[1] * width + old[0], 0)] * inside
+    return pixels.reshape(recording.shape)
 
 
 def _warp(settings: Train, rng: np.random.Generator) -> np.ndarray:
@@ -51,17 +70,11 @@ def _warp(settings: Train, rng: np.random.Generator) -> np.ndarray:
     return np.column_stack([back, -back @ shift])
 
 
-def _seen_through(warp: np.ndarray, recording: np.ndarray) -> np.ndarray:
-    """A recording (T, P, H, W) with every pixel taken from the nearest one of its old place."""
-    height, width = recording.shape[-2:]
-    y, x = np.mgrid[:height, :width].reshape(2, -1)
-    middle = np.array([[(width - 1) / 2], [(height - 1) / 2]])
-    place = np.stack([x, y]) - middle
-    old = np.rint(warp[:, :2] @ place + warp[:, 2:] + middle).astype(int)
-    inside = ((old >= 0) & (old < [[width], [height]])).all(0)
-    pixels = recording.reshape(*recording.shape[:2], -1)
-    pixels = pixels[..., np.where(inside, old[1] * width + old[0], 0)] * inside
-    return pixels.reshape(recording.shape)
+@cache
+def _between(size: int) -> np.ndarray:
+    """(size, KNOTS): how much of every knot's move each pixel of an axis makes, linear in between."""
+    place = np.linspace(0, KNOTS - 1, size)
+    return np.clip(1 - np.abs(place[:, None] - np.arange(KNOTS)), 0, None)
 
 
 def _transform(settings: Train) -> Callable[[np.ndarray], np.ndarray]:

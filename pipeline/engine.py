@@ -123,13 +123,18 @@ def _weigh(kernel, x):
 
     Its own gradient, because the one that JAX derives transposes x twice.
     """
-    return (kernel.T @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
+    return (_turned(kernel) @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
 
 
 _weigh.defvjp(
     lambda kernel, x: (_weigh(kernel, x), (kernel, x)),
     lambda saved, of_out: (_product(saved[1], of_out), _weigh(saved[0].T, of_out)),
 )
+
+
+def _turned(weight):
+    """A matrix transposed in memory: with its transpose XLA would choose a slower product."""
+    return jax.lax.optimization_barrier(weight.T)
 
 
 def _product(a, b):
@@ -207,15 +212,19 @@ def _walk(graph, axis, parameters, constants, feedback, x, start, z):
 
 def _keep(graph, axis, parameters, constants, feedback, x, start, z):
     cell = nnx.merge(graph, parameters, constants)
+    back = None if feedback is None else (_turned(feedback[0]), feedback[1])
+    # The membrane takes the place of the input, which nobody needs any more. Not so where the input
+    # goes straight into the membrane: there XLA would copy all steps in every step.
+    in_place = cell.alpha is not None
 
     def step(t, carry):
         z, state, kept = carry
-        u, i = cell.integrate(_drive(feedback, _at(axis, x, t), z), state)
+        u, i = cell.integrate(_drive(back, _at(axis, kept[0] if in_place else x, t), z), state)
         z, v = cell.emit(u)
         return z, v if i is None else (v, i), _put(axis, kept, (u, i), t)
 
     room = jnp.zeros_like(x)
-    kept = room, None if cell.alpha is None else room
+    kept = (x, room) if in_place else (room, None)
     *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
     out, v = jax.vmap(cell.emit, axis, axis)(u)
     return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)
@@ -280,7 +289,7 @@ def _drive(feedback, x, z):
     if feedback is None:
         return x
     weight, bias = feedback
-    x = x + weight.T @ z
+    x = x + weight @ z
     return x if bias is None else x + bias
 
 

@@ -108,13 +108,12 @@ class Fit:
         if not any(isinstance(layer, nnx.Conv) for layer in self.model.layers):
             most_devices = most_devices or 1
         self.devices = cluster.choose(self.batch, most_devices)
-        mesh, everywhere, self._shared = cluster.shardings(self.devices)
-        whole, shard = everywhere.spec, self._shared.spec
+        mesh, self._everywhere, self._shared = cluster.shardings(self.devices)
+        everywhere, whole, shard = self._everywhere, self._everywhere.spec, self._shared.spec
         split = partial(jax.shard_map, mesh=mesh, check_vma=False)
         self._gradients = split(
             self._shard_gradients, in_specs=(whole, shard, shard), out_specs=whole
         )
-        # Fixed shardings: the first step, from arrays of NumPy, runs the same program as the others.
         self._step = jax.jit(
             self._train_step,
             in_shardings=(everywhere, everywhere, everywhere, self._shared, self._shared),
@@ -141,10 +140,17 @@ class Fit:
         leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
         return Progress(parameters, parameters, leaves, parameters)
 
-    def optimiser_state(self, progress: Progress) -> Any:
-        """The optimiser's state as optax nests it."""
+    def state(self, progress: Progress) -> tuple[Arrays, Arrays, Any]:
+        """Parameters, their average and the optimiser's state as optax nests it, on all devices.
+
+        From NumPy's arrays the first step would be compiled by itself.
+        """
         init = jax.eval_shape(lambda: self.optimiser.init(self._free(progress.parameters)))
-        return jax.tree.unflatten(jax.tree.structure(init), progress.optimiser)
+        optimiser = jax.tree.unflatten(jax.tree.structure(init), progress.optimiser)
+        return jax.tree.map(
+            lambda leaf: cluster.place(leaf, self._everywhere),
+            (progress.parameters, progress.average, optimiser),
+        )
 
     def epochs(
         self, progress: Progress, train: Split, validation: Split, on_step: Callable[[], None]
@@ -160,8 +166,7 @@ class Fit:
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             rng = np.random.default_rng([self.settings.seed, epoch])
             order = rng.permutation(len(train.labels))
-            parameters, average = progress.parameters, progress.average
-            optimiser = self.optimiser_state(progress)
+            parameters, average, optimiser = self.state(progress)
             losses, correct = 0.0, 0
             for events, labels in ahead(self._batches(train, order, rng)):
                 before = parameters

@@ -37,8 +37,9 @@ class Train:
 
     logit_scale: what one output spike adds to its class's logit in the cross-entropy.
     weight_decay: of AdamW, for weights alone. learn_decays: whether the neurons' decays are trained,
-    with `decay_rate` times the learning rate. average: how much of the running average of the
-    parameters a step keeps; the average is what is evaluated and stored, 0 switches it off.
+    with `decay_rate` times the learning rate, also on a chip's grid of n / 2^bits. average: how much
+    of the running average of the parameters a step keeps; the average is what is evaluated and stored,
+    0 switches it off.
     silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
     with more than `max_spikes` spikes per recording.
     warm_up: share of all steps in which the learning rate rises from zero.
@@ -67,6 +68,7 @@ class Train:
     max_zoom: float
     max_slant: float
     max_shift: int
+    max_bend: float
     max_stretch: float
     max_delay: int
     drop_events: float
@@ -154,7 +156,10 @@ _RANGES: list[tuple[str, Any, str]] = [
         (f"train.{key}", lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
         for key in ("max_zoom", "max_slant", "max_stretch")
     ),
-    ("train.max_shift", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)"),
+    *(
+        (f"train.{key}", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)")
+        for key in ("max_shift", "max_bend")
+    ),
     ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
     ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),
     ("export.dt", lambda v: v > 0, "above 0"),

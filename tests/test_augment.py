@@ -14,6 +14,7 @@ NOTHING = {
     "max_zoom": 0.0,
     "max_slant": 0.0,
     "max_shift": 0,
+    "max_bend": 0.0,
     "max_stretch": 0.0,
     "max_delay": 0,
     "drop_events": 0.0,
@@ -68,6 +69,19 @@ def test_zoom_and_slant_move_what_is_far_from_the_centre(key):
     # 4 pixels from the centre, a quarter is a pixel; a slant leaves every row where it was.
     assert set(x) >= {0, 1, 4, 7, 8}
     assert set(y) == {0, 4, 8} if key == "max_slant" else set(y) >= {0, 1, 4, 7, 8}
+
+
+def test_bending_moves_parts_against_each_other_and_none_too_far():
+    whole = np.zeros((200, 5, 2, 9, 9), np.uint8)
+    whole[:, 2, 1] = np.arange(81).reshape(9, 9)  # every pixel says where it was
+    bent = augment(whole, only("nmnist", max_bend=2.0), generator())[:, 2, 1]
+    old_y, old_x = np.divmod(bent, 9)
+    y, x = np.mgrid[:9, :9]
+    for old, new in ((old_x, x), (old_y, y)):
+        move = np.where(bent > 0, old.astype(int) - new, 0)
+        assert set(move.ravel()) == {-2, -1, 0, 1, 2}
+        # Knots lie two pixels apart: the corners move each by itself.
+        assert (move[:, 2, 2] != move[:, 6, 6]).any()
 
 
 def test_recordings_are_stretched_about_their_middle():

@@ -1,14 +1,18 @@
 """The engine against `spyx.nn.run`: the same spikes, the same gradients."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import spyx.nn as snn
 from flax import nnx
+from roads import ROOT
 from spyx import axn
 
-from pipeline import convolution, engine, neurons
+from pipeline import convolution, engine, networks, neurons, params
 
 STEPS, BATCH = 12, 6
 SPIKE = axn.superspike(5.0)
@@ -126,6 +130,15 @@ def case(request):
     return snn.Sequential(*layers), jnp.asarray(x, jnp.float32)
 
 
+def of_full_size():
+    """The default network for Braille, whose decays are one number a layer: sums of 100,000 terms."""
+    task = params.load("braille", ROOT / "params.yaml")
+    model = networks.build(task)
+    model.layers[0].kernel[...] *= 2.0  # untrained, it hardly spikes
+    shape = (task.data.bins, task.train.batch_size, *networks.input_shape(task))
+    return model, jnp.asarray(np.random.default_rng(2).random(shape) < 0.1, jnp.float32)
+
+
 def test_outputs_and_final_state_are_those_of_spyx(case):
     model, x = case
     outputs, state = engine.run(model, x)
@@ -140,7 +153,14 @@ def test_outputs_and_final_state_are_those_of_spyx(case):
 
 
 def test_gradients_are_those_of_spyx(case):
-    model, x = case
+    compare_gradients(*case)
+
+
+def test_gradients_of_a_network_of_full_size_are_those_of_spyx():
+    compare_gradients(*of_full_size())
+
+
+def compare_gradients(model, x):
     graph, parameters, rest = nnx.split(model, nnx.Param, ...)
     shape = jax.eval_shape(lambda x: snn.run(model, x)[0], x).shape
     places = np.random.default_rng(4).normal(size=shape).astype(np.float32)
@@ -210,6 +230,37 @@ def test_compiled_once_per_shape():
         engine.run(model, np.asarray(x, np.uint8))
         engine.run(model, x, model.initial_state(2))
     assert engine._run._cache_size() == before + 1
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4, 5)], ids=["vector", "image"])
+@pytest.mark.parametrize("reset", ["v_reset", "subtract"])
+@pytest.mark.parametrize("kind", ["CubaLIF", "LIF", "IF", "CubaLI", "LI"])
+def test_no_step_of_a_walk_copies_all_steps(kind, reset, shape):
+    decays = {"CubaLIF": [0.5, 0.8], "CubaLI": [0.5, 0.8], "LIF": [0.8], "LI": [0.8], "IF": []}[
+        kind
+    ]
+    options = {"reset": reset, "activation": SPIKE} if kind.endswith("F") else {}
+    cell = getattr(neurons, kind)(shape, *decays, **options)
+    layers = [cell, neurons.Recurrent(cell, rngs=nnx.Rngs(1))] if len(shape) == 1 else [cell]
+    x = jnp.ones((STEPS, BATCH, *shape))
+    for layer in layers:
+        graph, variables = nnx.split(layer)
+
+        def walk(variables, x, graph=graph):
+            return engine.run(nnx.merge(graph, variables), x)[0]
+
+        def gradient(variables, x, walk=walk):
+            return jax.grad(lambda v, x: (walk(v, x) ** 2).sum(), argnums=(0, 1))(variables, x)
+
+        for function in (walk, gradient):
+            text = jax.jit(function).lower(variables, x).compile().as_text()
+            names = set(re.findall(r"body=%?([\w.-]+)", text))
+            assert names
+            for part in text.split("\n\n"):
+                if part.strip().split(" ")[0].lstrip("%") in names:
+                    copied = re.findall(r"= f32\[([\d,]*)\]\S* copy\(", part)
+                    sizes = [math.prod(map(int, filter(None, c.split(",")))) for c in copied]
+                    assert max(sizes, default=0) < x.size
 
 
 @pytest.mark.parametrize("samples", [1, 7, 24])

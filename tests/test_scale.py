@@ -37,7 +37,7 @@ found = []
 for devices in (1, 2, 4, 8):
     training = fit.Fit(task, 8, devices)
     progress = training.start()
-    state = progress.parameters, progress.average, training.optimiser_state(progress)
+    state = training.state(progress)
     placed = training._place(events, labels)
     losses = []
     for _ in range(3):

@@ -146,6 +146,16 @@ def test_curves_and_confusion_agree_with_the_report(trained):
     assert right == report["accuracy"]["test"]["correct"]
 
 
+def test_every_step_runs_one_compiled_program(tmp_path, caplog):
+    import jax
+
+    task = small(epochs=2)
+    with jax.log_compiles(), caplog.at_level("WARNING", "jax"):
+        train.train(task, write_samples(task, tmp_path))
+    steps = [r for r in caplog.records if r.getMessage().startswith("Compiling jit(_train_step)")]
+    assert len(steps) == 1
+
+
 @pytest.mark.parametrize(("name", "reset"), [("braille", "subtract"), ("nmnist", "v_reset")])
 def test_training_learns(name, reset, tmp_path):
     task = small(name, reset, epochs=12)

@@ -26,10 +26,12 @@ class _Given:
 GIVEN: Any = _Given()
 
 
-def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable) -> Any:
+def assemble(
+    make: Callable[..., Any], parts: dict[str, Any], *options: Hashable, place: bool = False
+) -> Any:
     """`make(*options, **parts)`, which is called once for all parts and options of one structure.
 
-    The layer holds the arrays as they are given; `placed` makes JAX's of a whole model.
+    The layer holds the arrays as they are given, or with `place` as JAX's, copied there all at once.
 
     Args:
         make: a function of a module (its identity is half the key of the cache) that constructs a
@@ -41,6 +43,8 @@ def assemble(make: Callable[..., Any], parts: dict[str, Any], *options: Hashable
 
     leaves, inner = jax.tree.flatten(parts)
     structure, order = _structure(make, inner, options)
+    if place:
+        leaves = _placed(leaves)
     return jax.tree.unflatten(structure, [leaves[i] for i in order])
 
 
@@ -49,8 +53,13 @@ def placed(model: Any) -> Any:
     import jax
 
     leaves, structure = jax.tree.flatten(model)
-    copies = [np.array(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
-    return jax.tree.unflatten(structure, jax.device_put(copies))
+    return jax.tree.unflatten(structure, _placed(leaves))
+
+
+def _placed(leaves: list[Any]) -> list[Any]:
+    import jax
+
+    return jax.device_put([np.array(x) if isinstance(x, np.ndarray) else x for x in leaves])
 
 
 @functools.lru_cache(maxsize=1024)

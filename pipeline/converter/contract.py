@@ -41,18 +41,27 @@ def make(
     classes: Sequence[str] | None = None,
     readout: str | None = None,
     output_order: str | None = None,
+    **unknown: Any,
 ) -> dict[str, Any]:
     """The metadata of a graph; what is None is left out. `time_unit` None: "step" for dt = 1.
 
     Raises:
-        GraphError: a value outside what the contract allows.
+        GraphError: a key that the contract does not have, or a value outside what it allows.
     """
+    if unknown:
+        raise GraphError(
+            f"the contract has no key `{next(iter(unknown))}`; to be given are time_unit, "
+            "input_bin_s, n_steps, classes and readout"
+        )
     unit = time_unit or ("step" if dt == 1 else "s")
     for name, value, allowed in (("time_unit", unit, UNITS), ("readout", readout, READOUTS)):
         if value is not None and value not in allowed:
             raise GraphError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
-    if n_steps is not None and (not isinstance(n_steps, Integral) or n_steps < 1):
-        raise GraphError(f"`n_steps` must be a whole number of 1 or more, got {n_steps!r}")
+    whole = isinstance(n_steps, Integral) and not isinstance(n_steps, bool)
+    if n_steps is not None and not (whole and 1 <= n_steps < 2**31):
+        raise GraphError(
+            f"`n_steps` must be a whole number from 1 to 2^31 - 1, got {n_steps!r:.60}"
+        )
     if input_bin_s is not None and not (isinstance(input_bin_s, Real) and 0 < input_bin_s < inf):
         raise GraphError(f"`input_bin_s` must be a finite number above 0, got {input_bin_s!r}")
     if classes is not None and (

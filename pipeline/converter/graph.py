@@ -341,7 +341,7 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     check_dt(plan, step)
     chain = _chain(plan)
     model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
-    return Loaded(placed(model), names, plan, step, chain=chain is not None)
+    return Loaded(model, names, plan, step, chain=chain is not None)
 
 
 def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
@@ -406,7 +406,7 @@ def _sequential(
         if node["type"] in ("Linear", "Affine"):
             order = None
         names.append(path)
-    return assemble(_spyx_sequential, {"layers": layers}), tuple(names)
+    return assemble(_spyx_sequential, {"layers": layers}, place=True), tuple(names)
 
 
 def _spyx_sequential(layers: list[Any]) -> Any:
@@ -424,4 +424,4 @@ def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
         if node["type"] not in ("Input", "Output"):
             site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt)
             layers[path] = load_layer(node, site, False)
-    return GraphModel(plan, layers), ()
+    return GraphModel(plan, placed(layers)), ()

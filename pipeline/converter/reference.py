@@ -602,17 +602,17 @@ def _positive(value: Any, where: str) -> float:
     """A finite number above 0, so that float32 holds it and its inverse."""
     number = _number(value)
     if not (np.isfinite(number) and number > 0):
-        raise GraphError(f"{where} must be a finite number above 0, got {value!r}")
+        raise GraphError(f"{where} must be a finite number above 0, got {value!r:.60}")
     if not 1e-30 < number < 1e30:
         raise GraphError(f"{where} must lie between 1e-30 and 1e30, got {value!r}")
     return number
 
 
 def _number(value: Any) -> float:
-    """A single number, alone or in an array; NaN for anything else."""
+    """A single number, alone or in an array; NaN for anything else, truth values included."""
     scalar = isinstance(value, (int, float, np.generic, np.ndarray))
     array = np.asarray(value if scalar else "")
-    return float(array.ravel()[0]) if array.size == 1 and array.dtype.kind in "buif" else np.nan
+    return float(array.ravel()[0]) if array.size == 1 and array.dtype.kind in "uif" else np.nan
 
 
 def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
@@ -630,8 +630,8 @@ def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
         )
     if min(x.shape[:2]) < 1:
         raise GraphError(f"input `{name}` has no {'time steps' if not x.shape[0] else 'batch'}")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise GraphError(f"input `{name}` holds NaN or infinite values")
+    if x.dtype.kind == "f" and not (np.abs(x) <= np.finfo(np.float32).max).all():
+        raise GraphError(f"input `{name}` holds NaN or infinite values, or such beyond float32")
     return x
 
 

@@ -34,8 +34,11 @@ def balanced(network: Network, events: np.ndarray, rates: Mapping[str, float]) -
     @jax.jit
     def rates_with(factors):
         # Weights divided by a factor are thresholds times it: one program for all factors.
-        values = [jnp.asarray(w.values, jnp.float32) / factors[w.target] for w in network.weights]
-        spikes = in_jax.run(network, jnp.asarray(x), values).spikes
+        weights = tuple(
+            dataclasses.replace(w, values=jnp.asarray(w.values, jnp.float32) / factors[w.target])
+            for w in network.weights
+        )
+        spikes = in_jax.run(dataclasses.replace(network, weights=weights), jnp.asarray(x)).spikes
         return {name: counts.mean() for name, counts in spikes.items()}
 
     for name in factors:

@@ -1,7 +1,7 @@
 """Rounding to a chip's grid: weights, decays, thresholds.
 
-The NumPy functions say what the grid is; `fake_weights` is the same in JAX with straight-through
-gradients (the rounding counts as the identity), for training on the grid.
+The NumPy functions say what the grid is; `fake_weights` and `fake_fraction` are the same in JAX with
+straight-through gradients (the rounding counts as the identity), for training on the grid.
 
 All functions work element by element on arrays of any shape.
 """
@@ -64,3 +64,12 @@ def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> ja
     low, high = weight_range(bits, step)
     scaled = jnp.clip(weights * scale, low, high)
     return through(jnp.clip(jnp.round(scaled / step) * step, low, high), scaled)
+
+
+def fake_fraction(decay: jax.Array, bits: int) -> jax.Array:
+    """`fraction_of` as float32; its gradient is that of `decay * 2^bits`."""
+    import jax.numpy as jnp
+
+    from pipeline.hardware.in_jax import through
+
+    return through(jnp.round(decay * 2**bits), decay * 2**bits)

@@ -11,7 +11,7 @@ convolutions are fastest; `run` takes and gives channels first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -69,14 +69,13 @@ def _fire(count: jax.Array, x: jax.Array, most: float, steepness: float) -> jax.
 def run(
     network: Network,
     x: jax.Array,
-    values: Sequence[jax.Array] | None = None,
     steepness: float = 1.0,
 ) -> Trace:
     """Simulate; can be traced, compiled and differentiated.
 
     Args:
+        network: its weights, and decays n / 4096, may be arrays of JAX, float32 that hold integers.
         x: (T, B, *shape) of the one input, counts of spikes, channels first.
-        values: integer weights in the order of `network.weights`; None takes the network's own.
         steepness: of the surrogate slope.
 
     Raises:
@@ -91,8 +90,7 @@ def run(
     most = profile["neuron.input_spikes_per_step"]
     events = jnp.asarray(x, jnp.float32)
     known = {name: _last(events if most is None else jnp.minimum(events, most))}
-    given = values or [jnp.asarray(w.values, jnp.float32) for w in network.weights]
-    weights = list(zip(network.weights, given, strict=True))
+    weights = [(w, jnp.asarray(w.values, jnp.float32)) for w in network.weights]
     counts: dict[str, dict[str, jax.Array]] = {"saturated": {}, "multiple": {}, "ties": {}}
     for population in network.populations:
         drive: Any = 0.0

@@ -2,7 +2,8 @@
 
 The forward pass is the chip's (`in_jax`): weights are rounded and clipped in every step, neurons spike,
 reset and round as they do there. Behind every integer weight stands a float, integer * 2^-exponent at
-the start, which the optimiser moves. Thresholds and decays stay on the grid where they are.
+the start, which the optimiser moves; with `learn_decays`, a logit behind every decay n / 2^bits, too.
+Shifts lie too far apart for that: they stay where they are, as thresholds do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from spyx import fn
@@ -19,10 +21,13 @@ from spyx import fn
 from pipeline.ahead import ahead
 from pipeline.augment import augment
 from pipeline.errors import UserError
-from pipeline.fit import Split
+from pipeline.fit import LOGITS, Split
 from pipeline.hardware import grid, in_jax, simulate
 from pipeline.hardware.network import Network
 from pipeline.params import Target, Task
+
+# `weights`: one array for each of the network's; `decays`: population -> its field -> logits.
+Floats = dict[str, Any]
 
 
 class Tuning:
@@ -43,10 +48,15 @@ class Tuning:
             ** exponents[w.target].astype(np.float32).reshape(-1, *(1,) * (w.values.ndim - 1))
             for w in network.weights
         ]
+        profile = network.profile
+        learns = task.train.learn_decays and profile["neuron.decay"] == "fraction"
+        self.decays = ("decay_syn", "decay_mem") if learns else ()
         schedule = optax.cosine_decay_schedule(target.learning_rate, target.epochs * self.steps)
+        weights, decays = ({"weights": w, "decays": not w} for w in (True, False))
         self.optimiser = optax.chain(
             optax.clip_by_global_norm(1.0),
-            optax.adamw(schedule, weight_decay=task.train.weight_decay),
+            optax.adamw(schedule, weight_decay=task.train.weight_decay, mask=weights),
+            optax.masked(optax.scale(task.train.decay_rate), decays),
         )
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._silence = fn.silence_reg(task.train.min_spikes)
@@ -54,30 +64,62 @@ class Tuning:
         self._step = jax.jit(self._train_step)
         self._judged = jax.jit(self._judge)
 
-    def start(self) -> list[np.ndarray]:
+    def start(self) -> Floats:
         """The floats behind the network's integers."""
-        return [
+        weights = [
             (w.values / scale).astype(np.float32)
             for w, scale in zip(self.network.weights, self.scales, strict=True)
         ]
+        decays = {
+            p.name: {
+                key: self._logits(getattr(p, key))
+                for key in self.decays
+                if getattr(p, key) is not None
+            }
+            for p in self.network.populations
+        }
+        return {"weights": weights, "decays": decays}
 
-    def integers(self, floats: list[Any]) -> list[jax.Array]:
-        """The integers of floats, as float32 with straight-through gradients."""
+    def _logits(self, integers: np.ndarray) -> jax.Array:
+        share = integers / 2.0 ** self.network.profile["neuron.decay_bits"]
+        return jnp.clip(jax.scipy.special.logit(jnp.asarray(share, jnp.float32)), *LOGITS)
+
+    def on_chip(self, floats: Floats) -> Network:
+        """The network with floats on the grid, in float32 with straight-through gradients."""
         profile = self.network.profile
         bits, step = profile["weights.bits"], profile["weights.step"]
-        return [
-            grid.fake_weights(value, scale, bits, step)
-            for value, scale in zip(floats, self.scales, strict=True)
-        ]
 
-    def with_weights(self, floats: list[Any]) -> Network:
-        """The network with the integers of floats."""
-        values = [np.asarray(value).astype(np.int64) for value in self.integers(floats)]
-        weights = [
-            dataclasses.replace(weight, values=value)
-            for weight, value in zip(self.network.weights, values, strict=True)
+        def decay(logits: Any) -> Any:
+            share = jax.nn.sigmoid(jnp.clip(logits, *LOGITS))
+            return grid.fake_fraction(share, profile["neuron.decay_bits"])
+
+        values: list[Any] = [
+            grid.fake_weights(value, scale, bits, step)
+            for value, scale in zip(floats["weights"], self.scales, strict=True)
         ]
-        return dataclasses.replace(self.network, weights=tuple(weights))
+        decays = jax.tree.map(decay, floats["decays"])
+        return dataclasses.replace(
+            self.network,
+            weights=tuple(
+                dataclasses.replace(weight, values=value)
+                for weight, value in zip(self.network.weights, values, strict=True)
+            ),
+            populations=tuple(
+                dataclasses.replace(p, **decays[p.name]) for p in self.network.populations
+            ),
+        )
+
+    def rounded(self, floats: Floats) -> Network:
+        """The network with the integers of floats."""
+        found = self.on_chip(floats)
+
+        def whole(item: Any, *names: str) -> Any:
+            values = {name: np.asarray(getattr(item, name)).astype(np.int64) for name in names}
+            return dataclasses.replace(item, **values)
+
+        weights = tuple(whole(weight, "values") for weight in found.weights)
+        populations = tuple(whole(p, *floats["decays"][p.name]) for p in found.populations)
+        return dataclasses.replace(found, weights=weights, populations=populations)
 
     def epochs(
         self, train: Split, validation: Split, on_epoch: Callable[[dict[str, float]], None]
@@ -104,11 +146,11 @@ class Tuning:
                 )
             here = self.judge(average, validation)
             if here > quality:
-                best, quality = self.with_weights(average), here
+                best, quality = self.rounded(average), here
             on_epoch({"epoch": epoch, "loss": losses / self.steps, "validation": here[0]})
         return best
 
-    def judge(self, floats: list[Any], split: Split) -> tuple[int, float]:
+    def judge(self, floats: Floats, split: Split) -> tuple[int, float]:
         """How many recordings of a split the chip's rule tells right, and minus the mean loss."""
         correct, losses = 0, []
         for start in range(0, len(split.labels), self.batch):
@@ -155,7 +197,7 @@ class Tuning:
 
     def _run(self, floats, events):
         steepness = self.task.network.surrogate_slope
-        return in_jax.run(self.network, events, self.integers(floats), steepness)
+        return in_jax.run(self.on_chip(floats), events, steepness)
 
     def _judge(self, floats, events, labels):
         """Spikes (B, classes) and the loss of every recording by itself (B,)."""

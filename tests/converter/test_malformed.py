@@ -710,7 +710,9 @@ def test_reset_must_name_a_rule_and_a_neuron(reset, words):
 # ----------------------------------------------------------------------------------- dt and the data
 
 
-@pytest.mark.parametrize("dt", [0, 0.0, -1, nan, inf, "fast", [1, 2], 1j, {}, object()])
+@pytest.mark.parametrize(
+    "dt", [0, 0.0, -1, nan, inf, "fast", [1, 2], 1j, {}, object(), True, 10**400]
+)
 def test_dt_must_be_above_zero(dt):
     refused(lambda: from_nir(chain(lif()), X, dt), "`dt`", "above 0")
     refused(lambda: reference.run(chain(lif()).to_dict(), X, dt), "`dt`", "above 0")
@@ -741,6 +743,7 @@ DATA = {
     "no batch": (X[:, :0], "no batch"),
     "NaN": (spoiled(nan), "input `input`", "NaN or infinite"),
     "infinite": (spoiled(-inf), "NaN or infinite"),
+    "beyond float32": (X.astype(float) + 1e300, "beyond float32"),
     "text": (np.full(X.shape, "1"), "numbers", "<U1"),
     "one text": ("events.npy", "numbers"),
     "nothing": (None, "numbers"),
@@ -1053,6 +1056,9 @@ EXPORTS = {
     "readout unheard of": (dense(weights(1.0), readout="vote"), "`readout`", "'vote'"),
     "no number of steps": (dense(weights(1.0), n_steps="many"), "`n_steps`", "'many'"),
     "steps below one": (dense(weights(1.0), n_steps=0), "`n_steps`", "0"),
+    "steps that are a truth value": (dense(weights(1.0), n_steps=True), "`n_steps`", "True"),
+    "steps beyond any sample": (dense(weights(1.0), n_steps=10**30), "`n_steps`", "2^31 - 1"),
+    "a key that the contract lacks": (dense(weights(1.0), colour=3), "`colour`", "time_unit"),
     "bin NaN": (dense(weights(1.0), input_bin_s=nan), "`input_bin_s`", "nan"),
     "classes of numbers": (dense(weights(1.0), classes=7), "`classes`", "7"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,34 @@ def test_gradients_reach_the_weights_through_every_rule() -> None:
         link = Weight("input", "n", "w", np.array([[8]]), (1,))
         network = Network(profile.load(target), {"input": (1,)}, (neuron,), (link,))
 
-        def count(value: jax.Array, network: Network = network) -> jax.Array:
-            return in_jax.run(network, jnp.ones((1, 1, 1)), [value], 5.0).spikes["n"].sum()
+        def count(value: jax.Array, network: Network = network, link: Weight = link) -> jax.Array:
+            moved = dataclasses.replace(network, weights=(dataclasses.replace(link, values=value),))
+            return in_jax.run(moved, jnp.ones((1, 1, 1)), 5.0).spikes["n"].sum()
 
         slope = jax.grad(count)(jnp.asarray([[8.0]])).item()
         distance = 1 - 0.8 * share
         # float32 division and squares
         assert slope == pytest.approx(share / 10 / (1 + 5 * distance) ** 2, rel=1e-6)
+
+
+def test_gradients_reach_the_decays_on_loihi() -> None:
+    """One input spike, seen one step late, of weight 100: the membrane is 100 (m + s) after another
+    step, for decays m of the membrane and s of the current. Both are 0.5, so with a threshold of 125 that
+    is x = 0.8 thresholds, and a step earlier as well: the slope there is (1 + 5 * 0.2)^-2 = 1/4, and of x
+    by either n of n / 4096, 0.8 / 4096."""
+    link = Weight("input", "n", "w", np.array([[100]]), (1,))
+
+    def count(decays: dict[str, jax.Array]) -> jax.Array:
+        neuron = Population("n", (1,), np.asarray(125), reset="v_reset", output=True)
+        moved = dataclasses.replace(neuron, **decays)
+        network = Network(profile.load("loihi"), {"input": (1,)}, (moved,), (link,))
+        x = jnp.zeros((3, 1, 1)).at[0].set(1.0)
+        return in_jax.run(network, x, 5.0).spikes["n"].sum()
+
+    half = {name: jnp.asarray(2048.0) for name in ("decay_syn", "decay_mem")}
+    for slope in jax.grad(count)(half).values():
+        # float32 division and squares
+        assert slope.item() == pytest.approx(0.25 * 0.8 / 4096, rel=1e-6)
 
 
 def test_a_ring_of_populations_is_refused() -> None:

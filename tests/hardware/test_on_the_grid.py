@@ -136,6 +136,14 @@ def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
 # ------------------------------------------------------------------------------------- training
 
 
+def same_numbers(a: Network, b: Network) -> None:
+    for v, w in zip(a.weights, b.weights, strict=True):
+        assert (v.values == w.values).all()
+    for p, q in zip(a.populations, b.populations, strict=True):
+        for key in ("threshold", "decay_syn", "decay_mem"):
+            assert (getattr(p, key) == getattr(q, key)).all()
+
+
 def small(name: str, **train: Any) -> Any:
     task = tiny_task(name, "v_reset")
     return dataclasses.replace(task, train=dataclasses.replace(task.train, **train))
@@ -162,41 +170,64 @@ def test_a_network_that_runs_away_is_calmed() -> None:
         assert (a.values == b.values).all()
 
 
-def test_training_on_the_grid_learns_and_stays_on_it() -> None:
+@pytest.mark.parametrize("chip", [XYLO, LOIHI])
+def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> None:
     """Two letters, each on taxels of its own: the chip's rule must tell them apart."""
     random = np.random.default_rng(0)
     labels = np.arange(60) % 2
     events = np.zeros((60, 16, 12), np.uint8)
     for n, label in enumerate(labels):
         events[n, :, 6 * label : 6 * label + 6] = random.random((16, 6)) < 0.4
-    task = small("braille", batch_size=12, max_delay=0, drop_events=0.0)
-    start = variant(braille(), XYLO)
-    network = quantise.quantise(start, XYLO)
-    tuning = Tuning(network, task, Target("xylo-audio-2", 8, 0.02), 48)
-    rows: list[dict[str, float]] = []
+    task = small("braille", batch_size=12, max_delay=0, drop_events=0.0, learn_decays=True)
+    start = variant(braille(), chip)
+    network = quantise.quantise(start, chip)
     train, validation = Split(events[:48], labels[:48]), Split(events[48:], labels[48:])
-    trained = tuning.epochs(train, validation, rows.append)
+    rows: list[dict[str, float]] = []
+
+    def trained() -> Network:
+        tuning = Tuning(network, task, Target(chip.name, 8, 0.02), 48)
+        return tuning.epochs(train, validation, rows.append)
+
+    found = trained()
     assert max(row["validation"] for row in rows) == 12
-    trained.check()
-    quantise.check_recovery(quantise.on_grid(start, trained), trained)
+    found.check()
+    quantise.check_recovery(quantise.on_grid(start, found), found)
     assert any(
-        (a.values != b.values).any() for a, b in zip(network.weights, trained.weights, strict=True)
+        (a.values != b.values).any() for a, b in zip(network.weights, found.weights, strict=True)
     )
-    again = Tuning(network, task, Target("xylo-audio-2", 8, 0.02), 48).epochs(
-        train, validation, lambda row: None
-    )
-    for a, b in zip(trained.weights, again.weights, strict=True):
-        assert (a.values == b.values).all()  # the same bytes twice
+    for a, b in zip(network.populations, found.populations, strict=True):
+        assert (a.decay_mem != b.decay_mem) == (chip is LOIHI)
+    same_numbers(found, trained())  # the same bytes twice
 
 
 def test_the_start_is_what_was_rounded_and_large_weights_are_clipped() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
     tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e-3), 12)
     floats = tuning.start()
-    for weight, value in zip(network.weights, tuning.integers(floats), strict=True):
-        assert (np.asarray(value) == weight.values).all()
-    for value in tuning.with_weights([1e6 * x for x in floats]).weights:
+    same_numbers(tuning.rounded(floats), network)
+    assert not any(floats["decays"].values())
+    floats["weights"] = [1e6 * x for x in floats["weights"]]
+    for value in tuning.rounded(floats).weights:
         assert set(np.unique(value.values)) <= {-256, 0, 254}
+
+
+def test_decays_are_trained_where_the_grid_is_fine() -> None:
+    """Loihi's decays go to logits and back unchanged; Xylo's shifts stay where they are."""
+    task = small("braille", learn_decays=True)
+    network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
+    tuning = Tuning(network, task, Target("loihi", 1, 1e-3), 12)
+    floats = tuning.start()
+    assert {name: set(found) for name, found in floats["decays"].items()} == {
+        "hidden.lif": {"decay_syn", "decay_mem"}, "out": {"decay_syn", "decay_mem"},
+    }  # fmt: skip
+    same_numbers(tuning.rounded(floats), network)
+    # Logits of 0 and -1.0986 are decays of 1/2 and 1/4.
+    floats["decays"]["out"] = {"decay_syn": np.float32(0), "decay_mem": np.float32(-1.0986123)}
+    moved = tuning.rounded(floats).populations[1]
+    assert (moved.decay_syn, moved.decay_mem) == (2048, 1024)
+    xylo = quantise.quantise(variant(braille(), XYLO), XYLO)
+    floats = Tuning(xylo, task, Target("xylo-audio-2", 1, 1e-3), 12).start()
+    assert not any(floats["decays"].values())
 
 
 def test_a_loss_that_is_no_number_names_the_rate() -> None:

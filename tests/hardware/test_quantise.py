@@ -157,6 +157,13 @@ def test_rounding_in_training_is_rounding_in_quantisation_and_lets_gradients_pas
     assert slope.tolist() == [100, 100, 0, 0]  # nothing passes where it is clipped
 
 
+def test_fake_fractions_are_the_grids_and_their_slope_is_that_of_what_they_round() -> None:
+    decays = jnp.asarray([0.25, 0.5001], jnp.float32)
+    assert grid.fake_fraction(decays, 12).tolist() == [1024, 2048]
+    slope = jax.grad(lambda x: grid.fake_fraction(x, 12).sum())(decays)
+    assert slope.tolist() == [4096, 4096]
+
+
 # ----------------------------------------------------------------------------------- to and fro
 
 
