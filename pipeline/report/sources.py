@@ -150,7 +150,7 @@ def bundles(folder: Path) -> dict[str, Bundle]:
     from pipeline.converter import file, reference
 
     found = {}
-    for path in sorted(folder.rglob("manifest.json")):
+    for path in sorted(folder.glob("*/manifest.json")):
         manifest = document(path) or {}
         try:
             name = manifest["target"]["name"] if "target" in manifest else GENERIC

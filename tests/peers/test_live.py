@@ -101,7 +101,8 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_pat
     names = ("norse", "spikingjelly", "snntorch", "lava")
     needs(*names)
     root, chosen = tiny_road("braille", "subtract"), {name: READERS[name] for name in names}
-    found = matrix.run(root / "models" / "braille" / "deploy", chosen, root, 4, tmp_path)
+    (bundle,) = matrix.bundles(root)
+    found = matrix.run(bundle, chosen, root, 4, tmp_path)
     assert {row["verdict"] for row in found["rows"]} == {"explained"}
     assert all(row["rule"] == rules.NIR_ALONE.text for row in found["rows"])
     assert all(row["differing_spikes"] for row in found["rows"])
@@ -111,7 +112,8 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_pat
 def test_nothing_in_the_matrix_is_wrong(task: str, tiny_road: Road, tmp_path: Path) -> None:
     needs(*READERS)
     root = tiny_road(task, "v_reset")
-    found = matrix.run(root / "models" / task / "deploy", READERS, root, 4, tmp_path)
+    (bundle,) = matrix.bundles(root)
+    found = matrix.run(bundle, READERS, root, 4, tmp_path)
     assert not [row for row in found["rows"] if wrong(row)]
     verdicts = {(row["reader"], row["file"]): row["verdict"] for row in found["rows"]}
     for name in ("norse", "spikingjelly", "lava"):
