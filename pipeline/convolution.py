@@ -25,9 +25,11 @@ BLOCK_OUTPUTS = 64  # of a block of columns: among the fastest of 2, 4 and 8 col
 
 
 def fits(layer: object) -> bool:
-    """Whether `apply` computes what `layer` does: a plain 2-D convolution without bias."""
+    """Whether `apply` computes what `layer` does: a plain 2-D convolution in float32 without bias."""
     return (
         isinstance(layer, nnx.Conv)
+        and layer.dtype in (None, jnp.float32)
+        and layer.conv_general_dilated is jax.lax.conv_general_dilated
         and len(layer.kernel_size) == 2
         and layer.bias is None
         and layer.mask is None

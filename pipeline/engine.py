@@ -101,12 +101,21 @@ def _trace(graph, variables, x, state):
 
 def _fold(layer, x):
     """Apply a layer without state to x (T, B, ...), all steps at once."""
-    if type(layer) is nnx.Linear and layer.dot_general is jax.lax.dot_general and x.ndim == 3:
+    if x.ndim == 3 and _plain(layer):
         return _linear(layer, x)
     steps, batch = x.shape[:2]
     x = x.reshape(steps * batch, *x.shape[2:])
     out = convolution.apply(layer, x) if convolution.fits(layer) else layer(x)
     return out.reshape(steps, batch, *out.shape[1:])
+
+
+def _plain(layer):
+    """Whether `_linear` computes what the layer does: float32 with JAX's own product."""
+    return (
+        type(layer) is nnx.Linear
+        and layer.dtype in (None, jnp.float32)
+        and layer.dot_general is jax.lax.dot_general
+    )
 
 
 def _linear(layer, x):
@@ -172,6 +181,7 @@ def _walks(layer):
 
 def _walk_layer(layer, x, start):
     """A neuron layer over x (T, B, ...) from the state `start`: outputs and states (T, B, ...)."""
+    x = x.astype(jnp.float32)  # what a step would make of it
     feedback, z = None, jnp.zeros_like(x[0])
     cell = layer
     if isinstance(layer, neurons.Recurrent):

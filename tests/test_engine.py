@@ -232,6 +232,20 @@ def test_compiled_once_per_shape():
     assert engine._run._cache_size() == before + 1
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_layers_of_half_precision_round_as_they_do_in_spyx(dtype):
+    half = {"use_bias": False, "dtype": dtype, "rngs": nnx.Rngs(1)}
+    layer = nnx.Conv(2, 4, (3, 3), padding=((1, 1), (1, 1)), **half)
+    model = snn.Sequential(
+        layer, neurons.LI((8, 8, 4), 0.5), snn.Flatten(), nnx.Linear(256, 3, **half)
+    )
+    x = jnp.asarray(np.random.default_rng(2).poisson(0.4, (STEPS, BATCH, 8, 8, 2)), jnp.float32)
+    currents = engine.run(snn.Sequential(layer, neurons.I((8, 8, 4))), x[:1])[0]
+    # One step of an integrator hands the convolution's output on: whole numbers of its 16 bits.
+    np.testing.assert_array_equal(currents, currents.astype(dtype).astype(jnp.float32))
+    assert engine.run(model, x)[0].dtype == dtype
+
+
 @pytest.mark.parametrize("shape", [(5,), (3, 4, 5)], ids=["vector", "image"])
 @pytest.mark.parametrize("reset", ["v_reset", "subtract"])
 @pytest.mark.parametrize("kind", ["CubaLIF", "LIF", "IF", "CubaLI", "LI"])
