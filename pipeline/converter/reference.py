@@ -154,7 +154,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     if not EQUATIONS:  # a bundle's copy has them in its own text
         importlib.import_module("pipeline.converter.node").register()
     plan = Plan({}, [], [], [])
-    plan.inputs, plan.outputs = _inline(graph, "", plan, 0)
+    plan.inputs, plan.outputs = inline(graph, "", plan, 0)
     plan.metadata = _metadata(graph, "the graph")
     check_contract(plan.metadata)
     for path, node in plan.nodes.items():
@@ -176,7 +176,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     return plan
 
 
-def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], list[str]]:
+def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], list[str]]:
     """Put the nodes and edges of `graph` and its subgraphs into `plan` under dotted paths."""
     where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     if depth > 16:
@@ -199,7 +199,7 @@ def _inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str],
         if kind is None:
             raise GraphError(f"node `{path}` has no `type`")
         if kind == "NIRGraph":
-            ports[name] = _inline(_modern(node, path), path + ".", plan, depth + 1)
+            ports[name] = inline(modern(node, path), path + ".", plan, depth + 1)
         else:
             if path in plan.nodes:
                 raise GraphError(f"node `{path}`: two nodes have this path")
@@ -249,7 +249,7 @@ def _edges(graph: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
     return result
 
 
-def _modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     """Read the legacy recurrent wiring `input -> w_rec` as `input -> neuron`, with a warning."""
     kinds = {name: node.get("type") for name, node in graph.get("nodes", {}).items()}
     entry = [name for name, kind in kinds.items() if kind == "Input"]
@@ -444,21 +444,21 @@ def set_order(plan: Plan) -> None:
     # A Delay of 0 carries nothing from one step to the next.
     idle = [p for p, n in plan.nodes.items() if not stateful[p] or not np.all(n.get("delay", 1))]
     open_edges = [e for e in plan.edges if e[0] in idle and e[1] in idle]
-    for part in _components(idle, open_edges):
+    for part in components(idle, open_edges):
         if len(part) > 1 or (part[0], part[0]) in open_edges:
             raise GraphError(
                 f"cycle without state through {', '.join(f'`{p}`' for p in sorted(part))}: nothing "
                 "in it carries a value from one step to the next; put a neuron or a Delay into it"
             )
     stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
-    parts = _components([p for p in plan.nodes if not stateful[p]], stateless)
+    parts = components([p for p in plan.nodes if not stateful[p]], stateless)
     edges = [edge for edge in plan.edges if edge[0] not in ready]
     closing: set[tuple[str, str]] = set()
     todo = [list(plan.nodes)]
     while todo:
         inside = set(todo.pop())
         within = [e for e in edges if e not in closing and e[0] in inside and e[1] in inside]
-        for part in _components(inside, within):
+        for part in components(inside, within):
             members = set(part)
             ring = [e for e in within if e[0] in members and e[1] in members]
             if not ring:
@@ -473,10 +473,10 @@ def set_order(plan: Plan) -> None:
         found.sort()
     free = [edge for edge in edges if edge not in closing]
     plan.quiet = [part[0] for part in parts if part[0] not in plan.inputs]
-    plan.order = [part[0] for part in _components(plan.nodes, free)]
+    plan.order = [part[0] for part in components(plan.nodes, free)]
 
 
-def _components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:
+def components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:
     """Strongly connected parts, sources first (Tarjan 1972, without recursion), by sorted names."""
     after: dict[str, list[str]] = {path: [] for path in sorted(nodes)}
     for source, target in sorted(edges, reverse=True):

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.converter.file import check_node, graphs, nodes
 from pipeline.converter.node import kinds, register
-from pipeline.converter.reference import EQUATIONS, Plan, _inline, _modern, same_shape
+from pipeline.converter.reference import EQUATIONS, Plan, inline, modern, same_shape
 from pipeline.errors import GraphError
 
 # Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
@@ -158,13 +158,13 @@ def _legacy(graph: dict[str, Any]) -> Iterator[Fault]:
         try:
             with warnings.catch_warnings(record=True):
                 warnings.simplefilter("always")
-                modern = _modern(part, path)
+                rewired = modern(part, path)
         except GraphError:
             continue
-        if modern is not part:
-            added = sorted(set(modern["edges"]) - set(part["edges"]))
-            removed = sorted(set(part["edges"]) - set(modern["edges"]))
-            part["edges"] = modern["edges"]
+        if rewired is not part:
+            added = sorted(set(rewired["edges"]) - set(part["edges"]))
+            removed = sorted(set(part["edges"]) - set(rewired["edges"]))
+            part["edges"] = rewired["edges"]
             reason = f"legacy recurrent wiring: the input enters by {removed[0]}"
             yield Fault("legacy-wiring", path, reason, f"edge {removed[0]} is now {added[0]}")
 
@@ -177,7 +177,7 @@ def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
     plan = Plan({}, [], [], [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plan.inputs, plan.outputs = _inline(graph, "", plan, 0)
+        plan.inputs, plan.outputs = inline(graph, "", plan, 0)
     originals = dict(nodes(graph))
     targets: dict[str, list[str]] = {path: [] for path in originals}
     for source, target in plan.edges:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import cost
-from pipeline.converter.reference import EQUATIONS, Plan, _components
+from pipeline.converter.reference import EQUATIONS, Plan, components
 from pipeline.errors import GraphError
 
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
@@ -111,9 +111,7 @@ def analyse(plan: Plan) -> Structure:
                 outputs.append(link.source)
             else:
                 loose.append(link)
-    parts = _components(
-        ends, [(link.source, link.target) for link in links if link.source in holds]
-    )
+    parts = components(ends, [(link.source, link.target) for link in links if link.source in holds])
     ring = {path: number for number, part in enumerate(parts) for path in part}
     order = [path for part in parts for path in sorted(part, key=plan.order.index)]
     linked = [_bare(plan, link, ring.get(link.source) == ring[link.target]) for link in links]
