@@ -1,7 +1,8 @@
 """Rounding to a chip's grid: weights, decays, thresholds.
 
 The NumPy functions say what the grid is; `fake_weights` and `fake_fraction` are the same in JAX with
-straight-through gradients (the rounding counts as the identity), for training on the grid.
+straight-through gradients (the rounding counts as the identity), for training on the grid, as is
+`up_to_a_bound`.
 
 All functions work element by element on arrays of any shape.
 """
@@ -64,6 +65,22 @@ def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> ja
     low, high = weight_range(bits, step)
     scaled = jnp.clip(weights * scale, low, high)
     return through(jnp.clip(jnp.round(scaled / step) * step, low, high), scaled)
+
+
+def up_to_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
+    """Integers of a layer with the one that is nearest to a bound of its bits on that bound.
+
+    sinabs stretches a layer until one weight meets a bound (3.1.3, dynapcnn/discretize.py), and rounds
+    all of them anew where none does. The gradient is that of `weights`.
+    """
+    import jax.numpy as jnp
+
+    from pipeline.hardware.in_jax import through
+
+    low, high = weight_range(bits, step)
+    share = jnp.maximum(weights / low, weights / high)
+    bound = jnp.where(weights > 0, float(high), float(low))
+    return through(jnp.where(share == share.max(), bound, weights), weights)
 
 
 def fake_fraction(decay: jax.Array, bits: int) -> jax.Array:

@@ -97,6 +97,8 @@ class Tuning:
             grid.fake_weights(value, scale, bits, step)
             for value, scale in zip(floats["weights"], self.scales, strict=True)
         ]
+        if profile.rule == "dynapcnn":
+            values = [grid.up_to_a_bound(value, bits, step) for value in values]
         decays = jax.tree.map(decay, floats["decays"])
         return dataclasses.replace(
             self.network,

@@ -211,6 +211,19 @@ def test_the_start_is_what_was_rounded_and_large_weights_are_clipped() -> None:
         assert set(np.unique(value.values)) <= {-256, 0, 254}
 
 
+def test_layers_for_dynapcnn_reach_a_bound_of_their_bits() -> None:
+    """Or sinabs, which stretches a layer to one, would round all weights anew."""
+    graph = graphs.paper_scnn(np.random.default_rng(1))
+    network = quantise.quantise(variant(graph, SPECK), SPECK)
+    tuning = Tuning(network, small("nmnist"), Target("speck-2f", 1, 1e-3), 12)
+    floats = tuning.start()
+    for a, b in zip(tuning.rounded(floats).weights, network.weights, strict=True):
+        assert (a.values == b.values).all()
+    floats["weights"] = [0.9 * x for x in floats["weights"]]
+    for weight in tuning.rounded(floats).weights:
+        assert weight.values.min() == -128 or weight.values.max() == 127
+
+
 def test_decays_are_trained_where_the_grid_is_fine() -> None:
     """Loihi's decays go to logits and back unchanged; Xylo's shifts stay where they are."""
     task = small("braille", learn_decays=True)

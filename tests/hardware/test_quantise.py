@@ -157,6 +157,24 @@ def test_rounding_in_training_is_rounding_in_quantisation_and_lets_gradients_pas
     assert slope.tolist() == [100, 100, 0, 0]  # nothing passes where it is clipped
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([-127.0, 3, 73], [-128, 3, 73]),
+        ([-100, 101, 0], [-100, 127, 0]),
+        ([5, 127, -127], [5, 127, -127]),
+        ([-128, 126, 1], [-128, 126, 1]),
+    ],
+)
+def test_a_layer_that_sinabs_would_stretch_reaches_a_bound(
+    weights: list[float], expected: list[float]
+) -> None:
+    given = jnp.asarray(weights, jnp.float32)
+    assert grid.up_to_a_bound(given, 8).tolist() == expected
+    slope = jax.grad(lambda w: grid.up_to_a_bound(w, 8).sum())(given)
+    assert slope.tolist() == [1, 1, 1]
+
+
 def test_fake_fractions_are_the_grids_and_their_slope_is_that_of_what_they_round() -> None:
     decays = jnp.asarray([0.25, 0.5001], jnp.float32)
     assert grid.fake_fraction(decays, 12).tolist() == [1024, 2048]
