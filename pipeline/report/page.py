@@ -63,9 +63,9 @@ def write(root: Path, output: Path) -> None:
         readers=readers.make(root, found),
     )
     files.write_text(output, text)
-    absent = text.count('class="missing"')
+    absent = text.count('<p class="missing">')  # not the hint for browsers without JavaScript
     print(
-        f"{output}: {len(text.encode()) / 1e6:.1f} MB, {len(tasks)} tasks, {absent} things missing"
+        f"{output}: {len(text.encode()) / 1e6:.1f} MB, {len(tasks)} tasks, missing parts: {absent}"
     )
 
 
