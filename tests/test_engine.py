@@ -233,7 +233,7 @@ def test_compiled_once_per_shape():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_layers_of_half_precision_round_as_they_do_in_spyx(dtype):
+def test_layers_of_half_precision_keep_it(dtype):
     half = {"use_bias": False, "dtype": dtype, "rngs": nnx.Rngs(1)}
     layer = nnx.Conv(2, 4, (3, 3), padding=((1, 1), (1, 1)), **half)
     model = snn.Sequential(

@@ -70,8 +70,9 @@ def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> ja
 def up_to_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
     """Integers of a layer with the one that is nearest to a bound of its bits on that bound.
 
-    sinabs stretches a layer until one weight meets a bound (3.1.3, dynapcnn/discretize.py), and rounds
-    all of them anew where none does. The gradient is that of `weights`.
+    Several are taken where they are as near; a layer of zeros stays as it is. sinabs stretches a layer
+    until one weight meets a bound (3.1.3, dynapcnn/discretize.py), and rounds all of them anew where
+    none does. The gradient is that of `weights`.
     """
     import jax.numpy as jnp
 
@@ -80,7 +81,8 @@ def up_to_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
     low, high = weight_range(bits, step)
     share = jnp.maximum(weights / low, weights / high)
     bound = jnp.where(weights > 0, float(high), float(low))
-    return through(jnp.where(share == share.max(), bound, weights), weights)
+    nearest = (share == share.max()) & (share > 0)
+    return through(jnp.where(nearest, bound, weights), weights)
 
 
 def fake_fraction(decay: jax.Array, bits: int) -> jax.Array:

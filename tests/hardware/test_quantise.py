@@ -164,6 +164,7 @@ def test_rounding_in_training_is_rounding_in_quantisation_and_lets_gradients_pas
         ([-100, 101, 0], [-100, 127, 0]),
         ([5, 127, -127], [5, 127, -127]),
         ([-128, 126, 1], [-128, 126, 1]),
+        ([0, 0, 0], [0, 0, 0]),
     ],
 )
 def test_a_layer_that_sinabs_would_stretch_reaches_a_bound(
