@@ -185,7 +185,7 @@ class Fit:
             progress.average = {name: np.asarray(value) for name, value in average.items()}
             progress.optimiser = [np.asarray(leaf) for leaf in jax.tree.leaves(optimiser)]
             progress.epoch = epoch
-            self._judge(progress, validation, losses / self.steps, correct)
+            self._judge(progress, train, validation, losses / self.steps, correct)
             yield progress
 
     def _batches(
@@ -236,18 +236,28 @@ class Fit:
             },
         )
 
-    def _judge(self, progress: Progress, validation: Split, loss: float, correct: int) -> None:
+    def few(self, split: Split) -> Split:
+        """About one batch, taken from all over the split."""
+        every = slice(None, None, max(1, len(split.labels) // self.batch))
+        return Split(split.events[every], split.labels[every])
+
+    def _judge(
+        self, progress: Progress, train: Split, validation: Split, loss: float, correct: int
+    ) -> None:
         """Add a line to the curves and keep the average if its validation loss is the lowest so far.
 
         Not its accuracy: of a few dozen recordings it takes few values, and epochs tie by chance.
+        Without validation recordings the last epoch's is kept.
 
         Its decays are taken to what NIR can carry, so that the judged network is the exported one.
         """
         average = networks.snapped(progress.average, self.task.export.dt)
-        seen = self.evaluate(average, validation)
+        held_out = len(validation.labels) > 0
+        seen = self.evaluate(average, validation if held_out else self.few(train))
         if silent := [name for name, rate in seen.spike_rate.items() if rate == 0]:
+            judged = "the validation split" if held_out else "a batch of the training split"
             raise UserError(
-                f"epoch {progress.epoch}: {silent[0]} fires no spike on the validation split; "
+                f"epoch {progress.epoch}: {silent[0]} fires no spike on {judged}; "
                 f"lower tasks.{self.task.name}.network.threshold ({self.task.network.threshold}) "
                 f"or tasks.{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
             )
@@ -255,10 +265,13 @@ class Fit:
             "epoch": progress.epoch,
             "train_loss": loss,
             "train_accuracy": correct / (self.steps * self.batch),
-            "validation_loss": seen.loss,
-            "validation_accuracy": seen.correct / len(validation.labels),
         }
-        if seen.loss < min((r["validation_loss"] for r in progress.rows), default=math.inf):
+        best = True
+        if held_out:
+            best = seen.loss < min((r["validation_loss"] for r in progress.rows), default=math.inf)
+            row["validation_loss"] = seen.loss
+            row["validation_accuracy"] = seen.correct / len(validation.labels)
+        if best:
             progress.best, progress.best_epoch = average, progress.epoch
         progress.rows.append(row)
 

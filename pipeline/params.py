@@ -129,7 +129,7 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("data.bins", lambda v: v >= 1, "at least 1"),
     ("data.bin_us", lambda v: v >= 1, "at least 1 (microseconds)"),
     ("data.simulated_per_class", lambda v: v >= 4, "at least 4"),
-    ("data.validation", lambda v: 0 < v < 0.5, "a fraction above 0 and below 0.5"),
+    ("data.validation", lambda v: 0 <= v < 0.5, "0 or a fraction below 0.5"),
     ("data.test", lambda v: 0 < v < 0.9, "a fraction above 0 and below 0.9"),
     (
         "data.classes",

@@ -77,13 +77,14 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
 def train(
     task: params.Task, name: str, network: Network, data: Prepared, folder: Path
 ) -> tuple[Network, dict[str, Any]]:
-    """Train on the grid: the network, and what it got right on the validation split, by epoch."""
+    """Train on the grid: the network, and what it got right on the validation split."""
     from pipeline.converter import file, reference
     from pipeline.fit import Split
     from pipeline.hardware.balance import balanced
     from pipeline.hardware.tune import Tuning
 
     splits = {part: Split(*data.stream(part)) for part in ("train", "validation")}
+    held_out = len(splits["validation"].labels)
     some = splits["train"].events[:BALANCED_ON]
     plan = reference.make_plan(file.read_dict(folder / "model.nir"))
     floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
@@ -96,18 +97,20 @@ def train(
     def on_epoch(row: dict[str, float]) -> None:
         rows.append(row)
         if row["epoch"] % max(1, task.targets[name].epochs // 5) == 0:
+            told = f"loss {row['loss']:.4f}"
+            if held_out:
+                told = f"validation {row['validation']} of {held_out}"
             print(
-                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, "
-                f"validation {row['validation']} of {len(splits['validation'].labels)}",
+                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, {told}",
                 flush=True,
             )
 
     trained = tuning.epochs(splits["train"], splits["validation"], on_epoch)
-    return trained, {
-        "n": len(splits["validation"].labels),
-        "start": rows[0]["validation"],
-        "best": max(row["validation"] for row in rows),
-    }
+    curve: dict[str, Any] = {"n": held_out}
+    if held_out:
+        right = [row["validation"] for row in rows]
+        curve |= {"start": right[0], "best": max(right)}
+    return trained, curve
 
 
 def measure(

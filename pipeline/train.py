@@ -1,8 +1,9 @@
 """Train the network of a task: `python -m pipeline.train <task>`.
 
-Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch with
-the lowest validation loss), train.json, curves.csv, confusion.csv. While it runs, every epoch is
-stored in checkpoint/; a training that was killed continues from there and ends with the same bytes.
+Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch with the
+lowest validation loss; the last one where `data.validation` is 0), train.json, curves.csv,
+confusion.csv. While it runs, every epoch is stored in checkpoint/; a training that was killed
+continues from there and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -89,16 +90,20 @@ def train(
             on_epoch(progress.rows[-1])
     seconds = time.perf_counter() - began
 
-    seen = {name: training.evaluate(progress.best, split) for name, split in splits.items()}
+    seen = {
+        name: training.evaluate(progress.best, split)
+        for name, split in splits.items()
+        if len(split.labels)
+    }
     if not cluster.is_first():
         return
     accuracy = {
-        name: metrics.accuracy_entry(seen[name].correct, len(split.labels))
-        for name, split in splits.items()
+        name: metrics.accuracy_entry(found.correct, len(splits[name].labels))
+        for name, found in seen.items()
     }
     report = {
         "accuracy": accuracy,
-        "loss": {name: seen[name].loss for name in splits},
+        "loss": {name: found.loss for name, found in seen.items()},
         "spike_rate": seen["test"].spike_rate,
         "best_epoch": progress.best_epoch,
         "epochs": task.train.epochs,
@@ -116,7 +121,7 @@ def train(
         task,
         target / "weights.safetensors",
         epoch=progress.best_epoch,
-        validation_accuracy=progress.rows[progress.best_epoch - 1]["validation_accuracy"],
+        validation_accuracy=progress.rows[progress.best_epoch - 1].get("validation_accuracy"),
     )
     shutil.rmtree(target / "checkpoint", ignore_errors=True)
     print(f"{task.name}: test accuracy {accuracy['test']}, best epoch {progress.best_epoch}")
@@ -135,18 +140,14 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
         )
     splits = {name: fit.Split(*data.stream(name)) for name in SPLITS}
     for name, split in splits.items():
-        if not len(split.labels):
+        if not len(split.labels) and (name != "validation" or task.data.validation):
             raise UserError(f"{source}: the {name} split is empty; raise its share in the data")
     return splits
 
 
 def _silent(training: fit.Fit, progress: fit.Progress, split: fit.Split) -> list[str]:
     """The layers that fire no spike on about one batch, taken from all over the split."""
-    from pipeline import fit
-
-    every = slice(None, None, training.steps)
-    few = fit.Split(split.events[every], split.labels[every])
-    rates = training.evaluate(progress.parameters, few).spike_rate
+    rates = training.evaluate(progress.parameters, training.few(split)).spike_rate
     return [layer for layer, rate in rates.items() if rate == 0]
 
 
@@ -240,12 +241,12 @@ def _display(
     epochs = task.train.epochs
 
     def text(row: dict[str, float]) -> str:
-        return (
-            f"{task.name}: epoch {row['epoch']}/{epochs}, loss {row['train_loss']:.4f}, "
-            f"accuracy {row['train_accuracy']:.3f}, "
-            f"validation loss {row['validation_loss']:.4f}, "
-            f"accuracy {row['validation_accuracy']:.3f}"
+        told = ", ".join(
+            f"{words}loss {row[f'{name}_loss']:.4f}, accuracy {row[f'{name}_accuracy']:.3f}"
+            for name, words in (("train", ""), ("validation", "validation "))
+            if f"{name}_loss" in row
         )
+        return f"{task.name}: epoch {row['epoch']}/{epochs}, {told}"
 
     if not sys.stdout.isatty():
         every = max(1, epochs // 10)

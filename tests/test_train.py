@@ -37,11 +37,11 @@ def small(name="braille", reset="v_reset", epochs=4):
     )
 
 
-def write_samples(task, root, per_class=6):
+def write_samples(task, root, parts=(0, 0, 0, 0, 1, 2)):
     """Each class fires its own two taxels, or its own rows of the image, most of the time."""
     classes = len(task.data.classes)
     shape = (task.data.bins, 12) if task.name == "braille" else (task.data.bins, 2, 34, 34)
-    labels = np.repeat(np.arange(classes), per_class)
+    labels = np.repeat(np.arange(classes), len(parts))
     random = np.random.default_rng(3)
     events = (random.random((len(labels), *shape)) < 0.03).astype(np.uint8)
     for sample, label in zip(events, labels, strict=True):
@@ -51,7 +51,7 @@ def write_samples(task, root, per_class=6):
             else (..., slice(3 * label, 3 * label + 3), slice(None))
         )
         sample[place] |= (random.random(sample[place].shape) < 0.7).astype(np.uint8)
-    return write(task, root, events, labels, np.tile([0, 0, 0, 0, 1, 2], classes))
+    return write(task, root, events, labels, np.tile(parts, classes))
 
 
 def write(task, root, events, labels, split):
@@ -198,6 +198,45 @@ def test_what_is_stored_is_the_running_average(tmp_path):
         np.testing.assert_allclose(found[0.75][name], expected, atol=1e-6)
 
 
+def test_without_validation_recordings_the_last_epoch_is_stored(tmp_path):
+    task = changed(small(), "data", validation=0.0)
+    root = write_samples(task, tmp_path, parts=(0, 0, 0, 0, 0, 2))
+    train.train(task, root)
+    folder = root / "models" / "braille"
+    report = json.loads((folder / "train.json").read_text())
+    assert report["best_epoch"] == report["epochs"] == 4
+    assert set(report["accuracy"]) == set(report["loss"]) == {"train", "test"}
+    header, *rows = (folder / "curves.csv").read_text().splitlines()
+    assert header == "epoch,train_loss,train_accuracy"
+    assert len(rows) == 4
+
+    # The parameters after the last step; nothing is averaged and no decay trained here.
+    from pipeline import fit
+
+    data = prepared.read(root / "data" / "prepared" / "braille.h5")
+    splits = [fit.Split(*data.subset(name)) for name in ("train", "validation")]
+    training = fit.Fit(task, len(splits[0].labels))
+    *_, last = training.epochs(training.start(), *splits, lambda: None)
+    for name, value in stored(root).items():
+        np.testing.assert_array_equal(value, last.parameters[name])
+
+
+def test_without_validation_recordings_a_silent_layer_is_told(tmp_path):
+    from pipeline import fit
+
+    task = changed(small(), "network", threshold=1000.0)
+    events, labels = np.ones((7, task.data.bins, 12), np.uint8), np.arange(7)
+    with pytest.raises(UserError, match="fires no spike on a batch of the training split; lower"):
+        list(
+            fit.Fit(task, 7).epochs(
+                fit.Fit(task, 7).start(),
+                fit.Split(events, labels),
+                fit.Split(events[:0], labels[:0]),
+                lambda: None,
+            )
+        )
+
+
 def test_the_rate_warms_up_from_zero():
     # Two epochs of one step; the first half of the steps warms up, so the first step has rate zero.
     from pipeline import fit
@@ -271,7 +310,7 @@ def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, ca
     if spoil == "parameters":
         digest = train._digest(changed(task, "train", seed=2), source, training.devices)
     if spoil == "data":
-        write_samples(task, tmp_path, per_class=12)
+        write_samples(task, tmp_path, parts=(0, 0, 0, 0, 1, 2) * 2)
         digest = train._digest(task, source, training.devices)
     if spoil == "bytes":
         file = target / "checkpoint" / "epoch.safetensors"

@@ -11,7 +11,7 @@ def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> n
     """A part for every label: 0 for what is left, 1, 2, ... for the given fractions.
 
     Within each class the recordings are shuffled by a generator of (seed, class) and dealt out:
-    every part gets its fraction, rounded, and at least one recording.
+    every part gets its fraction, rounded, and at least one recording, or none for a fraction of 0.
 
     Args:
         labels: (N,) class indices.
@@ -28,7 +28,7 @@ def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> n
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         np.random.default_rng([seed, int(label)]).shuffle(members)
-        counts = [max(1, int(len(members) * fraction + 0.5)) for fraction in fractions]
+        counts = [max(f > 0, int(len(members) * f + 0.5)) for f in fractions]
         if sum(counts) >= len(members):
             raise ValueError(f"{len(members)} recordings of class {label} are too few to split")
         start = 0

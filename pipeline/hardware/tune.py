@@ -9,6 +9,7 @@ Shifts lie too far apart for that: they stay where they are, as thresholds do.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -128,13 +129,17 @@ class Tuning:
     ) -> Network:
         """Train; the network of the epoch that was best on the validation split, the start included.
 
+        Without validation recordings it is the last epoch's, and no row tells of any.
+
         Raises:
             UserError: the loss is not finite.
         """
         floats = average = self.start()
         state = self.optimiser.init(floats)
-        best, quality = self.network, self.judge(floats, validation)
-        on_epoch({"epoch": 0, "loss": float("nan"), "validation": quality[0]})
+        best, quality = self.network, (0, -math.inf)
+        if held_out := len(validation.labels) > 0:
+            quality = self.judge(floats, validation)
+            on_epoch({"epoch": 0, "loss": math.nan, "validation": quality[0]})
         for epoch in range(1, self.target.epochs + 1):
             losses = 0.0
             for events, labels in ahead(self._batches(train, epoch)):
@@ -146,11 +151,14 @@ class Tuning:
                     f"tasks.{self.task.name}.targets.{self.target.name}.learning_rate "
                     f"({self.target.learning_rate})"
                 )
-            here = self.judge(average, validation)
-            if here > quality:
-                best, quality = self.rounded(average), here
-            on_epoch({"epoch": epoch, "loss": losses / self.steps, "validation": here[0]})
-        return best
+            row = {"epoch": epoch, "loss": losses / self.steps}
+            if held_out:
+                here = self.judge(average, validation)
+                if here > quality:
+                    best, quality = self.rounded(average), here
+                row["validation"] = here[0]
+            on_epoch(row)
+        return best if held_out else self.rounded(average)
 
     def judge(self, floats: Floats, split: Split) -> tuple[int, float]:
         """How many recordings of a split the chip's rule tells right, and minus the mean loss."""

@@ -20,7 +20,9 @@ def make(source: Source) -> Part:
     missing = []
     if source.train:
         sets = source.train["accuracy"]
-        found += [(f"{name}: best epoch", sets[name]) for name in ("train", "validation")]
+        found += [
+            (f"{name}: best epoch", sets[name]) for name in ("train", "validation") if name in sets
+        ]
     else:
         missing.append(absent(f"{source.shown}/train.json", "make repro"))
     if source.parity:

@@ -66,6 +66,7 @@ def _lost(metrics: dict[str, Any]) -> Table:
         *(
             (f"right on the validation set, {when} training on the grid", count(validation[key]))
             for key, when in (("start", "before"), ("best", "after"))
+            if key in validation
         ),
         ("recordings of the validation set", count(validation["n"])),
     ]

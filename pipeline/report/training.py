@@ -8,32 +8,35 @@ from pipeline.report.chart import INK, PERCENT, SERIES, chart, nominal, quantita
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent, small
 from pipeline.report.sources import Source
 
-SETS = ("train", "validation")
 TITLES = {"loss": "loss", "accuracy": "accuracy"}
 
 
 def make(source: Source) -> Part:
     """Training curves and the seconds they took."""
-    if source.curves is None:
+    if not source.curves:
         return Part(
             "training", "Training", missing=[absent(f"{source.shown}/curves.csv", "make repro")]
         )
     text, missing = [], []
+    sets = [name for name in ("train", "validation") if f"{name}_loss" in source.curves[0]]
     if source.train:
+        rule = "the last one, for there is no validation set"
+        if "validation" in sets:
+            rule = "the one with the lowest loss on the validation set"
         seconds, best = source.train["seconds"], source.train["best_epoch"]
         text.append(
-            f"Stored are the weights of epoch {best} of {source.train['epochs']}, the one with the "
-            f"lowest loss on the validation set. Training took {seconds:.0f} s on the machine that "
-            f"ran it, {source.train['samples_per_s']:.0f} samples a second."
+            f"Stored are the weights of epoch {best} of {source.train['epochs']}, {rule}. "
+            f"Training took {seconds:.0f} s on the machine that ran it, "
+            f"{source.train['samples_per_s']:.0f} samples a second."
         )
     else:
         missing.append(absent(f"{source.shown}/train.json", "make repro"))
-    head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in SETS))
+    head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in sets))
     rows = [
         (
             f"{row['epoch']:.0f}",
-            *(small(row[f"{name}_loss"]) for name in SETS),
-            *(percent(row[f"{name}_accuracy"]) for name in SETS),
+            *(small(row[f"{name}_loss"]) for name in sets),
+            *(percent(row[f"{name}_accuracy"]) for name in sets),
         )
         for row in source.curves
     ]
@@ -41,17 +44,17 @@ def make(source: Source) -> Part:
         "training",
         "Training",
         text=text,
-        charts=[_curves(source, what) for what in TITLES],
+        charts=[_curves(source, what, sets) for what in TITLES],
         tables=[Table("All epochs", head, rows, folded=True)],
         missing=missing,
     )
 
 
-def _curves(source: Source, what: str) -> Chart:
+def _curves(source: Source, what: str, sets: list[str]) -> Chart:
     rows = [
         {"epoch": row["epoch"], "set": name, "value": row[f"{name}_{what}"]}
         for row in source.curves or []
-        for name in SETS
+        for name in sets
     ]
     form = {"axis": PERCENT} if what == "accuracy" else {}
     encoding = {
@@ -66,7 +69,8 @@ def _curves(source: Source, what: str) -> Chart:
         ],
     }
     spec = {"mark": {"type": "line", "point": True}, "encoding": encoding}
-    label = f"{TITLES[what].capitalize()} of {source.task} by epoch, training and validation set"
+    shown = " and ".join(sets)
+    label = f"{TITLES[what].capitalize()} of {source.task} by epoch, {shown} set"
     return chart(f"curve-{what}-{source.task}", label, rows, spec)
 
 

@@ -24,6 +24,11 @@ def test_every_class_gets_the_asked_fractions(
         assert abs(counts[2] - per_class * test) <= 0.5 or counts[2] == 1
 
 
+def test_a_fraction_of_0_gets_nothing() -> None:
+    parts = splits.stratified(np.repeat([0, 1], 10), (0.0, 0.2), 1)
+    assert np.bincount(parts).tolist() == [16, 0, 4]
+
+
 def test_the_seed_decides() -> None:
     labels = np.repeat(np.arange(4), 50)
     once, again, other = (splits.stratified(labels, (0.2, 0.2), seed) for seed in (1, 1, 2))

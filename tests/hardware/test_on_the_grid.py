@@ -243,6 +243,25 @@ def test_decays_are_trained_where_the_grid_is_fine() -> None:
     assert not any(floats["decays"].values())
 
 
+def test_without_validation_recordings_the_last_epoch_is_taken() -> None:
+    task = small("braille")
+    network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
+    tuning = Tuning(network, task, Target("loihi", 3, 1e-2), 12)
+    events = np.random.default_rng(0).random((12, task.data.bins, 12)) < 0.3
+    split = Split(events.astype(np.uint8), np.arange(12) % 7)
+    rows: list[dict[str, float]] = []
+    last = tuning.epochs(split, Split(split.events[:0], split.labels[:0]), rows.append)
+    assert [set(row) for row in rows] == [{"epoch", "loss"}] * 3
+    # What the same steps give where every epoch is judged better than the one before, or worse.
+    tuning.judge = lambda floats, _: (len(rows), 0.0)  # type: ignore[method-assign]
+    same_numbers(tuning.epochs(split, split, rows.append), last)
+    tuning.judge = lambda floats, _: (-len(rows), 0.0)  # type: ignore[method-assign]
+    start = tuning.epochs(split, split, rows.append)
+    assert any(
+        (a.values != b.values).any() for a, b in zip(last.weights, start.weights, strict=True)
+    )
+
+
 def test_a_loss_that_is_no_number_names_the_rate() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
     tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e30), 12)

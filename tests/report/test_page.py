@@ -146,6 +146,28 @@ def test_the_same_files_give_the_same_page(small_project, written, tmp_path):
     assert (tmp_path / "again.html").read_bytes() == written.read_bytes()
 
 
+def test_a_training_without_validation_recordings_is_shown(small_project, tmp_path, read_page):
+    copy = shutil.copytree(
+        small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report")
+    )
+    folder = Path(copy) / "models" / "nmnist"
+    told = json.loads((folder / "train.json").read_text())
+    for key in ("accuracy", "loss"):
+        del told[key]["validation"]
+    (folder / "train.json").write_text(json.dumps(told))
+    (folder / "curves.csv").write_text("epoch,train_loss,train_accuracy\n1,1.5,0.25\n2,0.75,0.5\n")
+    page.write(Path(copy), tmp_path / "page.html")
+    shown = read_page(tmp_path / "page.html")
+    caption = "Accuracy of nmnist, with Wilson's 95 % interval"
+    rows = shown.charts["curve-loss-nmnist"]["data"]["values"]
+    assert [(r["epoch"], r["set"], r["value"]) for r in rows] == [
+        (1, "train", 1.5),
+        (2, "train", 0.75),
+    ]
+    runs = [cells[0] for cells in shown.tables["nmnist-accuracy", caption]]
+    assert "train: best epoch" in runs and "validation: best epoch" not in runs
+
+
 def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypatch, capsys):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
