@@ -249,9 +249,11 @@ class Fit:
         Not its accuracy: of a few dozen recordings it takes few values, and epochs tie by chance.
         Without validation recordings the last epoch's is kept.
 
-        Its decays are taken to what NIR can carry, so that the judged network is the exported one.
+        Its decays and weights are taken to what will be stored, so that the judged network is the
+        exported one.
         """
-        average = networks.snapped(progress.average, self.task.export.dt)
+        bits = getattr(self.task.network, "weight_bits", None)
+        average = networks.snapped(progress.average, self.task.export.dt, bits)
         held_out = len(validation.labels) > 0
         seen = self.evaluate(average, validation if held_out else self.few(train))
         if silent := [name for name, rate in seen.spike_rate.items() if rate == 0]:

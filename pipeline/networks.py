@@ -62,11 +62,24 @@ def snap_decay(decay: float, dt: float) -> float:
     raise ValueError(f"`decay` {decay!r} does not settle for dt = {dt!r}")
 
 
-def snapped(parameters: Mapping[str, Any], dt: float) -> dict[str, np.ndarray]:
-    """`parameters`, named as by `named_parameters`, with every decay taken through `snap_decay`."""
+def snapped(
+    parameters: Mapping[str, Any], dt: float, weight_bits: int | None = None
+) -> dict[str, np.ndarray]:
+    """`parameters`, named as by `named_parameters`, as they are stored.
+
+    Every decay is taken through `snap_decay`, every weight to the nearest multiple of
+    2^-weight_bits (with None it stays as it is).
+    """
     snap = np.vectorize(lambda decay: snap_decay(float(decay), dt), otypes=[np.float32])
+
+    def rounded(weights: Any) -> np.ndarray:
+        weights = np.asarray(weights)
+        if weight_bits is None:
+            return weights
+        return np.ldexp(np.rint(np.ldexp(weights, weight_bits)), -weight_bits)
+
     return {
-        name: snap(value) if is_decay(name) else np.asarray(value)
+        name: snap(value) if is_decay(name) else rounded(value)
         for name, value in parameters.items()
     }
 

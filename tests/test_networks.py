@@ -4,6 +4,7 @@ import dataclasses
 import json
 from statistics import NormalDist
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -108,6 +109,36 @@ def test_the_decays_of_the_braille_network_are_snapped():
     for name, value in networks.named_parameters(networks.build(task)).items():
         if name.endswith(("alpha", "beta")):
             assert networks.snap_decay(float(value[...]), dt) == float(value[...])
+
+
+def test_weights_are_stored_as_multiples_of_a_power_of_two():
+    weights = {"layers.0.kernel": np.float32([0.1, -0.1, 0.124, 0.126, 3.0, 0.0])}
+    found = networks.snapped(weights, 1.0, 2)["layers.0.kernel"]
+    assert found.dtype == np.float32
+    assert found.tolist() == [0.0, 0.0, 0.0, 0.25, 3.0, 0.0]
+    assert networks.snapped(weights, 1.0)["layers.0.kernel"] is weights["layers.0.kernel"]
+
+
+def test_membranes_of_the_digits_network_are_exact_and_never_meet_their_threshold():
+    """float32 gives what float64 gives, bit for bit, in whichever order it adds."""
+    task = tiny_task("nmnist", "v_reset")
+    model = networks.build(task)
+    bits = task.network.weight_bits
+    parameters = {name: value[...] for name, value in networks.named_parameters(model).items()}
+    model = networks.with_parameters(model, networks.snapped(parameters, 1.0, bits))
+    events = np.random.default_rng(0).poisson(0.2, (4, 15, 2, 34, 34)).astype(np.uint8)
+    with jax.enable_x64(True):
+        _, exact = engine.trace(model, jnp.asarray(networks.to_model_layout(events), jnp.float64))
+    _, layers = engine.trace(model, networks.to_model_layout(events))
+    neurons = [i for i, (_, state) in enumerate(layers) if state is not None]
+    assert len(neurons) == 5
+    for i in neurons:
+        assert layers[i][0].any()
+        np.testing.assert_array_equal(layers[i][0], exact[i][0])
+        np.testing.assert_array_equal(layers[i][1], exact[i][1])
+        # Half a step of 2^-bits between a membrane and its threshold.
+        away = np.asarray(layers[i][1], np.float64) - float(model.layers[i].threshold)
+        assert np.abs(away).min() >= 2.0 ** -(bits + 1)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5])

@@ -38,11 +38,22 @@ SENSOR = (34, 34, 2)
 
 @dataclass(frozen=True)
 class Network:
-    """The spiking CNN of the NIR paper; its widths are part of its definition."""
+    """The spiking CNN of the NIR paper; its widths are part of its definition.
+
+    weight_bits: weights are stored as multiples of 2^-weight_bits and thresholds lie half of that
+    below `threshold`. Events and spikes are whole numbers and nothing decays, so float32 adds such
+    weights without an error, in any order, as long as sums stay below 2^(23 - weight_bits); and after
+    a reset to 0 no membrane ever meets its threshold exactly. Every reader then sees the same spikes.
+    None stores weights as trained.
+    """
 
     reset: Literal["v_reset", "subtract"]
     threshold: float
+    weight_bits: int | None
     surrogate_slope: float
+
+
+RANGES = [("weight_bits", lambda v: v is None or 4 <= v <= 20, "from 4 to 20, or null")]
 
 
 def recordings(data: Data, folder: Path) -> Recordings:
@@ -86,10 +97,14 @@ def network(task: Task) -> snn.Sequential:
     settings, classes = task.network, len(task.data.classes)
     random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
     spike = axn.superspike(settings.surrogate_slope)
+    threshold = settings.threshold
+    if settings.weight_bits is not None:
+        step = 2.0**-settings.weight_bits
+        threshold = (round(threshold / step) - 0.5) * step
 
     def fire(*shape: int) -> nnx.Module:
         neuron = neurons.IF if settings.reset == "v_reset" else snn.IF
-        return neuron(shape, threshold=settings.threshold, activation=spike, rngs=rngs)
+        return neuron(shape, threshold=threshold, activation=spike, rngs=rngs)
 
     def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
         return nnx.Conv(
