@@ -2,9 +2,10 @@
 
 DATA holds `Braille/` and `NMNIST/` as `source: folder` reads them. For every task and seed the stages
 prepare and train run in a folder of their own with the parameters of params.yaml and `CHANGES` on top;
-what a run trained before stays there and is not trained again. Test accuracies are those of the epoch
-with the lowest validation loss; the interval of the mean is Wilson's over the recordings of
-all seeds together, which takes the same recordings for new ones and is therefore somewhat narrow.
+what a run trained before stays there and is not trained again. All recordings but the test's are
+trained on, for as many epochs as folds of them asked for. The interval of the mean is Wilson's over the
+recordings of all seeds together, which takes the same recordings for new ones and is therefore somewhat
+narrow.
 """
 
 from __future__ import annotations
@@ -45,7 +46,13 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "nmnist": {"train": {"epochs": 80, "average": 0.98, "max_bend": 1.5}},
 }
-# Fine-tuning of the weights of the simulated default.
+# Simulated recordings to go on from: of other images than those of the real ones
+# (`simulate_nmnist.image_indices`), in about as many steps as the default makes.
+SIMULATED: dict[str, dict[str, Any]] = {
+    "data": {"simulated_per_class": 383, "validation": 0.0},
+    "train": {"epochs": 36},
+}
+# Fine-tuning of what was trained on them.
 FINE_TUNED: dict[str, dict[str, Any]] = {
     "train": {
         "epochs": 20,
@@ -59,15 +66,20 @@ FINE_TUNED: dict[str, dict[str, Any]] = {
 }
 
 
-def parameters_for(task: str, data: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The document of params.yaml with `changes` to `task` and the recordings below `data`."""
+def parameters_for(task: str, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The document of params.yaml with `changes` to `task`."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
-    source = {"source": "folder", "path": str((data / FOLDERS[task]).resolve())}
-    for section, values in {**changes, "data": source}.items():
+    for section, values in changes.items():
         document["tasks"][task][section].update(values)
     for other in document["tasks"].values():
         other["targets"] = {}  # no part of what is trained here
     return document
+
+
+def real(task: str, data: Path) -> dict[str, Any]:
+    """The section `data` of a task whose recordings lie below `data`; all but the test's train."""
+    path = str((data / FOLDERS[task]).resolve())
+    return {"source": "folder", "path": path, "validation": 0.0}
 
 
 def run_stages(folder: Path, *stages: list[str]) -> None:
@@ -78,27 +90,41 @@ def run_stages(folder: Path, *stages: list[str]) -> None:
         subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
-def measure(task: str, data: Path, seeds: list[int], out: Path, start_from: Path | None) -> dict:
+def trained(folder: Path, task: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The report of a training in `folder` with the parameters `document`; trained if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(document, sort_keys=False)
+    report, parameters = folder / "models" / task / "train.json", folder / "params.yaml"
+    if not (report.exists() and parameters.exists() and parameters.read_text() == text):
+        report.unlink(missing_ok=True)
+        files.write_text(parameters, text)
+        run_stages(folder, ["prepare", task], ["train", task])
+    return json.loads(report.read_text())
+
+
+def measure(
+    task: str, data: Path, seeds: list[int], out: Path, start_from: Path | None = None
+) -> dict:
     """Train `task` once per seed below `out`; the accuracies, their mean and Wilson's interval."""
     changes = copy.deepcopy(FINE_TUNED if start_from else CHANGES[task])
+    changes["data"] = real(task, data)
     if start_from:
         changes["train"]["start_from"] = str(start_from.resolve())
-    document = parameters_for(task, data, changes)
+    document = parameters_for(task, changes)
     found = []
     for seed in seeds:
-        folder = out / f"{task}{'-fine-tuned' if start_from else ''}-{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
         document["tasks"][task]["train"]["seed"] = seed
-        text = yaml.safe_dump(document, sort_keys=False)
-        report, parameters = folder / "models" / task / "train.json", folder / "params.yaml"
-        if not (report.exists() and parameters.exists() and parameters.read_text() == text):
-            report.unlink(missing_ok=True)
-            files.write_text(parameters, text)
-            run_stages(folder, ["prepare", task], ["train", task])
-        entry = json.loads(report.read_text())["accuracy"]["test"]
+        name = f"{task}{'-fine-tuned' if start_from else ''}-{seed}"
+        entry = trained(out / name, task, document)["accuracy"]["test"]
         found.append({"seed": seed, "correct": entry["correct"], "n": entry["n"]})
     correct, n = (sum(entry[key] for entry in found) for key in ("correct", "n"))
     return {"seeds": found, **metrics.accuracy_entry(correct, n)}
+
+
+def simulated(task: str, out: Path) -> Path:
+    """Weights that were trained on simulated recordings."""
+    trained(out / f"{task}-simulated", task, parameters_for(task, SIMULATED))
+    return out / f"{task}-simulated" / "models" / task / "weights.safetensors"
 
 
 def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
@@ -106,7 +132,8 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     folder = out / f"{task}-untouched"
     folder.mkdir(parents=True, exist_ok=True)
     parameters = folder / "params.yaml"
-    files.write_text(parameters, yaml.safe_dump(parameters_for(task, data, {}), sort_keys=False))
+    document = parameters_for(task, {"data": real(task, data)})
+    files.write_text(parameters, yaml.safe_dump(document, sort_keys=False))
     run_stages(folder, ["prepare", task])
     from pipeline import fit, networks
 
@@ -118,6 +145,17 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     return metrics.accuracy_entry(fit.Fit(settings, n).evaluate(arrays, split).correct, n)
 
 
+def say(what: str, result: dict) -> None:
+    """A line about an accuracy."""
+    low, high = result["wilson95"]
+    told = (
+        f"{result['accuracy']:.1%} ({low:.1%} to {high:.1%}), {result['correct']} of {result['n']}"
+    )
+    if "seeds" in result:
+        told += f"; over seeds: {', '.join(str(entry['correct']) for entry in result['seeds'])}"
+    print(f"{what}: {told}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m bench.accuracy", description="Accuracy on real recordings."
@@ -127,36 +165,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("bench/accuracy"), help="where runs stay")
     parser.add_argument(
-        "--start-from",
-        type=Path,
-        help="fine-tune these weights, such as models/nmnist/weights.safetensors",
-    )
-    parser.add_argument(
-        "--untouched", type=Path, metavar="WEIGHTS", help="train nothing, test these weights"
+        "--transfer",
+        action="store_true",
+        help="train nmnist on simulated recordings, test that as it is and fine-tuned",
     )
     args = parser.parse_args()
-    tasks = args.task or list(FOLDERS)
+    tasks = args.task or (["nmnist"] if args.transfer else list(FOLDERS))
     for task in tasks:
         if not (args.data / FOLDERS[task]).is_dir():
             parser.error(f"{args.data / FOLDERS[task]}: no such folder")
-    if (args.start_from or args.untouched) and len(tasks) > 1:
-        parser.error("weights belong to one network: name one --task")
+    if args.transfer and tasks != ["nmnist"]:
+        parser.error("--transfer is for --task nmnist: no other simulation shows real images")
     try:
-        if args.untouched:
-            (task,) = tasks
-            entry = untouched(task, args.data, args.out, args.untouched)
-            low, high = entry["wilson95"]
-            print(f"{task}: {entry['correct']} of {entry['n']}, {low:.1%} to {high:.1%}")
-            return
         for task in tasks:
-            result = measure(task, args.data, args.seeds, args.out, args.start_from)
-            each = ", ".join(f"{e['correct'] / e['n']:.1%}" for e in result["seeds"])
-            low, high = result["wilson95"]
-            print(
-                f"{task}: {result['accuracy']:.1%} ({low:.1%} to {high:.1%}) over seeds: {each}; "
-                f"{result['seeds'][0]['n']} recordings each",
-                flush=True,
-            )
+            weights = None
+            if args.transfer:
+                weights = simulated(task, args.out)
+                say(f"{task}, simulated only", untouched(task, args.data, args.out, weights))
+            what = f"{task}, fine-tuned" if weights else task
+            say(what, measure(task, args.data, args.seeds, args.out, weights))
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
     except UserError as error:

@@ -20,8 +20,8 @@ from pipeline import files, metrics, params
 
 # What differs from the simulated default: recordings are few, and so an epoch is short.
 CHANGES = {
-    ("braille", "xylo-audio-2"): {"epochs": 400, "learning_rate": 5.0e-3},
-    ("braille", "loihi"): {"epochs": 200, "learning_rate": 5.0e-3},
+    ("braille", "xylo-audio-2"): {"epochs": 400, "learning_rate": 2.0e-3},
+    ("braille", "loihi"): {"epochs": 200, "learning_rate": 2.0e-3},
     ("nmnist", "speck-2f"): {"epochs": 8, "learning_rate": 2.0e-3},
     ("nmnist", "loihi"): {"epochs": 8, "learning_rate": 2.0e-3},
 }
@@ -69,7 +69,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         for task in args.task or list(accuracy.FOLDERS):
-            accuracy.measure(task, args.data, args.seeds, args.out, None)
+            accuracy.measure(task, args.data, args.seeds, args.out)
             folders = [args.out / f"{task}-{seed}" for seed in args.seeds]
             for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
                 found = measure(task, chip, folders)
