@@ -62,7 +62,7 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
         report, found = measure(trained, content, rounded, data, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
-    report |= {"task": task.name, "target": chip.name, "validation": curve}
+    report |= {"task": task.name, "target": chip.name, "judged": curve}
     bundle(task, chip, content, trained, report, parity, data, folder / "deploy" / chip.name)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
@@ -77,40 +77,42 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
 def train(
     task: params.Task, name: str, network: Network, data: Prepared, folder: Path
 ) -> tuple[Network, dict[str, Any]]:
-    """Train on the grid: the network, and what it got right on the validation split."""
+    """Train on the grid: the network, and what it got right on the split that chose the epoch.
+
+    That is the validation split; where there is none, the training split, which tells at least an
+    epoch that went astray.
+    """
     from pipeline.converter import file, reference
     from pipeline.fit import Split
     from pipeline.hardware.balance import balanced
     from pipeline.hardware.tune import Tuning
 
-    splits = {part: Split(*data.stream(part)) for part in ("train", "validation")}
-    held_out = len(splits["validation"].labels)
-    some = splits["train"].events[:BALANCED_ON]
+    split = Split(*data.stream("train"))
+    on = "validation" if task.data.validation else "train"
+    judged = Split(*data.stream(on))
+    some = split.events[:BALANCED_ON]
     plan = reference.make_plan(file.read_dict(folder / "model.nir"))
     floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
-    tuning = Tuning(
-        balanced(network, some, rates), task, task.targets[name], len(splits["train"].labels)
-    )
+    tuning = Tuning(balanced(network, some, rates), task, task.targets[name], len(split.labels))
     rows: list[dict[str, float]] = []
 
     def on_epoch(row: dict[str, float]) -> None:
         rows.append(row)
         if row["epoch"] % max(1, task.targets[name].epochs // 5) == 0:
-            told = f"loss {row['loss']:.4f}"
-            if held_out:
-                told = f"validation {row['validation']} of {held_out}"
             print(
-                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, {told}",
+                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, "
+                f"{on} {row['right']} of {len(judged.labels)}",
                 flush=True,
             )
 
-    trained = tuning.epochs(splits["train"], splits["validation"], on_epoch)
-    curve: dict[str, Any] = {"n": held_out}
-    if held_out:
-        right = [row["validation"] for row in rows]
-        curve |= {"start": right[0], "best": max(right)}
-    return trained, curve
+    trained = tuning.epochs(split, judged, on_epoch)
+    return trained, {
+        "on": on,
+        "n": len(judged.labels),
+        "start": rows[0]["right"],
+        "best": max(row["right"] for row in rows),
+    }
 
 
 def measure(

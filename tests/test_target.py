@@ -207,6 +207,14 @@ def mine(tmp_path: Path, base: str, **changes: Any) -> str:
     return str(path)
 
 
+def test_without_validation_recordings_the_training_split_chooses_the_epoch(road):
+    task = tiny("braille", "loihi")
+    task = dataclasses.replace(task, data=dataclasses.replace(task.data, validation=0.0))
+    stage.target(task, "loihi", road)
+    told = json.loads((road / "metrics" / "braille-loihi.json").read_text())["judged"]
+    assert (told["on"], told["n"]) == ("train", 6)
+
+
 def test_a_target_that_the_task_has_not_is_named(road):
     refused(
         road, tiny("braille", "loihi"), "speck-2f", r"tasks\.braille\.targets: `speck-2f` is not"

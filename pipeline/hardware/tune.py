@@ -9,7 +9,6 @@ Shifts lie too far apart for that: they stay where they are, as thresholds do.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -52,7 +51,10 @@ class Tuning:
         profile = network.profile
         learns = task.train.learn_decays and profile["neuron.decay"] == "fraction"
         self.decays = ("decay_syn", "decay_mem") if learns else ()
-        schedule = optax.cosine_decay_schedule(target.learning_rate, target.epochs * self.steps)
+        steps = target.epochs * self.steps
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, target.learning_rate, int(task.train.warm_up * steps), steps
+        )
         weights, decays = ({"weights": w, "decays": not w} for w in (True, False))
         self.optimiser = optax.chain(
             optax.clip_by_global_norm(1.0),
@@ -125,21 +127,17 @@ class Tuning:
         return dataclasses.replace(found, weights=weights, populations=populations)
 
     def epochs(
-        self, train: Split, validation: Split, on_epoch: Callable[[dict[str, float]], None]
+        self, train: Split, judged: Split, on_epoch: Callable[[dict[str, float]], None]
     ) -> Network:
-        """Train; the network of the epoch that was best on the validation split, the start included.
-
-        Without validation recordings it is the last epoch's, and no row tells of any.
+        """Train; the network of the epoch that was best on the split `judged`, the start included.
 
         Raises:
             UserError: the loss is not finite.
         """
         floats = average = self.start()
         state = self.optimiser.init(floats)
-        best, quality = self.network, (0, -math.inf)
-        if held_out := len(validation.labels) > 0:
-            quality = self.judge(floats, validation)
-            on_epoch({"epoch": 0, "loss": math.nan, "validation": quality[0]})
+        best, quality = self.network, self.judge(floats, judged)
+        on_epoch({"epoch": 0, "loss": float("nan"), "right": quality[0]})
         for epoch in range(1, self.target.epochs + 1):
             losses = 0.0
             for events, labels in ahead(self._batches(train, epoch)):
@@ -151,14 +149,11 @@ class Tuning:
                     f"tasks.{self.task.name}.targets.{self.target.name}.learning_rate "
                     f"({self.target.learning_rate})"
                 )
-            row = {"epoch": epoch, "loss": losses / self.steps}
-            if held_out:
-                here = self.judge(average, validation)
-                if here > quality:
-                    best, quality = self.rounded(average), here
-                row["validation"] = here[0]
-            on_epoch(row)
-        return best if held_out else self.rounded(average)
+            here = self.judge(average, judged)
+            if here > quality:
+                best, quality = self.rounded(average), here
+            on_epoch({"epoch": epoch, "loss": losses / self.steps, "right": here[0]})
+        return best
 
     def judge(self, floats: Floats, split: Split) -> tuple[int, float]:
         """How many recordings of a split the chip's rule tells right, and minus the mean loss."""

@@ -15,7 +15,7 @@ RUNS = {
     "integer": "integers",
     "grid_as_floats": "grid, as floats",
 }
-SHOWN = ("accuracy", "lost_points", "saturated", "layers", "validation", "task", "target")
+SHOWN = ("accuracy", "lost_points", "saturated", "layers", "judged", "task", "target")
 OPERATIONS = "SynapticOperations"  # NeuroBench's key
 
 
@@ -58,17 +58,16 @@ def make(source: Source, target: Target) -> Part:
 
 def _lost(metrics: dict[str, Any]) -> Table:
     """Points of accuracy between the trained network and its integers."""
-    lost, validation = metrics["lost_points"], metrics["validation"]
+    lost, judged = metrics["lost_points"], metrics["judged"]
     rows = [
         ("lost in integers", _points(lost["integer"])),
         ("lost without training on the grid", _points(lost["rounded_only"])),
         ("states that met their bound", count(metrics["saturated"])),
         *(
-            (f"right on the validation set, {when} training on the grid", count(validation[key]))
+            (f"right on the {judged['on']} set, {when} training on the grid", count(judged[key]))
             for key, when in (("start", "before"), ("best", "after"))
-            if key in validation
         ),
-        ("recordings of the validation set", count(validation["n"])),
+        (f"recordings of the {judged['on']} set", count(judged["n"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 
