@@ -124,7 +124,11 @@ def train(
         validation_accuracy=progress.rows[progress.best_epoch - 1].get("validation_accuracy"),
     )
     shutil.rmtree(target / "checkpoint", ignore_errors=True)
-    print(f"{task.name}: test accuracy {accuracy['test']}, best epoch {progress.best_epoch}")
+    right, n = seen["test"].correct, len(actual)
+    print(
+        f"{task.name}: test accuracy {right / n:.4f} ({right} of {n}), "
+        f"weights of epoch {progress.best_epoch}"
+    )
 
 
 def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[str, fit.Split]:
