@@ -25,10 +25,16 @@ class Stage:
     why: list[str]
     feeds: list[str]
 
-    def title(self, task: str) -> str:
-        """The name without the task's: `train`, or `deploy loihi` for `deploy@nmnist-loihi`."""
+    @property
+    def task(self) -> str:
+        """`nmnist` for `train@nmnist` and for `target@nmnist-loihi`: no task's name has a hyphen."""
+        return self.name.partition("@")[2].partition("-")[0]
+
+    @property
+    def title(self) -> str:
+        """The name without the task's: `train`, or `target loihi` for `target@nmnist-loihi`."""
         stage, _, rest = self.name.partition("@")
-        return f"{stage} {rest.removeprefix(task).strip('-_')}".strip()
+        return f"{stage} {rest.partition('-')[2]}".strip()
 
 
 def ask(root: Path) -> subprocess.Popen[str]:
@@ -88,7 +94,7 @@ def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Sta
     feeds = {stage.name: stage.feeds for stage in found}
     made = []
     for task in tasks:
-        own = [s for s in found if s.name.partition("@")[2].startswith(task)]
+        own = [s for s in found if s.task == task]
         depths = sorted({_depth(s.name, feeds) for s in own})
         columns = [[s for s in own if _depth(s.name, feeds) == depth] for depth in depths]
         if columns:

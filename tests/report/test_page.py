@@ -200,10 +200,13 @@ stages:
     cmd: x
     deps: [{path: models/nmnist/weights}]
     outs: [{path: models/nmnist/model.nir}]
-  chip@nmnist-loihi:
+  target@nmnist-loihi:
     cmd: x
     deps: [{path: models/nmnist/model.nir}]
     outs: [{path: models/nmnist/loihi}]
+  train@nmnist_2:
+    cmd: x
+    outs: [{path: models/nmnist_2/weights}]
 """
 
 
@@ -214,10 +217,9 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
         "deploy@nmnist": ["always changed"],
     }
     found = status.stages(tmp_path, changed)
-    ((task, columns),) = status.lines(found, ["nmnist", "braille"])
-    assert task == "nmnist"
-    assert [[stage.title(task) for stage in column] for column in columns] == [
-        ["train"], ["export"], ["deploy", "chip loihi"],
+    lines = status.lines(found, ["nmnist", "braille", "nmnist_2"])
+    assert [(task, [[s.title for s in column] for column in columns]) for task, columns in lines] == [
+        ("nmnist", [["train"], ["export"], ["deploy", "target loihi"]]), ("nmnist_2", [["train"]]),
     ]  # fmt: skip
     by_name = {stage.name: stage for stage in found}
     assert by_name["train@nmnist"].state == "done"
