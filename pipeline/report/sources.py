@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline import params
 from pipeline.errors import UserError
+from pipeline.report.part import absent
 
 GENERIC = "generic"
 
@@ -64,6 +65,14 @@ class Source:
     confusion: list[dict[str, str]] | None
     bundle: Bundle | None
     targets: list[Target]
+
+    def unmade(self, name: str) -> str:
+        """The sentence for the file `name` of the task that is not there."""
+        return absent(f"{self.shown}/{name}", "make repro")
+
+    def unbundled(self, name: str) -> str:
+        """The same for a file of the bundle."""
+        return absent(f"{self.shown}/deploy/{GENERIC}/{name}", "make deploy-artifacts")
 
 
 def read(root: Path, task: params.Task) -> Source:

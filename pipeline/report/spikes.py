@@ -26,8 +26,7 @@ def make(source: Source) -> Part:
     id, title = "spikes", "Spikes and membranes"
     bundle = source.bundle
     if bundle is None:
-        wanted = f"{source.shown}/deploy/test_data_set_0/vectors.npz"
-        return Part(id, title, missing=[absent(wanted, "make deploy-artifacts")])
+        return Part(id, title, missing=[source.unbundled("test_data_set_0/vectors.npz")])
     done = runs(source, bundle)
     vectors = bundle.manifest["vectors"]
     floats = [run for run in done if not run.target]

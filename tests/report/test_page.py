@@ -157,7 +157,7 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
         for file in ("train.json", "parity.json", "curves.csv", "confusion.csv"):
             assert f"models/{task}/{file} is not there: run make repro" in shown.missing
         for file in ("model.nir", "manifest.json", "test_data_set_0/vectors.npz"):
-            wanted = f"models/{task}/deploy/{file} is not there: run make deploy-artifacts"
+            wanted = f"models/{task}/deploy/generic/{file} is not there: run make deploy-artifacts"
             assert wanted in shown.missing
     assert "dvc.lock names no stage: run make repro" in shown.missing
 
