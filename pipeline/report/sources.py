@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from pipeline import params
+from pipeline.bundle.integers import NAME as INTEGERS
 from pipeline.errors import UserError
+from pipeline.hardware import profile
 from pipeline.report.part import absent
 
 GENERIC = "generic"
@@ -83,6 +85,7 @@ def read(root: Path, task: params.Task) -> Source:
     """
     folder = root / "models" / task.name
     found = bundles(folder / "deploy")
+    chips = [profile.load(name).name for name in task.targets]  # a name, or a profile's path
     return Source(
         task=task.name,
         folder=folder,
@@ -94,7 +97,7 @@ def read(root: Path, task: params.Task) -> Source:
         bundle=found.pop(GENERIC, None),
         targets=[
             target(root / "metrics" / f"{task.name}-{name}.json", name, found.get(name))
-            for name in [*task.targets, *sorted(set(found) - set(task.targets))]
+            for name in [*chips, *sorted(set(found) - set(chips))]
         ],
     )
 
@@ -104,7 +107,7 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
     measured = document(metrics)
     if found is None:
         return Target(name, measured, None, None, None)
-    path = (found.folder / found.manifest["vectors"]["file"]).with_name("integer_vectors.npz")
+    path = (found.folder / found.manifest["vectors"]["file"]).with_name(INTEGERS)
     integers = arrays(path) if path.exists() else None
     return Target(name, measured, document(found.folder / "fit.json"), found, integers)
 
