@@ -20,6 +20,17 @@ from pipeline.report.part import absent
 GENERIC = "generic"
 
 
+class Record(dict[str, Any]):
+    """A JSON object or a row of a table: a key that is not there is a mistake in the file `path`."""
+
+    def __init__(self, content: Any, path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"{self.path}: `{key}` is missing; run make repro")
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A deploy bundle: its manifest, its golden vectors and the plan of its graph.
@@ -63,8 +74,8 @@ class Source:
     shown: str
     train: dict[str, Any] | None
     parity: dict[str, Any] | None
-    curves: list[dict[str, float]] | None
-    confusion: list[dict[str, str]] | None
+    curves: list[Record] | None
+    confusion: list[Record] | None
     bundle: Bundle | None
     targets: list[Target]
 
@@ -113,13 +124,14 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
 
 
 def document(path: Path, kind: type = dict) -> Any:
-    """A JSON document that is an object, or a list if `kind` says so; None if there is no such file.
+    """A JSON document of `Record`s, or a list of them if `kind` says so; None if there is no such file.
 
     Raises:
         UserError: the file is something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_hook=lambda content: Record(content, path))
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -129,16 +141,22 @@ def document(path: Path, kind: type = dict) -> Any:
     return value
 
 
-def table(path: Path) -> list[dict[str, str]] | None:
-    """The rows of a CSV file with a header; None if there is no such file."""
+def table(path: Path) -> list[Record] | None:
+    """The rows of a CSV file with a header; None if there is no such file.
+
+    Raises:
+        UserError: the file is something else.
+    """
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
+            return [Record(row, path) for row in csv.DictReader(stream)]
     except FileNotFoundError:
         return None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not readable as CSV: {error}; run make repro") from None
 
 
-def curves(path: Path) -> list[dict[str, float]] | None:
+def curves(path: Path) -> list[Record] | None:
     """The training curves, a row per epoch; None if there is no such file.
 
     Raises:
@@ -148,7 +166,7 @@ def curves(path: Path) -> list[dict[str, float]] | None:
     if rows is None:
         return None
     try:
-        return [{key: float(cell) for key, cell in row.items()} for row in rows]
+        return [Record({key: float(cell) for key, cell in row.items()}, path) for row in rows]
     except (TypeError, ValueError):
         raise UserError(f"{path}: no table of numbers; run make repro") from None
 
@@ -163,12 +181,9 @@ def bundles(folder: Path) -> dict[str, Bundle]:
 
     found = {}
     for path in sorted(folder.glob("*/manifest.json")):
-        manifest = document(path) or {}
-        try:
-            name = manifest["target"]["name"] if "target" in manifest else GENERIC
-            vectors = arrays(path.parent / manifest["vectors"]["file"])
-        except (KeyError, TypeError):
-            raise UserError(f"{path}: no manifest of a bundle; run make deploy-artifacts") from None
+        manifest = document(path)
+        name = manifest["target"]["name"] if "target" in manifest else GENERIC
+        vectors = arrays(path.parent / manifest["vectors"]["file"])
         plan = reference.make_plan(file.read_dict(path.parent / "model.nir"))
         found[name] = Bundle(path.parent, manifest, vectors, plan)
     return found

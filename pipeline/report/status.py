@@ -67,15 +67,24 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     path = root / "dvc.lock"
     try:
         locked = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}
+        uses, makes = (
+            {
+                name: [entry["path"] for entry in stage.get(key, [])]
+                for name, stage in locked.items()
+            }
+            for key in ("deps", "outs")
+        )
     except FileNotFoundError:
-        locked = {}
-    except (yaml.YAMLError, KeyError, TypeError):
+        locked, uses, makes = {}, {}, {}
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise UserError(f"{path}: not a lock file of DVC; run make repro") from None
     names = [*locked, *(name for name in changed or {} if name not in locked)]
-    uses = {name: _paths(locked.get(name, {}), "deps") for name in names}
-    makes = {name: _paths(locked.get(name, {}), "outs") for name in names}
     feeds = {
-        name: [other for other in names if other != name and _meet(makes[name], uses[other])]
+        name: [
+            other
+            for other in names
+            if other != name and _meet(makes.get(name, []), uses.get(other, []))
+        ]
         for name in names
     }
     return [
@@ -100,10 +109,6 @@ def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Sta
         if columns:
             made.append((task, columns))
     return made
-
-
-def _paths(stage: Mapping[str, Any], key: str) -> list[str]:
-    return [entry["path"] for entry in stage.get(key, [])]
 
 
 def _meet(made: list[str], used: list[str]) -> bool:

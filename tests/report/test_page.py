@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from roads import ROOT
 
+from pipeline.errors import UserError
 from pipeline.report import page, status
 from pipeline.report.__main__ import main
 
@@ -167,8 +168,13 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
     [
         ("train.json", "{", "not readable as JSON"),
         ("parity.json", "[1]", "a JSON dict is needed, got list"),
+        ("parity.json", '{"accuracy": {}}', "`trained` is missing; run make repro"),
         ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
+        ("curves.csv", "epoch,train_loss\n1,2.5\n", "`validation_loss` is missing; run make repro"),
+        ("confusion.csv", "actual\n1\n", "`predicted` is missing; run make repro"),
+        ("confusion.csv", "actual,predicted\n\xff,1\n", "not readable as CSV"),
         ("vectors.npz", "no archive", "not readable"),
+        ("manifest.json", "{}", "`vectors` is missing; run make repro"),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_written(
@@ -178,7 +184,7 @@ def test_a_broken_file_is_named_and_nothing_is_written(
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setattr("sys.argv", ["report"])
     (broken,) = Path("models/nmnist").rglob(file)
-    broken.write_text(content)
+    broken.write_text(content, encoding="latin-1")
     assert main() == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
@@ -227,6 +233,9 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
     assert by_name["export@nmnist"].why == ["changed deps: models/nmnist/weights modified"]
     assert by_name["deploy@nmnist"].why == ["always changed"]
     assert {s.state for s in status.stages(tmp_path, None)} == {"unknown"}
+    (tmp_path / "dvc.lock").write_text("stages: {train@nmnist: 1}")
+    with pytest.raises(UserError, match=r"dvc\.lock: not a lock file of DVC; run make repro"):
+        status.stages(tmp_path, None)
 
 
 def test_without_dvc_the_state_is_unknown_and_the_reason_said(shown):
