@@ -12,7 +12,7 @@ from pipeline.errors import UserError, exit_status
 from pipeline.files import write_json, write_text
 from pipeline.peers import matrix, readers
 
-REPORT, PAGE = Path("bench/peers/matrix.json"), Path("docs/peers.md")
+PAGE = Path("docs/peers.md")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -27,7 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
             report.append(matrix.run(bundle, chosen, root, arguments.samples, Path(folder)))
         print(matrix.table(report[-1:]), flush=True)
     if arguments.reader is None and arguments.samples is None:
-        write_json(root / REPORT, report)
+        write_json(root / matrix.REPORT, report)
         page = (root / PAGE).read_text(encoding="utf-8")
         write_text(root / PAGE, matrix.into(page, matrix.table(report)))
     return int(any(wrong(row) for entry in report for row in entry["rows"]))

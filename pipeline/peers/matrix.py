@@ -17,6 +17,7 @@ from pipeline.peers import verdict
 from pipeline.peers.protocol import Answer, Request
 from pipeline.peers.readers import Reader
 
+REPORT = Path("bench/peers/matrix.json")
 AS_SHIPPED, ORIGINAL = "as shipped", "the original graph"
 CHUNK = 16  # samples at a time
 ON_CHIPS = 100  # samples of the test set, for a chip's bundle; `generic` gets all

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.converter import file
 from pipeline.converter.reference import RESETS
@@ -11,6 +13,8 @@ from pipeline.errors import GraphError, UsageError, UserError
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import profile
 from pipeline.tools import show
+
+PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,20 @@ def main(arguments: argparse.Namespace) -> int:
     return int(not found.fits)
 
 
+def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Which core takes which layer, as rows under `PLACEMENT`."""
+    return [
+        (
+            str(row["core"]),
+            row["layer"],
+            f"{row['kernel']} of {row['kernel_memory']}",
+            f"{row['neuron']} of {row['neuron_memory']}",
+            ", ".join(map(str, row["could_go_on"])),
+        )
+        for row in cores
+    ]
+
+
 def _print(name: str, report: hardware.Report) -> None:
     chip = report.profile
     errors = [f for f in report.findings if f.severity == "error"]
@@ -77,19 +95,7 @@ def _print(name: str, report: hardware.Report) -> None:
     )
     if report.cores:
         print()
-        show.table(
-            ("core", "layer", "kernel memory", "neuron memory", "could go on cores"),
-            [
-                (
-                    str(row["core"]),
-                    row["layer"],
-                    f"{row['kernel']} of {row['kernel_memory']}",
-                    f"{row['neuron']} of {row['neuron_memory']}",
-                    ", ".join(map(str, row["could_go_on"])),
-                )
-                for row in report.cores
-            ],
-        )
+        show.table(PLACEMENT, placement(report.cores))
     print()
     if errors:
         first = errors[0]

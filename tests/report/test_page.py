@@ -15,6 +15,7 @@ import pytest
 from roads import ROOT
 
 from pipeline.errors import UserError
+from pipeline.raster import MOST_NEURONS
 from pipeline.report import page, status
 from pipeline.report.__main__ import main
 
@@ -89,8 +90,8 @@ def test_rasters_are_the_golden_vectors(shown, small_project, task):
     assert layers == {n["node"] for n in manifest["nodes"] if "neurons" in n}
     assert any(r["t"] for r in rows)
     for r in rows:
-        golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"] or 1, -1)
-        if golden.shape[1] <= 60:
+        golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"], -1)
+        if golden.shape[1] <= MOST_NEURONS:
             spikes = {(t, n) for t, n, m in zip(r["t"], r["n"], r["m"], strict=True) if m & 1}
             assert spikes == set(zip(*map(np.ndarray.tolist, np.nonzero(golden)), strict=True))
         # The bundle is verified: all executors agree in its vectors, so nothing is marked.
