@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,15 +89,3 @@ READERS: dict[str, Reader] = {
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }
-
-
-def named(names: Sequence[str] | None) -> dict[str, Reader]:
-    """The readers of these names; None for all.
-
-    Raises:
-        UserError: there is no such reader.
-    """
-    for name in names or ():
-        if name not in READERS:
-            raise UserError(f"unknown reader `{name}`; known are {', '.join(READERS)}")
-    return {name: READERS[name] for name in names or READERS}
