@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.converter import file
 from pipeline.converter.reference import RESETS
-from pipeline.errors import GraphError, UsageError, UserError
+from pipeline.errors import UsageError, UserError, about
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import profile
 from pipeline.tools import show
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(profile.names())}, or a profile of your own (a .yaml file)",
     )
     parser.add_argument(
-        "--dt", type=float, help="the step, to judge decays; default: the contract's"
+        "--dt", type=show.step, help="the step, to judge decays; default: the contract's"
     )
     parser.add_argument(
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
@@ -45,12 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
             raise
         raise UsageError(f"--target {arguments.target}: {error}") from None
     graph = file.read_dict(arguments.file)
-    try:
+    with about(arguments.file):
         found = hardware.fit(graph, chip, arguments.dt, arguments.reset)
-    except UsageError:
-        raise
-    except GraphError as error:
-        raise GraphError(f"{arguments.file}: {error}") from None
     if arguments.json:
         show.as_json({"file": arguments.file, **hardware.as_data(found)})
     else:
