@@ -38,12 +38,12 @@ class GraphError(UserError, ValueError):
 
 
 @contextlib.contextmanager
-def about(what: object) -> Iterator[None]:
-    """Put `what`, such as the name of a file, in front of what a `GraphError` inside says."""
+def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
+    """Put `what`, such as the name of a file, in front of what an error of this kind says inside."""
     try:
         yield
-    except GraphError as error:
-        raise GraphError(f"{what}: {error}") from None
+    except kind as error:
+        raise kind(f"{what}: {error}") from None
 
 
 def exit_status(command: Callable[[], object]) -> int:

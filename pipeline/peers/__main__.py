@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.errors import UsageError, exit_status
 from pipeline.files import write_json, write_text
 from pipeline.peers import matrix, readers
+from pipeline.tools import release
 
 PAGE = Path("docs/peers.md")
 
@@ -21,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     chosen = {name: readers.READERS[name] for name in arguments.reader or readers.READERS}
     if arguments.samples is not None and arguments.samples < 1:
         raise UsageError(f"--samples {arguments.samples}: 1 or more are needed")
-    bundles = matrix.bundles(root)
+    bundles = release.bundles(root).values()
     page = (root / PAGE).read_text(encoding="utf-8")
     matrix.into(page, "")  # refused before the readers have run for minutes
     report = []

@@ -26,18 +26,6 @@ FILES = {"1.0.8": "model.nir", "1.0.4": "model-nir-1.0.4.nir"}
 BEGIN, END = "<!-- matrix: written by `make peers` -->", "<!-- end of matrix -->"
 
 
-def bundles(root: Path) -> list[Path]:
-    """Every folder under models/ that holds a bundle's graph.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = sorted(path.parent for path in (root / "models").glob("*/deploy/*/model.nir"))
-    if not found:
-        raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
-    return found
-
-
 def run(
     bundle: Path, readers: Mapping[str, Reader], root: Path, samples: int | None, folder: Path
 ) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def bundles(folder: Path) -> dict[str, Bundle]:
     from pipeline.converter import file, reference
 
     found = {}
-    for path in sorted(folder.glob("*/manifest.json")):
+    for path in sorted(folder.glob("[!.]*/manifest.json")):
         manifest = document(path)
         name = manifest["target"]["name"] if "target" in manifest else GENERIC
         vectors = arrays(path.parent / manifest["vectors"]["file"])

@@ -14,6 +14,7 @@ from pipeline.errors import UserError, exit_status
 from pipeline.peers import __main__ as command
 from pipeline.peers import matrix, protocol, readers
 from pipeline.peers.readers import READERS, Reader
+from pipeline.tools.release import bundles
 
 Road = Callable[[str, str], Path]
 
@@ -31,7 +32,7 @@ def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
 def report(tiny_road: Road, tmp_path_factory: pytest.TempPathFactory) -> dict:
     root = tiny_road("braille", "v_reset")
     chosen = {"honest": fake("honest", "sinabs"), "liar": fake("liar"), "refuser": fake("refuser")}
-    (bundle,) = matrix.bundles(root)
+    (bundle,) = bundles(root).values()
     return matrix.run(bundle, chosen, root, 2, tmp_path_factory.mktemp("files"))
 
 
