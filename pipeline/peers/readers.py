@@ -16,6 +16,11 @@ ROOT = Path(__file__).parents[2]
 SETUP = {".venv-peers": "make peers-setup", ".venv-vendors": "make vendors-setup"}
 
 
+def python(environment: str = ".venv-peers") -> Path:
+    """The interpreter of an environment of others, set up or not."""
+    return ROOT / environment / "bin" / "python"
+
+
 @dataclass(frozen=True)
 class Reader:
     """One row of the matrix.
@@ -35,7 +40,7 @@ class Reader:
     @property
     def python(self) -> Path:
         """The interpreter of its environment."""
-        return ROOT / self.environment / "bin" / "python"
+        return python(self.environment)
 
     def ask(self, request: Request) -> Answer:
         """Run the adapter in a process of its own, on one thread.
