@@ -58,10 +58,14 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
     """Write the archives, their provenance and sums to `output`; returns name to SHA-256.
 
     Raises:
-        UserError: there is no bundle or one does not verify, dvc.lock does not know a task, or
-            signing is asked for and not possible.
+        UserError: there is no bundle or one does not verify, dvc.lock does not know a task,
+            signing is asked for and not possible, or `output` holds something else than a release.
     """
     found = bundles(root)
+    if output.exists() and not (output / "provenance.json").exists() and any(output.iterdir()):
+        raise UserError(
+            f"--output {output}: holds something else than a release; name another folder"
+        )
     if key is not None:
         _check_signer(key)
     for folder in found.values():

@@ -160,6 +160,9 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
             "dvc.lock: has no deploy@braille; run dvc repro",
         ),
         (lambda c: None, ("--key", "nowhere.pem"), "--key nowhere.pem: no such file"),
+        (lambda c: None, ("--output", "."), "--output .: holds something else than a release"),
+        (lambda c: None, ("--output", "models"), "--output models: holds something else than a"),
+        (lambda c: None, ("--output", "dvc.lock"), "dvc.lock: Not a directory"),
     ],
 )
 def test_refusals_leave_the_last_release_alone(
@@ -178,6 +181,7 @@ def test_refusals_leave_the_last_release_alone(
     assert message in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in (clones[0] / "release").iterdir()} == before
     assert not list(clones[0].glob(".release*"))
+    assert (clones[0] / ".git" / "HEAD").exists()
 
 
 def test_a_version_is_three_numbers(capsys: pytest.CaptureFixture[str]) -> None:
