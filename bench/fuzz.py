@@ -55,19 +55,9 @@ def seeds() -> list[dict[str, Any]]:
         if name in ("Input", "Output"):
             continue
         for node, shape in kind.examples(rng):
-            nodes = {"i": nir.Input(np.array(shape)), "n": node, "o": nir.Output(np.array(shape))}
-            if name in (
-                "Linear",
-                "Affine",
-                "Conv1d",
-                "Conv2d",
-                "SumPool2d",
-                "AvgPool2d",
-                "Flatten",
-            ):
-                fields = {k: v for k, v in node.to_dict().items() if k != "metadata"}
-                assert kind.equation is not None
-                nodes["o"] = nir.Output(np.array(kind.equation.shape(fields, shape)))
+            fields = {k: v for k, v in node.to_dict().items() if k != "metadata"}
+            out = kind.equation.shape(fields, shape) if kind.equation else shape
+            nodes = {"i": nir.Input(np.array(shape)), "n": node, "o": nir.Output(np.array(out))}
             made.append(
                 nir.NIRGraph(nodes, [("i", "n"), ("n", "o")], {"dt": 1.0}, type_check=False)
             )
