@@ -84,15 +84,9 @@ class Contender:
 
 def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
     """Every contender's figures: a step's mean seconds per round, peak memory, what it says of itself."""
+    kinds = ("train", "train_processor", "infer", "infer_processor")
     figures: dict[str, dict[str, Any]] = {
-        who: {
-            "train": [],
-            "train_processor": [],
-            "infer": [],
-            "infer_processor": [],
-            "peak_bytes": 0,
-        }
-        for who in names
+        who: {**{kind: [] for kind in kinds}, "peak_bytes": 0} for who in names
     }
     order = random.Random(0)
     for _ in range(STARTS):

@@ -57,9 +57,8 @@ def run(
             plan, dt, paths = _written(bundle, content, label, folder)
             asked.append((label, chosen, plan, dt, _ask(pool, chosen, paths, dt, events, plan)))
         original = _original(content, events)
-        for label, chosen, plan, dt, coming in reversed(
-            asked
-        ):  # the slowest reader is in the first
+        # The slowest reader is in the first.
+        for label, chosen, plan, dt, coming in reversed(asked):
             answers = {name: answer.result() for name, answer in coming.items()}
             rows += _judged(label, chosen, plan, dt, events, labels, answers, original)
     finally:

@@ -67,11 +67,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Source:
-    """What there is of one task; None for what is not there. `shown` is its folder as one says it."""
+    """What there is of one task; None for what is not there."""
 
     task: str
     folder: Path
-    shown: str
     train: dict[str, Any] | None
     parity: dict[str, Any] | None
     curves: list[Record] | None
@@ -81,11 +80,11 @@ class Source:
 
     def unmade(self, name: str) -> str:
         """The sentence for the file `name` of the task that is not there."""
-        return absent(f"{self.shown}/{name}", "make repro")
+        return absent(f"models/{self.task}/{name}", "make repro")
 
-    def unbundled(self, name: str) -> str:
-        """The same for a file of the bundle."""
-        return absent(f"{self.shown}/deploy/{GENERIC}/{name}", "make deploy-artifacts")
+    def unbundled(self, name: str, target: str = GENERIC) -> str:
+        """The same for a file of a bundle."""
+        return absent(f"models/{self.task}/deploy/{target}/{name}", "make deploy-artifacts")
 
 
 def read(root: Path, task: params.Task) -> Source:
@@ -100,7 +99,6 @@ def read(root: Path, task: params.Task) -> Source:
     return Source(
         task=task.name,
         folder=folder,
-        shown=f"models/{task.name}",
         train=document(folder / "train.json"),
         parity=document(folder / "parity.json"),
         curves=curves(folder / "curves.csv"),

@@ -36,8 +36,7 @@ def make(source: Source, target: Target) -> Part:
         rest = {key: value for key, value in target.metrics.items() if key not in SHOWN}
         tables.append(cost.table("Cost, and what else was measured", rest))
     if target.fit is None:
-        wanted = f"fit.json of {source.shown}'s bundle for {name}"
-        missing.append(absent(wanted, "make deploy-artifacts"))
+        missing.append(source.unbundled("fit.json", name))
     else:
         verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
         text.append(f"{target.fit['chip']}: {verdict}.")

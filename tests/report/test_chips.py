@@ -228,4 +228,10 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
     # The matrix was made from another file, and nmnist was not made for its chips.
     stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
     assert stale in shown.missing
-    assert "metrics/nmnist-speck-2f.json is not there: run make deploy-artifacts" in shown.missing
+    bundle = "models/nmnist/deploy/speck-2f"
+    for path in (
+        "metrics/nmnist-speck-2f.json",
+        f"{bundle}/fit.json",
+        f"{bundle}/test_data_set_0/integer_vectors.npz",
+    ):
+        assert f"{path} is not there: run make deploy-artifacts" in shown.missing
