@@ -76,7 +76,8 @@ def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFi
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["inspect", "lint", "upgrade", "run", "diff"])
@@ -183,8 +184,8 @@ def test_what_is_no_step_is_refused(
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), f"--dt={dt}"])
     assert ended.value.code == 2
-    error = f"error: argument --dt: must be a finite number above 0, got {dt}\n"
-    assert capsys.readouterr().err.endswith(error)
+    error = f"error: argument --dt: must be a finite number above 0, got {dt}; "
+    assert capsys.readouterr().err == f"{error}see spyx-nir {command.split()[0]} --help\n"
 
 
 def test_inspect_shows_what_cannot_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
