@@ -22,8 +22,9 @@ def make(root: Path, found: list[sources.Source]) -> Part:
     measured = sources.document(root / matrix.REPORT, list)
     if measured is None:
         return Part(id, title, missing=[absent(matrix.REPORT, "make peers")])
-    digests = {
-        bundle.manifest["files"]["model.nir"]["sha256"]
+    read = {entry["bundle"]: entry["model_nir_sha256"] for entry in measured}
+    now = {
+        bundle.folder.relative_to(root).as_posix(): bundle.manifest["files"]["model.nir"]["sha256"]
         for source in found
         for bundle in [source.bundle, *(target.bundle for target in source.targets)]
         if bundle
@@ -38,9 +39,12 @@ def make(root: Path, found: list[sources.Source]) -> Part:
         ],
         tables=[_verdicts(measured), *(_reasons(entry) for entry in measured)],
         missing=[
-            f"{entry['bundle']} is no longer the file that was read: run make peers"
-            for entry in measured
-            if entry["model_nir_sha256"] not in digests
+            *(
+                f"{name} is no longer the file that was read: run make peers"
+                for name, digest in read.items()
+                if now.get(name) != digest
+            ),
+            *(f"no reader was given {name}: run make peers" for name in now if name not in read),
         ],
     )
 

@@ -228,6 +228,8 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
     # The matrix was made from another file, and nmnist was not made for its chips.
     stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
     assert stale in shown.missing
+    for name in ("braille/deploy/loihi", "nmnist/deploy/generic"):
+        assert f"no reader was given models/{name}: run make peers" in shown.missing
     bundle = "models/nmnist/deploy/speck-2f"
     for path in (
         "metrics/nmnist-speck-2f.json",
