@@ -337,6 +337,7 @@ def _compare(graph: Any, plan: Any, x: dict[str, Any], dt: float, result: Any) -
         got = to_first(np.asarray(named[path], np.float64), expected.ndim - 2)
         assert got.shape == expected.shape, f"{path}: {got.shape}, reference {expected.shape}"
         scale = max(1.0, *(float(np.abs(n).max()) for n in numbers))
+        # Float32 has seven digits; five steps of sums, gains and decays may use up three of them.
         if not np.allclose(got, expected, rtol=1e-4, atol=1e-5 * scale):
             assert _tied(plan, result), f"{path}: JAX and the reference differ: {got} {expected}"
             return "tie"

@@ -273,6 +273,7 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
         # r and tau are float32 in a file: a product within 2^-22 of 1 is 1, see layout.gain_of.
         if (np.abs(gain - 1) <= 2.0**-22).all():
             continue
+        # Rounded in between, in float32, as spyx.nir computes it: eight units of the last place.
         if tau in node and name == "r" and np.allclose(value, 1 - rate, rtol=2.0**-20, atol=0):
             yield Finding(
                 "warning",

@@ -119,6 +119,7 @@ def test_charts_hold_the_files_numbers(shown, small_project, task):
     rates = shown.tables[f"{task}-rates", "Spikes per step and neuron over the golden vectors"]
     for name, spikes in vectors.items():
         if name not in ("input", "output"):
+            # A mean of means, in float64.
             assert row(rates, name)[1] == pytest.approx(spikes.sum() / spikes.size, rel=1e-12)
 
 
