@@ -48,10 +48,11 @@ import spyx.nn as snn
 from flax import nnx
 
 from pipeline import converter, networks, params
+from pipeline.errors import exit_status
 from pipeline.files import write_json
+from pipeline.peers.readers import python
 
 PEERS = ("norse", "snntorch", "spikingjelly", "sinabs")
-PEERS_PYTHON = Path(".venv-peers/bin/python")
 STEPS = ("export", "write", "read", "first", "second", "again", "build")
 FAILS = float("nan")
 ROOT = Path(__file__).parent.parent
@@ -65,16 +66,49 @@ class Contender:
     task: params.Task
     ours: bool
 
-    def measure(self, x: Any, folder: Path) -> dict[str, float]:
-        """Seconds of each step, once, with cold caches."""
-        return measure(self, x, folder)
-
     def __post_init__(self) -> None:
         self.model = networks.build(self.task)
         self.ports = (
             {"input": networks.input_shape(self.task)},
             {"output": networks.output_shape(self.task)},
         )
+
+    def measure(self, x: Any, folder: Path) -> dict[str, float]:
+        """Seconds of each step, once, with cold caches."""
+        jax.clear_caches()
+        gc.collect()
+        taken: dict[str, float] = {}
+
+        def timed(step: str, call: Callable[[], Any]) -> Any:
+            start = time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()):  # spyx.nir prints
+                result = jax.block_until_ready(call())
+            taken[step] = time.perf_counter() - start
+            return result
+
+        dt, path, model = self.task.export.dt, folder / "bench.nir", self.model
+        if self.ours:
+            graph = timed("export", lambda: converter.to_nir(model, *self.ports, dt, strict=True))
+            timed("write", lambda: converter.file.write(path, graph))
+            read = timed("read", lambda: converter.file.read(path))
+            built, _ = timed("first", lambda: converter.from_nir(read, x, dt))
+            timed("second", lambda: converter.from_nir(read, x, dt)[1])
+            timed("again", lambda: converter.run(built, x)[0])
+            timed("build", lambda: converter.load(read, dt) and None)
+        else:
+            graph = timed("export", lambda: snir.to_nir(model, *self.ports, dt))
+            try:
+                timed("write", lambda: nir.write(path, graph))
+                read = timed("read", lambda: nir.read(path))
+            except TypeError:
+                # nir 1.0.8 cannot write the bias None that spyx.nir puts into a Conv2d.
+                taken |= {"write": FAILS, "read": FAILS}
+                read = graph
+            built, _ = timed("first", lambda: snir.from_nir(read, x, dt, rngs=nnx.Rngs(0)))
+            timed("second", lambda: snir.from_nir(read, x, dt, rngs=nnx.Rngs(0))[1])
+            timed("again", lambda: snn.run(built, x)[0])
+            timed("build", lambda: snir._build_model(read, dt, nnx.Rngs(0)) and None)
+        return taken
 
 
 class Peer:
@@ -83,7 +117,7 @@ class Peer:
     def __init__(self, name: str) -> None:
         self.name, self.error = name, ""
         self.process = subprocess.Popen(
-            [str(ROOT / PEERS_PYTHON), str(ROOT / "bench" / "convert_peer.py"), name],
+            [str(python()), str(ROOT / "bench" / "convert_peer.py"), name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,53 +145,10 @@ class Peer:
 
 def start_peers() -> list[Peer]:
     """Every peer, or none where their environment was not built."""
-    if (ROOT / PEERS_PYTHON).exists():
+    if python().exists():
         return [Peer(name) for name in PEERS]
-    print(f"no peers: there is no {PEERS_PYTHON}; `make peers-setup` builds it")
+    print(f"no peers: there is no {python()}; `make peers-setup` builds it")
     return []
-
-
-def measure(contender: Contender, x: Any, folder: Path) -> dict[str, float]:
-    """Seconds of each step, once, with cold caches."""
-    jax.clear_caches()
-    gc.collect()
-    taken: dict[str, float] = {}
-
-    def timed(step: str, call: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):  # spyx.nir prints
-            result = jax.block_until_ready(call())
-        taken[step] = time.perf_counter() - start
-        return result
-
-    dt, path, model = contender.task.export.dt, folder / "bench.nir", contender.model
-    if contender.ours:
-        graph = timed("export", lambda: converter.to_nir(model, *contender.ports, dt, strict=True))
-        timed("write", lambda: converter.file.write(path, graph))
-        read = timed("read", lambda: converter.file.read(path))
-        built, _ = timed("first", lambda: _second(converter.from_nir(read, x, dt)))
-        timed("second", lambda: converter.from_nir(read, x, dt)[1])
-        timed("again", lambda: converter.run(built, x)[0])
-        timed("build", lambda: converter.load(read, dt) and None)
-    else:
-        graph = timed("export", lambda: snir.to_nir(model, *contender.ports, dt))
-        try:
-            timed("write", lambda: nir.write(path, graph))
-            read = timed("read", lambda: nir.read(path))
-        except TypeError:  # nir 1.0.8 cannot write the bias None that spyx.nir puts into a Conv2d
-            taken |= {"write": FAILS, "read": FAILS}
-            read = graph
-        built, _ = timed("first", lambda: _second(snir.from_nir(read, x, dt, rngs=nnx.Rngs(0))))
-        timed("second", lambda: snir.from_nir(read, x, dt, rngs=nnx.Rngs(0))[1])
-        timed("again", lambda: snn.run(built, x)[0])
-        timed("build", lambda: snir._build_model(read, dt, nnx.Rngs(0)) and None)
-    return taken
-
-
-def _second(result: tuple[Any, Any]) -> tuple[Any, Any]:
-    """(model, outputs) with the outputs there, not on their way."""
-    jax.block_until_ready(result[1])
-    return result
 
 
 def machine() -> dict[str, Any]:
@@ -183,7 +174,9 @@ def machine() -> dict[str, Any]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.convert",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=5, help="counted; default: %(default)s")
     parser.add_argument("--batch", type=int, default=1, help="samples; default: %(default)s")
@@ -260,4 +253,4 @@ def figures(contenders: list[Any], x: Any, rounds: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

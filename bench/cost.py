@@ -24,11 +24,13 @@ import numpy as np
 from pipeline import cost
 from pipeline.converter import file, reference
 from pipeline.errors import UserError, exit_status
-from pipeline.files import write_json
+from pipeline.files import atomic, write_json
+from pipeline.peers import readers
+from pipeline.tools.release import bundles
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PYTHON = readers.python()
 DIGITS = 1e-4  # relative: what "equal to 4 digits" means here
 RECORDED_DT = 1e-3
 
@@ -156,9 +158,9 @@ def small(rng: np.random.Generator) -> tuple[dict[str, Any], np.ndarray, np.ndar
 def record(folder: Path, python: Path) -> None:
     """Write `small.nir`, `small.npz` (input, labels) and `small.json`, what the harness says."""
     graph, x, labels = small(np.random.default_rng(4))
-    folder.mkdir(parents=True, exist_ok=True)
     file.write(folder / "small.nir", file.build(graph))
-    np.savez_compressed(folder / "small.npz", x=x, labels=labels)
+    with atomic(folder / "small.npz") as temporary:
+        np.savez_compressed(temporary, x=x, labels=labels)
     write_json(folder / "small.json", theirs(folder / "small.nir", x, labels, RECORDED_DT, python))
 
 
@@ -173,14 +175,16 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.record is not None:
         record(arguments.record, arguments.python)
         return 0
-    bundles = sorted((ROOT / "models").glob("*/deploy/generic"))
-    if not bundles:
-        raise UserError("models/*/deploy/generic: no bundle; run make deploy-artifacts")
-    return int(sum(bundle(folder, arguments.python) for folder in bundles) > 0)
+    folders = [folder for folder in bundles(ROOT).values() if folder.name == "generic"]
+    return int(sum(bundle(folder, arguments.python) for folder in folders) > 0)
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.cost", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="write the small network")
     parser.add_argument("--python", type=Path, default=PYTHON, help="of the harness's environment")
     return parser.parse_args(given)

@@ -28,15 +28,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.convert import machine
+from pipeline.errors import exit_status
 from pipeline.files import write_json
+from pipeline.peers.readers import python
 
 ROOT = Path(__file__).parent.parent
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
 SHAPES = {"braille": (256, 64), "nmnist": (25, 32)}
 TORCH = {
     "braille": ("torch", "snntorch", "norse"),
     "nmnist": ("torch", "snntorch", "spikingjelly", "sinabs"),
 }
+IN_A_ROW = 10  # steps that count, after one that does not
+STARTS = 3  # of every process
 OVER_T, OVER_B = (64, 128, 256, 512, 1024), (8, 32, 128, 512)
 
 
@@ -47,7 +50,7 @@ class Contender:
         self.who = who
         ours = who in ("ours", "spyx.nn.run")
         torch_side = str(ROOT / "bench" / "peers" / "torch_side.py")
-        program = [sys.executable, "-m", "bench.jax_side"] if ours else [str(PEERS), torch_side]
+        program = [sys.executable, "-m", "bench.jax_side"] if ours else [str(python()), torch_side]
         self.process = subprocess.Popen(
             [*program, who, task, str(steps), str(batch)],
             stdin=subprocess.PIPE,
@@ -79,23 +82,11 @@ class Contender:
         return line
 
 
-IN_A_ROW = 10  # steps that count, after one that does not
-
-
-STARTS = 3  # of every process
-
-
 def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
     """Every contender's figures: a step's mean seconds per round, peak memory, what it says of itself."""
+    kinds = ("train", "train_processor", "infer", "infer_processor")
     figures: dict[str, dict[str, Any]] = {
-        who: {
-            "train": [],
-            "train_processor": [],
-            "infer": [],
-            "infer_processor": [],
-            "peak_bytes": 0,
-        }
-        for who in names
+        who: {**{kind: [] for kind in kinds}, "peak_bytes": 0} for who in names
     }
     order = random.Random(0)
     for _ in range(STARTS):
@@ -166,7 +157,9 @@ def stages(task: str) -> dict[str, dict[str, float]]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--rounds", type=int, default=5, help="counted, of each start; default: %(default)s"
@@ -178,11 +171,11 @@ def main() -> int:
     arguments = parser.parse_args()
     told: dict[str, Any] = {"machine": machine(), "steps": {}, "curves": {}, "stages": {}}
     print(", ".join(f"{k} {v}" for k, v in told["machine"].items() if k != "versions"))
-    if not PEERS.exists():
+    if not python().exists():
         print("no torch peers: `make peers-setup` makes their environment")
     for task in arguments.tasks:
         steps, batch = SHAPES[task]
-        names = ["ours", "spyx.nn.run", *(TORCH[task] if PEERS.exists() else ())]
+        names = ["ours", "spyx.nn.run", *(TORCH[task] if python().exists() else ())]
         print(f"\n{task}: T = {steps}, B = {batch}", flush=True)
         told["steps"][task] = compare(names, task, steps, batch, arguments.rounds)
         table(told["steps"][task])
@@ -203,4 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

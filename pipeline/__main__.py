@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from pipeline.errors import exit_status
 
@@ -36,7 +37,7 @@ EPILOG = """exit codes:
 
 def build_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
     """The command line, with the arguments of `commands`; the others are not even imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="spyx-nir",
         description="Tools for .nir files. `spyx-nir COMMAND --help` explains each.",
         epilog=EPILOG,
@@ -74,6 +75,13 @@ def _tool(command: str) -> ModuleType:
 
 def _warn(message: Warning | str, *_: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong command line is one line on stderr, as everything else that is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 class _Version(argparse.Action):

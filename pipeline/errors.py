@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class UserError(Exception):
@@ -34,6 +35,15 @@ class UsageError(UserError):
 
 class GraphError(UserError, ValueError):
     """A model, graph, file or input that cannot be converted or run: names node and value."""
+
+
+@contextlib.contextmanager
+def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
+    """Put `what`, such as the name of a file, in front of what an error of this kind says inside."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{what}: {error}") from None
 
 
 def exit_status(command: Callable[[], object]) -> int:

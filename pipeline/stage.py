@@ -30,7 +30,8 @@ def main(
     `options` maps a flag to what `ArgumentParser.add_argument` takes; `stage` gets its value under
     the flag's name.
     """
-    parser = argparse.ArgumentParser(description=description)
+    prog = f"python -m pipeline.{Path(sys.argv[0]).stem}"
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("task", help="a task of the params file, such as braille or nmnist")
     parser.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="default: %(default)s"

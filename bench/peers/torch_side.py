@@ -168,7 +168,7 @@ def snntorch_cnn():
     return net, forward
 
 
-def sinabs_cnn():
+def sinabs_cnn(batch):
     import sinabs.layers as sl
 
     def forward(net, x):
@@ -182,10 +182,7 @@ def sinabs_cnn():
             .transpose(0, 1)
         )
 
-    return lambda batch: (
-        cnn(lambda: sl.IAFSqueeze(batch_size=batch, min_v_mem=None), SumPool),
-        forward,
-    )
+    return cnn(lambda: sl.IAFSqueeze(batch_size=batch, min_v_mem=None), SumPool), forward
 
 
 def plain_cnn():
@@ -217,7 +214,7 @@ def build(who, task, batch):
             return norse_braille()
         return {"torch": PlainBraille, "snntorch": snntorch_braille}[who](), plain
     if who == "sinabs":
-        return sinabs_cnn()(batch)
+        return sinabs_cnn(batch)
     return {"torch": plain_cnn, "snntorch": snntorch_cnn, "spikingjelly": spikingjelly_cnn}[who]()
 
 

@@ -28,13 +28,15 @@ from bench.vendors.cases import nested
 from pipeline.bundle import integers, verify_integers_main
 from pipeline.bundle.folder import OLD_NIR, VECTORS
 from pipeline.converter import file
+from pipeline.errors import UserError, exit_status
 from pipeline.files import atomic
 from pipeline.hardware import loihi, profile, quantise, simulate, speck, two_layers, xylo
 from pipeline.hardware.network import Network, Run
+from pipeline.peers import readers
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PYTHON = ROOT / ".venv-vendors" / "bin" / "python"
+PYTHON = readers.python(readers.VENDORS)
 RULES: dict[str, tuple[str, Any, str]] = {
     "xylosim": ("xylo-audio-2", xylo.run, "subtract"),
     "lava": ("loihi", loihi.run, "v_reset"),
@@ -293,7 +295,9 @@ def truncating_membranes_only(case: Arrays) -> Arrays:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m bench.vendors.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--python", type=Path, default=PYTHON, help="of the vendors' environment")
     parser.add_argument("--cases", type=int, default=12, help="random networks for each vendor")
@@ -303,8 +307,7 @@ def main() -> int:
     parser.add_argument("--record", type=Path, help="a folder for golden vectors")
     arguments = parser.parse_args()
     if not arguments.python.exists():
-        print(f"error: {arguments.python}: no such file; run make vendors-setup", file=sys.stderr)
-        return 1
+        raise UserError(f"{arguments.python}: no such file; run make vendors-setup")
     vendors = arguments.vendor or VENDORS
     wrong = 0
     for vendor in vendors:
@@ -361,4 +364,4 @@ def random_part(vendor: str, arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(main))

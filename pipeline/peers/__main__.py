@@ -8,27 +8,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError, exit_status
+from pipeline.errors import UsageError, exit_status
 from pipeline.files import write_json, write_text
 from pipeline.peers import matrix, readers
+from pipeline.tools import release
 
-REPORT, PAGE = Path("bench/peers/matrix.json"), Path("docs/peers.md")
+PAGE = Path("docs/peers.md")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """0 if no reader reads a bundle wrongly without our knowing why."""
     root = Path()
-    chosen = readers.named(arguments.reader)
+    chosen = {name: readers.READERS[name] for name in arguments.reader or readers.READERS}
     if arguments.samples is not None and arguments.samples < 1:
-        raise UserError(f"--samples {arguments.samples}: 1 or more are needed")
+        raise UsageError(f"--samples {arguments.samples}: 1 or more are needed")
+    bundles = release.bundles(root).values()
+    page = (root / PAGE).read_text(encoding="utf-8")
+    matrix.into(page, "")  # refused before the readers have run for minutes
     report = []
-    for bundle in matrix.bundles(root):
+    for bundle in bundles:
         with tempfile.TemporaryDirectory() as folder:
             report.append(matrix.run(bundle, chosen, root, arguments.samples, Path(folder)))
         print(matrix.table(report[-1:]), flush=True)
     if arguments.reader is None and arguments.samples is None:
-        write_json(root / REPORT, report)
-        page = (root / PAGE).read_text(encoding="utf-8")
+        write_json(root / matrix.REPORT, report)
         write_text(root / PAGE, matrix.into(page, matrix.table(report)))
     return int(any(wrong(row) for entry in report for row in entry["rows"]))
 
@@ -38,11 +41,13 @@ def wrong(row: dict[str, Any]) -> bool:
     return "wrong" in (row["verdict"], row.get("profile_verdict"))
 
 
-def parse() -> argparse.Namespace:
+def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.peers", description=__doc__)
-    parser.add_argument("--reader", action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--reader", action="append", choices=readers.READERS, help="only this one; may be repeated"
+    )
     parser.add_argument("--samples", type=int, help="at most so many of each test set")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,7 @@ def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -
     recorded: dict[str, list[torch.Tensor]] = {name: [] for name in request.nodes}
     for name in request.nodes:
         module(model, name).register_forward_hook(
-            lambda _, __, out, name=name: recorded[name].append(
-                out[0] if isinstance(out, tuple) else out
-            )
+            lambda _, __, out, name=name: recorded[name].append(first(out))
         )
     spikes: dict[str, list[np.ndarray]] = {name: [] for name in request.nodes}
     axis = 1 if batched else 0  # of time
@@ -42,6 +40,11 @@ def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -
                 steps.clear()
     joined = {k: v[0] if batched else np.stack(v) for k, v in spikes.items()}
     return Answer(joined)
+
+
+def first(out: Any) -> Any:
+    """The output of a module that may hand out its state and records as well."""
+    return out[0] if isinstance(out, tuple) else out
 
 
 def module(model: Any, path: str) -> Any:

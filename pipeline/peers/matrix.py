@@ -17,24 +17,13 @@ from pipeline.peers import verdict
 from pipeline.peers.protocol import Answer, Request
 from pipeline.peers.readers import Reader
 
+REPORT = Path("bench/peers/matrix.json")
 AS_SHIPPED, ORIGINAL = "as shipped", "the original graph"
 CHUNK = 16  # samples at a time
 ON_CHIPS = 100  # samples of the test set, for a chip's bundle; `generic` gets all
 MOST_TEXT = 200
 FILES = {"1.0.8": "model.nir", "1.0.4": "model-nir-1.0.4.nir"}
 BEGIN, END = "<!-- matrix: written by `make peers` -->", "<!-- end of matrix -->"
-
-
-def bundles(root: Path) -> list[Path]:
-    """Every folder under models/ that holds a bundle's graph.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = sorted(path.parent for path in (root / "models").glob("*/deploy/*/model.nir"))
-    if not found:
-        raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
-    return found
 
 
 def run(
@@ -68,9 +57,8 @@ def run(
             plan, dt, paths = _written(bundle, content, label, folder)
             asked.append((label, chosen, plan, dt, _ask(pool, chosen, paths, dt, events, plan)))
         original = _original(content, events)
-        for label, chosen, plan, dt, coming in reversed(
-            asked
-        ):  # the slowest reader is in the first
+        # The slowest reader is in the first.
+        for label, chosen, plan, dt, coming in reversed(asked):
             answers = {name: answer.result() for name, answer in coming.items()}
             rows += _judged(label, chosen, plan, dt, events, labels, answers, original)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,11 @@ from pipeline.peers.protocol import Answer, Request, read_answer, write_request
 
 ROOT = Path(__file__).parents[2]
 SETUP = {".venv-peers": "make peers-setup", ".venv-vendors": "make vendors-setup"}
+
+
+def python(environment: str = ".venv-peers") -> Path:
+    """The interpreter of an environment of others, set up or not."""
+    return ROOT / environment / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Reader:
     @property
     def python(self) -> Path:
         """The interpreter of its environment."""
-        return ROOT / self.environment / "bin" / "python"
+        return python(self.environment)
 
     def ask(self, request: Request) -> Answer:
         """Run the adapter in a process of its own, on one thread.
@@ -90,15 +94,3 @@ READERS: dict[str, Reader] = {
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }
-
-
-def named(names: Sequence[str] | None) -> dict[str, Reader]:
-    """The readers of these names; None for all.
-
-    Raises:
-        UserError: there is no such reader.
-    """
-    for name in names or ():
-        if name not in READERS:
-            raise UserError(f"unknown reader `{name}`; known are {', '.join(READERS)}")
-    return {name: READERS[name] for name in names or READERS}

@@ -12,15 +12,11 @@ import numpy as np
 import torch
 
 from pipeline.peers import protocol, quirks
+from pipeline.peers.by_steps import first
 
 quirks.leave_out_samna()
 
 from rockpool.nn.modules.torch.nir import from_nir  # noqa: E402
-
-
-def first(out):
-    """The output of a module that may hand out its state and records as well."""
-    return out[0] if isinstance(out, tuple) else out
 
 
 def run(request: protocol.Request) -> protocol.Answer:

@@ -24,7 +24,6 @@ from pipeline.peers import rules
 from pipeline.peers.protocol import Answer
 from pipeline.ties import Layer, Ties, explain, spiking_layers
 
-VERDICTS = ("faithful", "explained", "wrong", "refused", "read")
 # Of the threshold: what float32 may round away; the limit that parity has (params.yaml).
 TIE_DISTANCE = 1e-4
 # Neurons times steps times samples that the reference holds at once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.report.chart import PERCENT, chart, nominal, quantitative
-from pipeline.report.part import Chart, Part, Table, absent, interval
+from pipeline.report.part import Chart, Part, Table, interval
 from pipeline.report.sources import Source
 
 RUNS = {
@@ -24,12 +24,12 @@ def make(source: Source) -> Part:
             (f"{name}: best epoch", sets[name]) for name in ("train", "validation") if name in sets
         ]
     else:
-        missing.append(absent(f"{source.shown}/train.json", "make repro"))
+        missing.append(source.unmade("train.json"))
     if source.parity:
         measured = source.parity["accuracy"]
         found += [(text, measured[run]) for run, text in RUNS.items()]
     else:
-        missing.append(absent(f"{source.shown}/parity.json", "make repro"))
+        missing.append(source.unmade("parity.json"))
     if not found:
         return Part("accuracy", "Accuracy", missing=missing)
     return Part(

@@ -39,9 +39,8 @@ CONFIG: dict[str, Any] = {
         "orient": "top",
         "labelFontSize": 12,
         "labelLimit": 320,
-        "columns": {
-            "expr": "width < 400 ? 1 : 0"
-        },  # 0: all in a row, which a phone has no room for
+        # All in a row (0), which a phone has no room for.
+        "columns": {"expr": "width < 400 ? 1 : 0"},
     },
     "range": {"category": SERIES},
     "bar": {"color": SERIES[0]},

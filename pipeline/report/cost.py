@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report.part import Part, Table, absent, measured
+from pipeline.report.part import Part, Table, measured
 from pipeline.report.provenance import leaves
 from pipeline.report.sources import Source
 
@@ -13,8 +13,7 @@ def make(source: Source) -> Part:
     """The generic bundle's numbers, from its manifest."""
     id, title = "cost", "Cost"
     if source.bundle is None:
-        missing = [absent(f"{source.shown}/deploy/generic/manifest.json", "make deploy-artifacts")]
-        return Part(id, title, missing=missing)
+        return Part(id, title, missing=[source.unbundled("manifest.json")])
     caption = "Cost of the float graph by NeuroBench's definitions, means per recording"
     return Part(id, title, tables=[table(caption, source.bundle.manifest["metrics"]["neurobench"])])
 

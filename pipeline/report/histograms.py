@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.report.chart import chart, chosen, quantitative
-from pipeline.report.part import Chart, Choice, Part, Table, absent, count, percent, small
+from pipeline.report.part import Chart, Choice, Part, Table, count, percent, small
 from pipeline.report.sources import Source
 
 BINS = 40
@@ -18,8 +18,7 @@ def weights(source: Source) -> Part:
     """The weights of every node of the bundle's graph that has some."""
     id, title = "weights", "Weights"
     if source.bundle is None:
-        missing = [absent(f"{source.shown}/deploy/model.nir", "make deploy-artifacts")]
-        return Part(id, title, missing=missing)
+        return Part(id, title, missing=[source.unbundled("model.nir")])
     nodes = source.bundle.plan.nodes
     arrays = {
         node["node"]: np.asarray(nodes[node["node"]]["weight"], np.float64)
@@ -54,8 +53,7 @@ def rates(source: Source) -> Part:
     id, title = "rates", "Firing rates"
     bundle = source.bundle
     if bundle is None:
-        wanted = f"{source.shown}/deploy/test_data_set_0/vectors.npz"
-        return Part(id, title, missing=[absent(wanted, "make deploy-artifacts")])
+        return Part(id, title, missing=[source.unbundled("test_data_set_0/vectors.npz")])
     arrays = {name: bundle.vectors[name].mean(axis=(0, 1)).ravel() for name in bundle.layers}
     rows = [
         (

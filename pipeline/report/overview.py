@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.part import Part, Table, absent, count, interval
+from pipeline.report.part import Part, Table, count, interval
 from pipeline.report.sources import Source
 
 NOT_MEASURED = (None, None, None, None)
@@ -22,9 +22,7 @@ def make(sources: list[Source]) -> Part:
         "neurons",
         "synapses",
     )
-    missing = [
-        absent(f"{source.shown}/train.json", "make repro") for source in sources if not source.train
-    ]
+    missing = [source.unmade("train.json") for source in sources if not source.train]
     return Part(
         "overview",
         "Overview",

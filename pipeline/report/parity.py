@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 
-from pipeline.report.part import Number, Part, Picture, Table, absent, count, percent, small
+from pipeline.report.part import Number, Part, Picture, Table, count, percent, small
 from pipeline.report.sources import Source
 
 
 def make(source: Source) -> Part:
     """What `parity.json` says, and `parity.png`."""
     report = source.parity
-    path = f"{source.shown}/parity.json"
     if report is None:
-        return Part("parity", "Parity", missing=[absent(path, "make repro")])
+        return Part("parity", "Parity", missing=[source.unmade("parity.json")])
     differing, ties = report["differing_spikes"], report["ties"]
     farthest = ties["largest_distance"]
     facts = Table(
@@ -63,7 +62,7 @@ def make(source: Source) -> Part:
         coded = base64.b64encode(image.read_bytes()).decode("ascii")
         pictures.append(Picture(alt, "image/png", coded))
     else:
-        missing.append(absent(f"{source.shown}/parity.png", "make repro"))
+        missing.append(source.unmade("parity.png"))
     return Part(
         "parity",
         "Parity",

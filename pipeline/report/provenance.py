@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipeline.report.part import Number, Part, Table, absent, count
+from pipeline.report.part import Number, Part, Table, count
 from pipeline.report.sources import Source
 
 
@@ -13,8 +13,7 @@ def make(source: Source) -> Part:
     """The bundle's manifest as tables."""
     id, title = "provenance", "Provenance"
     if source.bundle is None:
-        missing = [absent(f"{source.shown}/deploy/manifest.json", "make deploy-artifacts")]
-        return Part(id, title, missing=missing)
+        return Part(id, title, missing=[source.unbundled("manifest.json")])
     manifest = source.bundle.manifest
     facts = Table(
         "The graph",

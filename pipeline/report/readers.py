@@ -7,9 +7,8 @@ from typing import Any
 
 from pipeline.peers import matrix
 from pipeline.report import sources
-from pipeline.report.part import Part, Table, absent, count, percent
+from pipeline.report.part import Part, Table, absent, count, interval
 
-REPORT = Path("bench/peers/matrix.json")
 MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "refused": "–"}
 
 
@@ -20,11 +19,12 @@ def make(root: Path, found: list[sources.Source]) -> Part:
         UserError: the matrix cannot be read.
     """
     id, title = "readers", "Readers"
-    measured = sources.document(root / REPORT, list)
+    measured = sources.document(root / matrix.REPORT, list)
     if measured is None:
-        return Part(id, title, missing=[absent(REPORT, "make peers")])
-    digests = {
-        bundle.manifest["files"]["model.nir"]["sha256"]
+        return Part(id, title, missing=[absent(matrix.REPORT, "make peers")])
+    read = {entry["bundle"]: entry["model_nir_sha256"] for entry in measured}
+    now = {
+        bundle.folder.relative_to(root).as_posix(): bundle.manifest["files"]["model.nir"]["sha256"]
         for source in found
         for bundle in [source.bundle, *(target.bundle for target in source.targets)]
         if bundle
@@ -39,9 +39,12 @@ def make(root: Path, found: list[sources.Source]) -> Part:
         ],
         tables=[_verdicts(measured), *(_reasons(entry) for entry in measured)],
         missing=[
-            f"{entry['bundle']} is no longer the file that was read: run make peers"
-            for entry in measured
-            if entry["model_nir_sha256"] not in digests
+            *(
+                f"{name} is no longer the file that was read: run make peers"
+                for name, digest in read.items()
+                if now.get(name) != digest
+            ),
+            *(f"no reader was given {name}: run make peers" for name in now if name not in read),
         ],
     )
 
@@ -75,15 +78,9 @@ def _reasons(entry: dict[str, Any]) -> Table:
     head = ("reader and file", "verdict", "accuracy", "right", "differing spikes", "of", "why")
     rows = []
     for row in entry["rows"]:
-        hit = row.get("accuracy")
         counted: tuple[Any, ...] = (None, None, None, None)
-        if hit:
-            counted = (
-                percent(hit["accuracy"]),
-                f"{hit['correct']} of {hit['n']}",
-                count(row["differing_spikes"]),
-                count(row["entries"]),
-            )
+        if hit := row.get("accuracy"):
+            counted = *interval(hit)[:2], count(row["differing_spikes"]), count(row["entries"])
         rows.append((_name(row), row["verdict"], *counted, "; ".join(matrix.reasons(row))))
     read = f"{entry['samples']} of {entry['test_samples']} test samples"
     return Table(f"Readers of {entry['bundle']}, {read}", head, rows, folded=True, words=True)

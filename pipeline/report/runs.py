@@ -47,13 +47,12 @@ def runs(source: Source, bundle: Bundle) -> list[Run]:
 
 def on_chip(bundle: Bundle, target: Target) -> Run:
     """A chip's integers on the samples that its vectors share with `bundle`'s, without its delays."""
-    from pipeline.converter import file
-    from pipeline.hardware import profile, quantise, simulate
+    from pipeline.bundle.verify_integers_main import network_of
+    from pipeline.hardware import simulate
 
     assert target.bundle and target.integers
-    chip = profile.load(target.name)
-    content = file.read_dict(target.bundle.folder / "model.nir")
-    late = simulate.delays(quantise.recover(content, chip))
+    network = network_of(target.integers)
+    late = simulate.delays(network)
     theirs = target.bundle.manifest["vectors"]["test_samples"]
     pairs = [
         (here, theirs.index(sample))
@@ -67,7 +66,9 @@ def on_chip(bundle: Bundle, target: Target) -> Run:
         golden = bundle.vectors[layer]
         spikes[layer] = np.zeros(golden.shape, np.uint8)
         membranes[layer] = np.full(golden.shape, np.nan)
-        threshold = target.integers[f"threshold/{layer}"] << chip["state.threshold_shift"]
+        threshold = (
+            target.integers[f"threshold/{layer}"] << network.profile["state.threshold_shift"]
+        )
         steps = slice(late[layer], late[layer] + len(golden))
         for here, there in pairs:
             spikes[layer][:, here] = target.integers[f"spikes/{layer}"][steps, there] != 0

@@ -12,9 +12,23 @@ from typing import Any
 import numpy as np
 
 from pipeline import params
+from pipeline.bundle.integers import NAME as INTEGERS
 from pipeline.errors import UserError
+from pipeline.hardware import profile
+from pipeline.report.part import absent
 
 GENERIC = "generic"
+
+
+class Record(dict[str, Any]):
+    """A JSON object or a row of a table: a key that is not there is a mistake in the file `path`."""
+
+    def __init__(self, content: Any, path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise UserError(f"{self.path}: `{key}` is missing; run make repro")
 
 
 @dataclass(frozen=True)
@@ -53,17 +67,24 @@ class Target:
 
 @dataclass(frozen=True)
 class Source:
-    """What there is of one task; None for what is not there. `shown` is its folder as one says it."""
+    """What there is of one task; None for what is not there."""
 
     task: str
     folder: Path
-    shown: str
     train: dict[str, Any] | None
     parity: dict[str, Any] | None
-    curves: list[dict[str, float]] | None
-    confusion: list[dict[str, str]] | None
+    curves: list[Record] | None
+    confusion: list[Record] | None
     bundle: Bundle | None
     targets: list[Target]
+
+    def unmade(self, name: str) -> str:
+        """The sentence for the file `name` of the task that is not there."""
+        return absent(f"models/{self.task}/{name}", "make repro")
+
+    def unbundled(self, name: str, target: str = GENERIC) -> str:
+        """The same for a file of a bundle."""
+        return absent(f"models/{self.task}/deploy/{target}/{name}", "make deploy-artifacts")
 
 
 def read(root: Path, task: params.Task) -> Source:
@@ -74,10 +95,10 @@ def read(root: Path, task: params.Task) -> Source:
     """
     folder = root / "models" / task.name
     found = bundles(folder / "deploy")
+    chips = [profile.load(name).name for name in task.targets]  # a name, or a profile's path
     return Source(
         task=task.name,
         folder=folder,
-        shown=f"models/{task.name}",
         train=document(folder / "train.json"),
         parity=document(folder / "parity.json"),
         curves=curves(folder / "curves.csv"),
@@ -85,7 +106,7 @@ def read(root: Path, task: params.Task) -> Source:
         bundle=found.pop(GENERIC, None),
         targets=[
             target(root / "metrics" / f"{task.name}-{name}.json", name, found.get(name))
-            for name in [*task.targets, *sorted(set(found) - set(task.targets))]
+            for name in [*chips, *sorted(set(found) - set(chips))]
         ],
     )
 
@@ -95,19 +116,20 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
     measured = document(metrics)
     if found is None:
         return Target(name, measured, None, None, None)
-    path = (found.folder / found.manifest["vectors"]["file"]).with_name("integer_vectors.npz")
+    path = (found.folder / found.manifest["vectors"]["file"]).with_name(INTEGERS)
     integers = arrays(path) if path.exists() else None
     return Target(name, measured, document(found.folder / "fit.json"), found, integers)
 
 
 def document(path: Path, kind: type = dict) -> Any:
-    """A JSON document that is an object, or a list if `kind` says so; None if there is no such file.
+    """A JSON document of `Record`s, or a list of them if `kind` says so; None if there is no such file.
 
     Raises:
         UserError: the file is something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_hook=lambda content: Record(content, path))
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -117,16 +139,22 @@ def document(path: Path, kind: type = dict) -> Any:
     return value
 
 
-def table(path: Path) -> list[dict[str, str]] | None:
-    """The rows of a CSV file with a header; None if there is no such file."""
+def table(path: Path) -> list[Record] | None:
+    """The rows of a CSV file with a header; None if there is no such file.
+
+    Raises:
+        UserError: the file is something else.
+    """
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
+            return [Record(row, path) for row in csv.DictReader(stream)]
     except FileNotFoundError:
         return None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not readable as CSV: {error}; run make repro") from None
 
 
-def curves(path: Path) -> list[dict[str, float]] | None:
+def curves(path: Path) -> list[Record] | None:
     """The training curves, a row per epoch; None if there is no such file.
 
     Raises:
@@ -136,7 +164,7 @@ def curves(path: Path) -> list[dict[str, float]] | None:
     if rows is None:
         return None
     try:
-        return [{key: float(cell) for key, cell in row.items()} for row in rows]
+        return [Record({key: float(cell) for key, cell in row.items()}, path) for row in rows]
     except (TypeError, ValueError):
         raise UserError(f"{path}: no table of numbers; run make repro") from None
 
@@ -150,13 +178,10 @@ def bundles(folder: Path) -> dict[str, Bundle]:
     from pipeline.converter import file, reference
 
     found = {}
-    for path in sorted(folder.glob("*/manifest.json")):
-        manifest = document(path) or {}
-        try:
-            name = manifest["target"]["name"] if "target" in manifest else GENERIC
-            vectors = arrays(path.parent / manifest["vectors"]["file"])
-        except (KeyError, TypeError):
-            raise UserError(f"{path}: no manifest of a bundle; run make deploy-artifacts") from None
+    for path in sorted(folder.glob("[!.]*/manifest.json")):
+        manifest = document(path)
+        name = manifest["target"]["name"] if "target" in manifest else GENERIC
+        vectors = arrays(path.parent / manifest["vectors"]["file"])
         plan = reference.make_plan(file.read_dict(path.parent / "model.nir"))
         found[name] = Bundle(path.parent, manifest, vectors, plan)
     return found

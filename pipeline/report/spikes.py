@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import raster
 from pipeline.report.chart import DIFFERS, STEPS, chart, chosen, nominal, quantitative
-from pipeline.report.part import Chart, Choice, Part, Table, absent, count
+from pipeline.report.part import Chart, Choice, Part, Table, count
 from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
@@ -26,8 +26,7 @@ def make(source: Source) -> Part:
     id, title = "spikes", "Spikes and membranes"
     bundle = source.bundle
     if bundle is None:
-        wanted = f"{source.shown}/deploy/test_data_set_0/vectors.npz"
-        return Part(id, title, missing=[absent(wanted, "make deploy-artifacts")])
+        return Part(id, title, missing=[source.unbundled("test_data_set_0/vectors.npz")])
     done = runs(source, bundle)
     vectors = bundle.manifest["vectors"]
     floats = [run for run in done if not run.target]
@@ -61,7 +60,7 @@ def make(source: Source) -> Part:
         ],
         tables=[_counts(bundle.layers, floats)],
         missing=[
-            absent(f"{source.shown}'s integer_vectors.npz for {name}", "make deploy-artifacts")
+            source.unbundled("test_data_set_0/integer_vectors.npz", name)
             for name in sorted({t.name for t in source.targets} - {run.target for run in done})
         ],
     )

@@ -25,10 +25,16 @@ class Stage:
     why: list[str]
     feeds: list[str]
 
-    def title(self, task: str) -> str:
-        """The name without the task's: `train`, or `deploy loihi` for `deploy@nmnist-loihi`."""
+    @property
+    def task(self) -> str:
+        """`nmnist` for `train@nmnist` and for `target@nmnist-loihi`: no task's name has a hyphen."""
+        return self.name.partition("@")[2].partition("-")[0]
+
+    @property
+    def title(self) -> str:
+        """The name without the task's: `train`, or `target loihi` for `target@nmnist-loihi`."""
         stage, _, rest = self.name.partition("@")
-        return f"{stage} {rest.removeprefix(task).strip('-_')}".strip()
+        return f"{stage} {rest.partition('-')[2]}".strip()
 
 
 def ask(root: Path) -> subprocess.Popen[str]:
@@ -61,15 +67,24 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     path = root / "dvc.lock"
     try:
         locked = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}
+        uses, makes = (
+            {
+                name: [entry["path"] for entry in stage.get(key, [])]
+                for name, stage in locked.items()
+            }
+            for key in ("deps", "outs")
+        )
     except FileNotFoundError:
-        locked = {}
-    except (yaml.YAMLError, KeyError, TypeError):
+        locked, uses, makes = {}, {}, {}
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise UserError(f"{path}: not a lock file of DVC; run make repro") from None
     names = [*locked, *(name for name in changed or {} if name not in locked)]
-    uses = {name: _paths(locked.get(name, {}), "deps") for name in names}
-    makes = {name: _paths(locked.get(name, {}), "outs") for name in names}
     feeds = {
-        name: [other for other in names if other != name and _meet(makes[name], uses[other])]
+        name: [
+            other
+            for other in names
+            if other != name and _meet(makes.get(name, []), uses.get(other, []))
+        ]
         for name in names
     }
     return [
@@ -88,16 +103,12 @@ def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Sta
     feeds = {stage.name: stage.feeds for stage in found}
     made = []
     for task in tasks:
-        own = [s for s in found if s.name.partition("@")[2].startswith(task)]
+        own = [s for s in found if s.task == task]
         depths = sorted({_depth(s.name, feeds) for s in own})
         columns = [[s for s in own if _depth(s.name, feeds) == depth] for depth in depths]
         if columns:
             made.append((task, columns))
     return made
-
-
-def _paths(stage: Mapping[str, Any], key: str) -> list[str]:
-    return [entry["path"] for entry in stage.get(key, [])]
 
 
 def _meet(made: list[str], used: list[str]) -> bool:

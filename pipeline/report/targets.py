@@ -8,6 +8,7 @@ from pipeline.report import accuracy, cost
 from pipeline.report.chart import PERCENT, chart, nominal, quantitative
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
+from pipeline.tools.fit import PLACEMENT, placement
 
 RUNS = {
     "float": "trained, float32",
@@ -16,7 +17,6 @@ RUNS = {
     "grid_as_floats": "grid, as floats",
 }
 SHOWN = ("accuracy", "lost_points", "saturated", "layers", "judged", "task", "target")
-OPERATIONS = "SynapticOperations"  # NeuroBench's key
 
 
 def make(source: Source, target: Target) -> Part:
@@ -33,13 +33,10 @@ def make(source: Source, target: Target) -> Part:
         what = f"{source.task} on {name}"
         charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
         tables += [accuracy.table(what, found), _lost(target.metrics), _layers(target.metrics)]
-        if rest := {key: value for key, value in target.metrics.items() if key not in SHOWN}:
-            tables.append(cost.table("Cost, and what else was measured", rest))
-        if OPERATIONS not in rest:
-            missing.append(f"{metrics} counts no operations and models no energy")
+        rest = {key: value for key, value in target.metrics.items() if key not in SHOWN}
+        tables.append(cost.table("Cost, and what else was measured", rest))
     if target.fit is None:
-        wanted = f"fit.json of {source.shown}'s bundle for {name}"
-        missing.append(absent(wanted, "make deploy-artifacts"))
+        missing.append(source.unbundled("fit.json", name))
     else:
         verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
         text.append(f"{target.fit['chip']}: {verdict}.")
@@ -144,18 +141,8 @@ def _placement(fit: dict[str, Any]) -> list[Table]:
     """Which core takes which layer, where the chip has cores that differ."""
     if not fit["cores"]:
         return []
-    rows = [
-        (
-            f"core {row['core']}",
-            row["layer"],
-            f"{row['kernel']} of {row['kernel_memory']}",
-            f"{row['neuron']} of {row['neuron_memory']}",
-            ", ".join(map(str, row["could_go_on"])),
-        )
-        for row in fit["cores"]
-    ]
-    head = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
-    return [Table("Placement on cores", head, rows)]
+    rows = [(f"core {core}", *rest) for core, *rest in placement(fit["cores"])]
+    return [Table("Placement on cores", PLACEMENT, rows)]
 
 
 def _findings(fit: dict[str, Any]) -> Table:

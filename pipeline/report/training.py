@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pipeline.report.chart import INK, PERCENT, SERIES, chart, nominal, quantitative
-from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent, small
+from pipeline.report.part import Chart, Number, Part, Table, count, percent, small
 from pipeline.report.sources import Source
 
 TITLES = {"loss": "loss", "accuracy": "accuracy"}
@@ -14,9 +14,7 @@ TITLES = {"loss": "loss", "accuracy": "accuracy"}
 def make(source: Source) -> Part:
     """Training curves and the seconds they took."""
     if not source.curves:
-        return Part(
-            "training", "Training", missing=[absent(f"{source.shown}/curves.csv", "make repro")]
-        )
+        return Part("training", "Training", missing=[source.unmade("curves.csv")])
     text, missing = [], []
     sets = [name for name in ("train", "validation") if f"{name}_loss" in source.curves[0]]
     if source.train:
@@ -30,7 +28,7 @@ def make(source: Source) -> Part:
             f"{source.train['samples_per_s']:.0f} samples a second."
         )
     else:
-        missing.append(absent(f"{source.shown}/train.json", "make repro"))
+        missing.append(source.unmade("train.json"))
     head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in sets))
     rows = [
         (
@@ -78,8 +76,7 @@ def confusion(source: Source) -> Part:
     """The confusion matrix of the test set as a picture and as numbers."""
     id, title = "confusion", "Confusion"
     if source.confusion is None:
-        missing = [absent(f"{source.shown}/confusion.csv", "make repro")]
-        return Part(id, title, missing=missing)
+        return Part(id, title, missing=[source.unmade("confusion.csv")])
     pairs = Counter((row["actual"], row["predicted"]) for row in source.confusion)
     names = source.bundle.manifest["classes"] if source.bundle else sorted({a for a, _ in pairs})
     of_class = Counter(row["actual"] for row in source.confusion)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pipeline.converter import file, portable
-from pipeline.errors import GraphError
+from pipeline.errors import about
 from pipeline.tools import show
 
 
@@ -18,10 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     content = file.read_dict(arguments.file)
-    try:
+    with about(arguments.file):
         rewritten = portable.profile(content, arguments.reader)
-    except GraphError as error:
-        raise GraphError(f"{arguments.file}: {error}") from None
     file.write(arguments.out, file.build(rewritten))
     same = file.content_digest(rewritten) == file.content_digest(content)
     if arguments.json:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.converter import file
 from pipeline.converter.reference import RESETS
-from pipeline.errors import GraphError, UsageError, UserError
+from pipeline.errors import UsageError, UserError, about
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import profile
 from pipeline.tools import show
+
+PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(profile.names())}, or a profile of your own (a .yaml file)",
     )
     parser.add_argument(
-        "--dt", type=float, help="the step, to judge decays; default: the contract's"
+        "--dt", type=show.step, help="the step, to judge decays; default: the contract's"
     )
     parser.add_argument(
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
@@ -41,17 +45,27 @@ def main(arguments: argparse.Namespace) -> int:
             raise
         raise UsageError(f"--target {arguments.target}: {error}") from None
     graph = file.read_dict(arguments.file)
-    try:
+    with about(arguments.file):
         found = hardware.fit(graph, chip, arguments.dt, arguments.reset)
-    except UsageError:
-        raise
-    except GraphError as error:
-        raise GraphError(f"{arguments.file}: {error}") from None
     if arguments.json:
         show.as_json({"file": arguments.file, **hardware.as_data(found)})
     else:
         _print(arguments.file, found)
     return int(not found.fits)
+
+
+def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Which core takes which layer, as rows under `PLACEMENT`."""
+    return [
+        (
+            str(row["core"]),
+            row["layer"],
+            f"{row['kernel']} of {row['kernel_memory']}",
+            f"{row['neuron']} of {row['neuron_memory']}",
+            ", ".join(map(str, row["could_go_on"])),
+        )
+        for row in cores
+    ]
 
 
 def _print(name: str, report: hardware.Report) -> None:
@@ -77,19 +91,7 @@ def _print(name: str, report: hardware.Report) -> None:
     )
     if report.cores:
         print()
-        show.table(
-            ("core", "layer", "kernel memory", "neuron memory", "could go on cores"),
-            [
-                (
-                    str(row["core"]),
-                    row["layer"],
-                    f"{row['kernel']} of {row['kernel_memory']}",
-                    f"{row['neuron']} of {row['neuron_memory']}",
-                    ", ".join(map(str, row["could_go_on"])),
-                )
-                for row in report.cores
-            ],
-        )
+        show.table(PLACEMENT, placement(report.cores))
     print()
     if errors:
         first = errors[0]

@@ -12,21 +12,24 @@ import numpy as np
 from pipeline.converter import file, hdf5
 from pipeline.converter.node import kinds, register
 from pipeline.converter.reference import Plan, make_plan
-from pipeline.errors import GraphError, UsageError
+from pipeline.errors import GraphError
 from pipeline.tools import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
     parser.add_argument(
-        "--dt", type=float, help="step for decays and gains; default: the contract's"
+        "--dt", type=show.step, help="step for decays and gains; default: the contract's"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
     found = inspect(arguments.file, arguments.dt)
-    show.as_json(found) if arguments.json else _print(found)
+    if arguments.json:
+        show.as_json(found)
+    else:
+        _print(found)
     return 0
 
 
@@ -34,7 +37,6 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     """What the file holds, as JSON-like data.
 
     Raises:
-        UsageError: dt is no finite number above 0.
         GraphError: the file is no readable graph. One that can be read but not run is shown; the
             entry `refused` then says why it cannot be run.
     """
@@ -42,8 +44,6 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     content = hdf5.read(path)
     graph = file.outline(content, path)
     told = dict(graph.get("metadata", {}))
-    if dt is not None and not 0 < dt < np.inf:
-        raise UsageError(f"--dt must be a finite number above 0, got {dt:g}")
     if dt is None and isinstance(told.get("dt"), (float, np.floating)) and told["dt"] > 0:
         dt = float(told["dt"])
     plan, refused = _plan(graph)
@@ -136,10 +136,10 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _row(node: dict[str, Any]) -> list[str]:
-    ranges = [f"{name} {_range(f['min'], f['max'])}" for name, f in node["fields"].items()]
+    ranges = [f"{name} {show.span([f['min'], f['max']])}" for name, f in node["fields"].items()]
     ranges += [f"{name} {_size(value)}" for name, value in node["sizes"].items() if name != "shape"]
     decays = [
-        f"{name.replace('tau', 'decay')} {_range(*ends)}"
+        f"{name.replace('tau', 'decay')} {show.span(ends)}"
         for name, ends in node.get("decays", {}).items()
     ]
     told = [f"{name} {value}" for name, value in node["contract"].items()]
@@ -150,10 +150,6 @@ def _row(node: dict[str, Any]) -> list[str]:
         str(node["parameters"]),
         "; ".join(", ".join(part) for part in (ranges, decays, told) if part),
     ]
-
-
-def _range(low: float, high: float) -> str:
-    return show.number(low) if low == high else f"{show.number(low)} .. {show.number(high)}"
 
 
 def _size(value: Any) -> str:

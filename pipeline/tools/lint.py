@@ -43,6 +43,7 @@ CODES = {
     "double-precision": "note: float64 parameters",
     "reset-value": "note: a reset to another value than 0",
 }
+WRITE_AGAIN = "write the file again with a current version of its writer"
 REPAIRED = {"declared-shape": "error", "duplicate-edge": "error", "dangling-edge": "error"}
 
 
@@ -59,10 +60,10 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
+    parser.add_argument("--target", choices=TARGETS, default="generic", help="default: %(default)s")
     parser.add_argument(
-        "--target", default="generic", help=f"one of {', '.join(TARGETS)}; default: generic"
+        "--dt", type=show.step, help="the step to judge by; default: the contract's"
     )
-    parser.add_argument("--dt", type=float, help="the step to judge by; default: the contract's")
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("--json", action="store_true", help="print JSON")
     codes = "\n".join(f"  {code:17} {text}" for code, text in CODES.items())
@@ -72,10 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    if arguments.target not in TARGETS:
-        raise UsageError(
-            f"--target {arguments.target}: unknown; the known targets are {', '.join(TARGETS)}"
-        )
     graph = file.read_dict(arguments.file)
     findings = lint(graph, arguments.dt, arguments.target)
     counts = {s: sum(f.severity == s for f in findings) for s in SEVERITIES}
@@ -135,8 +132,7 @@ def _bad_nodes(graph: dict[str, Any]) -> Iterator[Finding]:
         try:
             file.check_node(node, path)
         except GraphError as error:
-            remedy = "write the file again with a current version of its writer"
-            yield Finding("error", "bad-node", path, str(error), remedy)
+            yield Finding("error", "bad-node", path, str(error), WRITE_AGAIN)
     for path, part in file.graphs(graph):
         for name in sorted(set(part) - {"type", "nodes", "edges", "metadata"}):
             yield Finding("error", "bad-node", path, f"the field `{name}` is unknown", "remove it")
@@ -147,8 +143,7 @@ def _unbuilt(graph: dict[str, Any]) -> Iterator[Finding]:
         file.build(graph)
     except GraphError as error:
         named = re.search(r"node `([^`]+)`", str(error))
-        remedy = "write the file again with a current version of its writer"
-        yield Finding("error", "bad-node", named[1] if named else "", str(error), remedy)
+        yield Finding("error", "bad-node", named[1] if named else "", str(error), WRITE_AGAIN)
 
 
 def _plan(graph: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
@@ -192,7 +187,7 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 "note",
                 "reset-value",
                 path,
-                f"resets to {_range(node['v_reset'])}; many readers take 0",
+                f"resets to {show.span(node['v_reset'])}; many readers take 0",
                 "check that the target honours `v_reset`",
             )
     unit = told.get("time_unit")
@@ -278,13 +273,14 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
         # r and tau are float32 in a file: a product within 2^-22 of 1 is 1, see layout.gain_of.
         if (np.abs(gain - 1) <= 2.0**-22).all():
             continue
+        # Rounded in between, in float32, as spyx.nir computes it: eight units of the last place.
         if tau in node and name == "r" and np.allclose(value, 1 - rate, rtol=2.0**-20, atol=0):
             yield Finding(
                 "warning",
                 "spyx-gain",
                 path,
                 f"r = 1 - dt/{tau}: spyx.nir 1.0.0 writes the decay there, so NIR's equations scale "
-                f"the input by {_range(gain)} where the network was trained with 1",
+                f"the input by {show.span(gain)} where the network was trained with 1",
                 "export it again from the trained model with `to_nir`",
             )
             continue
@@ -293,14 +289,9 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
             "warning",
             "gain",
             path,
-            f"{scale} = {_range(gain)} scales the input; several readers ignore {name} or want 1",
+            f"{scale} = {show.span(gain)} scales the input; several readers ignore {name} or want 1",
             "check that the target honours it, or fold it into the weights before",
         )
-
-
-def _range(value: Any) -> str:
-    low, high = float(np.min(value)), float(np.max(value))
-    return show.number(low) if low == high else f"{show.number(low)} .. {show.number(high)}"
 
 
 def _channels(plan: Plan) -> Iterator[Finding]:
@@ -353,7 +344,7 @@ def _older(graph: dict[str, Any]) -> Iterator[Finding]:
                 "error",
                 "older-nir",
                 path,
-                f"{reason}, which is {_range(node['v_reset'])}" if only else reason,
+                f"{reason}, which is {show.span(node['v_reset'])}" if only else reason,
                 "no remedy: nir 1.0.4 can only say 0"
                 if only
                 else "`upgrade --nir-version 1.0.4`: it is 0 and can be left out",

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline.bundle import folder as bundle_folder
-from pipeline.errors import UsageError, UserError
+from pipeline.errors import UsageError, UserError, about
 from pipeline.files import atomic_folder, sha256, write_json, write_text
 from pipeline.tools import show
 
@@ -58,16 +58,19 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
     """Write the archives, their provenance and sums to `output`; returns name to SHA-256.
 
     Raises:
-        UserError: there is no bundle or one does not verify, dvc.lock does not know a task, or
-            signing is asked for and not possible.
+        UserError: there is no bundle or one does not verify, dvc.lock does not know a task,
+            signing is asked for and not possible, or `output` holds something else than a release.
     """
-    found = bundles(root / "models")
-    if not found:
-        raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
+    found = bundles(root)
+    if output.exists() and not (output / "provenance.json").exists() and any(output.iterdir()):
+        raise UserError(
+            f"--output {output}: holds something else than a release; name another folder"
+        )
     if key is not None:
         _check_signer(key)
     for folder in found.values():
-        bundle_folder.check(folder)
+        with about(folder, UserError):
+            bundle_folder.check(folder)
     with atomic_folder(output) as temporary:
         for name, folder in found.items():
             archive = temporary / f"{name}-{version}.tar.gz"
@@ -80,18 +83,20 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
         return {path.name: sha256(path) for path in sorted(temporary.iterdir())}
 
 
-def bundles(models: Path) -> dict[str, Path]:
-    """Every folder under `models` that is a bundle, by the name of its archive.
+def bundles(root: Path) -> dict[str, Path]:
+    """The bundles of the project in `root`, by the names of their archives.
 
-    models/braille/deploy (or deploy/generic) is `braille`, deploy/loihi `braille-loihi`.
+    models/braille/deploy/generic is `braille`, models/braille/deploy/loihi `braille-loihi`.
+
+    Raises:
+        UserError: there is none.
     """
-    folders = sorted(path.parent for path in models.rglob("manifest.json"))
-    return {
-        "-".join(
-            part for part in folder.relative_to(models).parts if part not in ("deploy", "generic")
-        ): folder
-        for folder in folders
-    }
+    # Not what a stage that was killed has left: a name with a dot in front.
+    found = sorted((root / "models").glob("[!.]*/deploy/[!.]*/manifest.json"))
+    if not found:
+        raise UserError(f"{root / 'models'}: holds no bundle; run make deploy-artifacts")
+    folders = [path.parent for path in found]
+    return {f"{f.parts[-3]}-{f.name}".removesuffix("-generic"): f for f in folders}
 
 
 def pack(folder: Path, name: str) -> bytes:

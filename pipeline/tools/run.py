@@ -13,7 +13,7 @@ from pipeline.converter import file, reference
 from pipeline.converter.contract import READOUTS
 from pipeline.converter.layout import to_first, to_last
 from pipeline.converter.node import register
-from pipeline.errors import GraphError, UsageError
+from pipeline.errors import GraphError, UsageError, about
 from pipeline.files import atomic
 from pipeline.tools import show
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="reference",
         help="float64 NumPy that follows the equations, or the imported model; default: %(default)s",
     )
-    parser.add_argument("--dt", type=float, help="the step; default: the contract's")
+    parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
     parser.add_argument(
         "--reset", choices=reference.RESETS, help="overrides what the file says about resets"
     )
@@ -47,19 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    if arguments.output and Path(arguments.output).suffix != ".npz":
+        raise UsageError(f"--output {arguments.output}: the name must end in .npz")
     register()
     graph = file.read(arguments.file)
-    try:
+    with about(arguments.file):
         plan = reference.make_plan(graph.to_dict(), arguments.reset)
-    except GraphError as error:
-        raise GraphError(f"{arguments.file}: {error}") from None
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
-    if arguments.engine == "reference":
-        result = reference.run(plan, data, arguments.dt)
-        outputs, spikes = result.outputs, result.spikes
-    else:
-        outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
-    classes = _classes(plan, outputs)
+    with about(arguments.file):
+        if arguments.engine == "reference":
+            result = reference.run(plan, data, arguments.dt)
+            outputs, spikes = result.outputs, result.spikes
+        else:
+            outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
+        classes = _classes(plan, outputs)
+        if arguments.output:
+            _write(arguments.output, outputs, spikes)
     if arguments.json:
         show.as_json(
             {
@@ -74,15 +77,15 @@ def main(arguments: argparse.Namespace) -> int:
         )
     else:
         _print(outputs, spikes, classes)
-    if arguments.output:
-        named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
-        if clash := sorted(set(named) & set(spikes)):
-            raise GraphError(f"{arguments.file}: node `{clash[0]}` has the name of an output")
-        if Path(arguments.output).suffix != ".npz":
-            raise UsageError(f"--output {arguments.output}: the name must end in .npz")
-        with atomic(arguments.output) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
     return 0
+
+
+def _write(path: str, outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray]) -> None:
+    named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
+    if clash := sorted(set(named) & set(spikes)):
+        raise GraphError(f"node `{clash[0]}` has the name of an output")
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
 
 
 def _print(
@@ -151,10 +154,8 @@ def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.nda
             found = {name: found[keys[0]]}
     if sorted(found) != sorted(shapes):
         raise GraphError(f"{path}: holds {sorted(found)}, the graph's inputs are {sorted(shapes)}")
-    try:
+    with about(path):
         return {name: _time_major(found[name], name, shape) for name, shape in shapes.items()}
-    except GraphError as error:
-        raise GraphError(f"{path}: {error}") from None
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:

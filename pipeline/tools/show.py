@@ -1,7 +1,8 @@
-"""How the subcommands print: tables on a terminal, plain lines in a pipe."""
+"""What the subcommands share: tables on a terminal, plain lines in a pipe, and what --dt takes."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,12 @@ def number(value: float) -> str:
     return f"{float(value):.6g}"
 
 
+def span(values: Any) -> str:
+    """The least and the largest of numbers, once where they are the same."""
+    low, high = float(np.min(values)), float(np.max(values))
+    return number(low) if low == high else f"{number(low)} .. {number(high)}"
+
+
 def shape(value: Sequence[int] | None) -> str:
     """A shape as text, "?" where it is not known."""
     return "?" if value is None else f"({', '.join(map(str, value))})"
@@ -61,3 +68,10 @@ def shape(value: Sequence[int] | None) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """`1 error`, `2 errors`."""
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def step(text: str) -> float:
+    """The value of --dt, for `add_argument(type=)`."""
+    if not 0 < (dt := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, got {text}")
+    return dt

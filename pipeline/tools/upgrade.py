@@ -8,14 +8,14 @@ from typing import Any
 from pipeline.converter import contract, file
 from pipeline.converter.reference import RESETS, check_dt, make_plan, step_dt
 from pipeline.converter.repair import repair, spiking
-from pipeline.errors import GraphError, UsageError
+from pipeline.errors import UsageError, about
 from pipeline.tools import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
     parser.add_argument("out", help="where to write; FILE itself is allowed")
-    parser.add_argument("--dt", type=float, help="the step: writes a contract")
+    parser.add_argument("--dt", type=show.step, help="the step: writes a contract")
     parser.add_argument("--time-unit", choices=contract.UNITS, help="the unit of dt and the taus")
     parser.add_argument("--reset", choices=RESETS, help="how every neuron was reset in training")
     parser.add_argument(
@@ -30,20 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.dt is None and arguments.time_unit:
         raise UsageError("--time-unit says the unit of --dt: give both")
-    try:
+    content = file.read_dict(arguments.file)
+    with about(arguments.file):
         graph, changes = upgrade(
-            file.read_dict(arguments.file),
+            content,
             dt=arguments.dt,
             time_unit=arguments.time_unit,
             reset=arguments.reset,
             spike_delay=arguments.spike_delay,
         )
         built = file.build(graph)
-    except GraphError as error:
-        text = str(error)
-        raise GraphError(
-            text if text.startswith(arguments.file) else f"{arguments.file}: {text}"
-        ) from None
     file.write(arguments.out, built, arguments.nir_version)
     if arguments.json:
         show.as_json({"file": arguments.file, "out": arguments.out, "changes": changes})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bench.vendors import compare
+from pipeline.errors import exit_status
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,3 +48,11 @@ def test_samples_do_not_see_each_other() -> None:
         alone = {**case, "input": case["input"][1:]}
         both = compare.ours(vendor, case).spikes["hidden"][:, 1:]
         assert (compare.ours(vendor, alone).spikes["hidden"] == both).all()
+
+
+def test_without_the_environment_the_comparison_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["compare", "--python", "nowhere/python"])
+    assert exit_status(compare.main) == 1
+    assert "nowhere/python: no such file; run make vendors-setup" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from pipeline.peers import matrix, rules, verdict
 from pipeline.peers.__main__ import wrong
 from pipeline.peers.protocol import Request
 from pipeline.peers.readers import READERS
+from pipeline.tools.release import bundles
 
 pytestmark = pytest.mark.full
 ABSENT = {name for name, reader in READERS.items() if not reader.python.exists()}
@@ -101,7 +102,7 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_pat
     names = ("norse", "spikingjelly", "snntorch", "lava")
     needs(*names)
     root, chosen = tiny_road("braille", "subtract"), {name: READERS[name] for name in names}
-    (bundle,) = matrix.bundles(root)
+    (bundle,) = bundles(root).values()
     found = matrix.run(bundle, chosen, root, 4, tmp_path)
     assert {row["verdict"] for row in found["rows"]} == {"explained"}
     assert all(row["rule"] == rules.NIR_ALONE.text for row in found["rows"])
@@ -112,7 +113,7 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_pat
 def test_nothing_in_the_matrix_is_wrong(task: str, tiny_road: Road, tmp_path: Path) -> None:
     needs(*READERS)
     root = tiny_road(task, "v_reset")
-    (bundle,) = matrix.bundles(root)
+    (bundle,) = bundles(root).values()
     found = matrix.run(bundle, READERS, root, 4, tmp_path)
     assert not [row for row in found["rows"] if wrong(row)]
     verdicts = {(row["reader"], row["file"]): row["verdict"] for row in found["rows"]}

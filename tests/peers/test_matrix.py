@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, exit_status
 from pipeline.peers import __main__ as command
 from pipeline.peers import matrix, protocol, readers
 from pipeline.peers.readers import READERS, Reader
+from pipeline.tools.release import bundles
 
 Road = Callable[[str, str], Path]
 
@@ -30,7 +32,7 @@ def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
 def report(tiny_road: Road, tmp_path_factory: pytest.TempPathFactory) -> dict:
     root = tiny_road("braille", "v_reset")
     chosen = {"honest": fake("honest", "sinabs"), "liar": fake("liar"), "refuser": fake("refuser")}
-    (bundle,) = matrix.bundles(root)
+    (bundle,) = bundles(root).values()
     return matrix.run(bundle, chosen, root, 2, tmp_path_factory.mktemp("files"))
 
 
@@ -117,8 +119,25 @@ def test_every_reader_has_an_adapter_and_a_way_to_set_it_up() -> None:
         assert reader.environment in readers.SETUP
 
 
-def test_an_unknown_reader_and_an_empty_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown reader `nengo`; known are norse"):
-        readers.named(["nengo"])
+def test_an_unknown_reader_and_no_samples_are_a_wrong_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.parse(["--reader", "nengo"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'nengo'" in capsys.readouterr().err
+    assert exit_status(lambda: command.main(command.parse(["--samples", "0"]))) == 2
+    assert capsys.readouterr().err == "error: --samples 0: 1 or more are needed\n"
+
+
+def test_what_cannot_be_written_is_said_before_a_reader_runs(
+    tiny_road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="holds no bundle; run make deploy-artifacts"):
-        matrix.bundles(tmp_path)
+        command.main(command.parse([]))
+    shutil.copytree(tiny_road("braille", "v_reset"), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / command.PAGE).write_text("no marks\n")
+    with pytest.raises(UserError, match=r"docs/peers\.md: the lines"):
+        command.main(command.parse([]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from roads import tiny_task
 
 from pipeline.__main__ import main as tool
+from pipeline.bundle import integers
 from pipeline.converter import file
-from pipeline.hardware import loihi, profile, quantise, simulate
+from pipeline.hardware import profile, quantise, simulate
 from pipeline.report import page, runs, sources, targets
 
 CHIP = "loihi"
@@ -100,14 +102,8 @@ def project(small_project, tmp_path_factory) -> Path:
     # The chip's samples are all but the first, which is how the page must find them again.
     some = {name: array[:, 1:] for name, array in vectors.items()}
     np.savez(folder / "test_data_set_0" / "vectors.npz", **some)
-    late = simulate.delays(network)
-    x = np.pad(some["input"], [(0, max(late.values())), *[(0, 0)] * (some["input"].ndim - 1)])
-    (name,) = network.inputs
-    run = loihi.run(network, {name: x.astype(np.int64)}, record=True)
-    integers = {f"threshold/{p.name}": p.threshold for p in network.populations}
-    integers |= {f"spikes/{name}": spikes for name, spikes in run.spikes.items()}
-    integers |= {f"membrane/{name}": states for name, states in run.membranes.items()}
-    np.savez(folder / "test_data_set_0" / "integer_vectors.npz", **integers)
+    (x,) = simulate.padded(network, np.swapaxes(some["input"], 0, 1)).values()
+    integers.write(folder / "test_data_set_0" / integers.NAME, network, x)
     manifest["target"] = {"name": CHIP}
     for key in ("test_samples", "labels", "predicted"):
         manifest["vectors"][key] = manifest["vectors"][key][1:]
@@ -195,6 +191,24 @@ def test_integers_stand_beside_the_floats_without_the_chips_delays(project):
         assert (run.membranes[layer][:, 1:][run.spikes[layer][:, 1:] != 0] == 0).all()
 
 
+def test_a_chip_with_a_profile_of_its_own_is_found_by_the_profiles_name(project, tmp_path):
+    task = tiny_task("braille", "v_reset")
+    (target,) = sources.read(project, replace(task, targets={CHIP: task.targets[CHIP]})).targets
+    for name in ("metrics/braille-loihi.json", f"models/braille/deploy/{CHIP}"):
+        copy = shutil.copytree if (project / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(project / name, tmp_path / name.replace(CHIP, "mine"))
+    manifest = tmp_path / "models" / "braille" / "deploy" / "mine" / "manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(told | {"target": {"name": "mine"}}))
+    own = tmp_path / "mine.yaml"
+    shutil.copy(profile.FOLDER / f"{CHIP}.yaml", own)
+    (mine,) = sources.read(tmp_path, replace(task, targets={str(own): task.targets[CHIP]})).targets
+    assert (mine.name, mine.metrics, mine.fit) == ("mine", target.metrics, target.fit)
+    generic = sources.read(project, task).bundle
+    assert runs.on_chip(generic, mine).name == "integers: mine"
+
+
 def test_the_raster_has_a_band_for_the_chip(shown):
     found = shown.charts["raster-braille"]["data"]["values"]
     assert {tuple(r["lanes"]) for r in found if r["sample"] == "0"} == {(0, 1, 2)}
@@ -214,4 +228,12 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
     # The matrix was made from another file, and nmnist was not made for its chips.
     stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
     assert stale in shown.missing
-    assert "metrics/nmnist-speck-2f.json is not there: run make deploy-artifacts" in shown.missing
+    for name in ("braille/deploy/loihi", "nmnist/deploy/generic"):
+        assert f"no reader was given models/{name}: run make peers" in shown.missing
+    bundle = "models/nmnist/deploy/speck-2f"
+    for path in (
+        "metrics/nmnist-speck-2f.json",
+        f"{bundle}/fit.json",
+        f"{bundle}/test_data_set_0/integer_vectors.npz",
+    ):
+        assert f"{path} is not there: run make deploy-artifacts" in shown.missing

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from roads import ROOT
 
+from pipeline.errors import UserError
+from pipeline.raster import MOST_NEURONS
 from pipeline.report import page, status
 from pipeline.report.__main__ import main
 
@@ -88,8 +90,8 @@ def test_rasters_are_the_golden_vectors(shown, small_project, task):
     assert layers == {n["node"] for n in manifest["nodes"] if "neurons" in n}
     assert any(r["t"] for r in rows)
     for r in rows:
-        golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"] or 1, -1)
-        if golden.shape[1] <= 60:
+        golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"], -1)
+        if golden.shape[1] <= MOST_NEURONS:
             spikes = {(t, n) for t, n, m in zip(r["t"], r["n"], r["m"], strict=True) if m & 1}
             assert spikes == set(zip(*map(np.ndarray.tolist, np.nonzero(golden)), strict=True))
         # The bundle is verified: all executors agree in its vectors, so nothing is marked.
@@ -117,6 +119,7 @@ def test_charts_hold_the_files_numbers(shown, small_project, task):
     rates = shown.tables[f"{task}-rates", "Spikes per step and neuron over the golden vectors"]
     for name, spikes in vectors.items():
         if name not in ("input", "output"):
+            # A mean of means, in float64.
             assert row(rates, name)[1] == pytest.approx(spikes.sum() / spikes.size, rel=1e-12)
 
 
@@ -179,7 +182,7 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
         for file in ("train.json", "parity.json", "curves.csv", "confusion.csv"):
             assert f"models/{task}/{file} is not there: run make repro" in shown.missing
         for file in ("model.nir", "manifest.json", "test_data_set_0/vectors.npz"):
-            wanted = f"models/{task}/deploy/{file} is not there: run make deploy-artifacts"
+            wanted = f"models/{task}/deploy/generic/{file} is not there: run make deploy-artifacts"
             assert wanted in shown.missing
     assert "dvc.lock names no stage: run make repro" in shown.missing
 
@@ -189,8 +192,13 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
     [
         ("train.json", "{", "not readable as JSON"),
         ("parity.json", "[1]", "a JSON dict is needed, got list"),
+        ("parity.json", '{"accuracy": {}}', "`trained` is missing; run make repro"),
         ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
+        ("curves.csv", "epoch,train_loss\n1,2.5\n", "`validation_loss` is missing; run make repro"),
+        ("confusion.csv", "actual\n1\n", "`predicted` is missing; run make repro"),
+        ("confusion.csv", "actual,predicted\n\xff,1\n", "not readable as CSV"),
         ("vectors.npz", "no archive", "not readable"),
+        ("manifest.json", "{}", "`vectors` is missing; run make repro"),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_written(
@@ -200,7 +208,7 @@ def test_a_broken_file_is_named_and_nothing_is_written(
     monkeypatch.chdir(tmp_path / "copy")
     monkeypatch.setattr("sys.argv", ["report"])
     (broken,) = Path("models/nmnist").rglob(file)
-    broken.write_text(content)
+    broken.write_text(content, encoding="latin-1")
     assert main() == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
@@ -222,10 +230,13 @@ stages:
     cmd: x
     deps: [{path: models/nmnist/weights}]
     outs: [{path: models/nmnist/model.nir}]
-  chip@nmnist-loihi:
+  target@nmnist-loihi:
     cmd: x
     deps: [{path: models/nmnist/model.nir}]
     outs: [{path: models/nmnist/loihi}]
+  train@nmnist_2:
+    cmd: x
+    outs: [{path: models/nmnist_2/weights}]
 """
 
 
@@ -236,10 +247,9 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
         "deploy@nmnist": ["always changed"],
     }
     found = status.stages(tmp_path, changed)
-    ((task, columns),) = status.lines(found, ["nmnist", "braille"])
-    assert task == "nmnist"
-    assert [[stage.title(task) for stage in column] for column in columns] == [
-        ["train"], ["export"], ["deploy", "chip loihi"],
+    lines = status.lines(found, ["nmnist", "braille", "nmnist_2"])
+    assert [(task, [[s.title for s in column] for column in columns]) for task, columns in lines] == [
+        ("nmnist", [["train"], ["export"], ["deploy", "target loihi"]]), ("nmnist_2", [["train"]]),
     ]  # fmt: skip
     by_name = {stage.name: stage for stage in found}
     assert by_name["train@nmnist"].state == "done"
@@ -247,6 +257,9 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
     assert by_name["export@nmnist"].why == ["changed deps: models/nmnist/weights modified"]
     assert by_name["deploy@nmnist"].why == ["always changed"]
     assert {s.state for s in status.stages(tmp_path, None)} == {"unknown"}
+    (tmp_path / "dvc.lock").write_text("stages: {train@nmnist: 1}")
+    with pytest.raises(UserError, match=r"dvc\.lock: not a lock file of DVC; run make repro"):
+        status.stages(tmp_path, None)
 
 
 def test_without_dvc_the_state_is_unknown_and_the_reason_said(shown):

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-FUZZ = Path(__file__).parents[2] / "bench" / "fuzz.py"
+from bench import fuzz
 
 
 def test_a_few_cases(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("fuzz", FUZZ)
-    assert spec and spec.loader
-    fuzz = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fuzz)
     good = fuzz.seeds()
     raw = []
     for graph in good:

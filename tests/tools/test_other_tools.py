@@ -57,17 +57,27 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         assert ended.value.code == 0
 
 
+@pytest.mark.parametrize("name", ["prepare", "train", "export", "parity", "deploy", "target"])
+def test_help_says_how_a_stage_is_started(name: str) -> None:
+    command = [sys.executable, "-m", f"pipeline.{name}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.startswith(f"usage: python -m pipeline.{name} [-h]")
+
+
 def test_version() -> None:
     done = outside("--version")
     assert done.stdout.startswith("spyx-to-chip ") and done.stdout.endswith(", contract 1\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["lint"], ["diff", "a"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["lint"], ["diff", "a"], ["lint", "a", "--target", "abacus"]]
+)
 def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["inspect", "lint", "upgrade", "run", "diff"])
@@ -165,13 +175,17 @@ def test_inspect_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
-def test_inspect_refuses_what_is_no_step(
-    dt: str, path: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "command", ["inspect A", "lint A", "upgrade A B", "run A B", "fit A --target loihi"]
+)
+def test_what_is_no_step_is_refused(
+    command: str, dt: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["inspect", path, f"--dt={dt}"]) == 2
-    captured = capsys.readouterr()
-    assert not captured.out
-    assert captured.err == f"error: --dt must be a finite number above 0, got {dt}\n"
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), f"--dt={dt}"])
+    assert ended.value.code == 2
+    error = f"error: argument --dt: must be a finite number above 0, got {dt}; "
+    assert capsys.readouterr().err == f"{error}see spyx-nir {command.split()[0]} --help\n"
 
 
 def test_inspect_shows_what_cannot_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,7 +273,8 @@ def test_run_refuses_broken_classes(
         f["node/metadata/classes"] = "[1"
     np.save(tmp_path / "x.npy", np.ones((2, 1, 3)))
     assert main(["run", path, str(tmp_path / "x.npy")]) == 1
-    assert capsys.readouterr().err == "error: the contract's `classes` is no JSON list of names\n"
+    error = f"error: {path}: the contract's `classes` is no JSON list of names\n"
+    assert capsys.readouterr().err == error
 
 
 def test_run_warns_of_legacy_wiring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -303,6 +318,9 @@ def test_run_refuses_data(path: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     np.save(tmp_path / "x.npy", np.ones((2, 1, 3)))
     assert main(["run", path, str(tmp_path / "x.npy"), "-o", "out.txt"]) == 2
     assert main(["run", path, str(tmp_path / "x.npy"), "--dt", "1"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""  # both are said before anything is printed
+    assert f"error: {path}: dt = 1 differs from the contract's dt" in captured.err
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/graphs is not here")

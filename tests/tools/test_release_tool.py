@@ -133,16 +133,15 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
 def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
     from pipeline.tools.release import bundles
 
-    for name in (
-        "braille/deploy",
-        "braille/deploy/loihi",
-        "nmnist/deploy/generic",
-        "nmnist/checkpoint",
-    ):
-        (tmp_path / name).mkdir(parents=True)
-        if "checkpoint" not in name:
-            (tmp_path / name / "manifest.json").touch()
-    assert list(bundles(tmp_path)) == ["braille", "braille-loihi", "nmnist"]
+    models = tmp_path / "models"
+    names = ("braille/deploy/generic", "braille/deploy/loihi", "nmnist/deploy/generic")
+    for name in (*names, "braille/deploy/.loihi-1x2y", "nmnist/checkpoint"):
+        (models / name).mkdir(parents=True)
+        (models / name / "manifest.json").touch()
+    found = dict(
+        zip(("braille", "braille-loihi", "nmnist"), map(models.joinpath, names), strict=True)
+    )
+    assert bundles(tmp_path) == found
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
         (
             lambda c: (c / "models/braille/deploy/generic/model.nir").write_bytes(b"x"),
             (),
-            "the bundle does not verify, so it was not published",
+            "models/braille/deploy/generic: the bundle does not verify, so it was not published",
         ),
         (lambda c: (c / "dvc.lock").unlink(), (), "dvc.lock: not readable; run dvc repro"),
         (
@@ -161,6 +160,9 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
             "dvc.lock: has no deploy@braille; run dvc repro",
         ),
         (lambda c: None, ("--key", "nowhere.pem"), "--key nowhere.pem: no such file"),
+        (lambda c: None, ("--output", "."), "--output .: holds something else than a release"),
+        (lambda c: None, ("--output", "models"), "--output models: holds something else than a"),
+        (lambda c: None, ("--output", "dvc.lock"), "dvc.lock: Not a directory"),
     ],
 )
 def test_refusals_leave_the_last_release_alone(
@@ -179,6 +181,7 @@ def test_refusals_leave_the_last_release_alone(
     assert message in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in (clones[0] / "release").iterdir()} == before
     assert not list(clones[0].glob(".release*"))
+    assert (clones[0] / ".git" / "HEAD").exists()
 
 
 def test_a_version_is_three_numbers(capsys: pytest.CaptureFixture[str]) -> None:
