@@ -143,6 +143,10 @@ GOOD = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
             "`Network` must be a dataclass with a field `threshold`",
         ),
         (
+            GOOD.replace("    surrogate_slope: float\n", ""),
+            "`Network` must be a dataclass with a field `surrogate_slope`",
+        ),
+        (
             GOOD.replace("import numpy as np", "import numpy as np, sys; sys.modules['jax'] = np"),
             "pipeline/tasks/trial.py: imports JAX at its top",
         ),
