@@ -13,9 +13,9 @@ from pipeline.converter import file, reference
 from pipeline.converter.contract import READOUTS
 from pipeline.converter.layout import to_first, to_last
 from pipeline.converter.node import register
-from pipeline.errors import GraphError, UsageError
+from pipeline.errors import GraphError
 from pipeline.files import atomic
-from pipeline.tools import show
+from pipeline.tools import check_name, show
 
 MAX_BYTES = 2**31  # of data, unpacked
 
@@ -47,12 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    if arguments.output:
+        check_name(arguments.output, ".npz", "--output")
     register()
     graph = file.read(arguments.file)
     try:
         plan = reference.make_plan(graph.to_dict(), arguments.reset)
     except GraphError as error:
         raise GraphError(f"{arguments.file}: {error}") from None
+    try:
+        reference.step_dt(plan, arguments.dt)
+    except GraphError as error:
+        raise GraphError(f"{arguments.file}: --dt: {error}") from None
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
     if arguments.engine == "reference":
         result = reference.run(plan, data, arguments.dt)
@@ -78,8 +84,6 @@ def main(arguments: argparse.Namespace) -> int:
         named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
         if clash := sorted(set(named) & set(spikes)):
             raise GraphError(f"{arguments.file}: node `{clash[0]}` has the name of an output")
-        if Path(arguments.output).suffix != ".npz":
-            raise UsageError(f"--output {arguments.output}: the name must end in .npz")
         with atomic(arguments.output) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
     return 0
@@ -167,6 +171,9 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
             return {name: loaded[name] for name in loaded.files}
     if Path(path).stat().st_size > MAX_BYTES:
         raise GraphError(f"{path}: is larger than {MAX_BYTES} bytes")
+    with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
+        if not stream.read(6) == b"\x93NUMPY":
+            raise GraphError(f"{path}: no .npy or .npz file of numbers: it begins like neither")
     return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
 
 
