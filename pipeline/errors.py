@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -34,6 +36,14 @@ class UsageError(UserError):
 
 class GraphError(UserError, ValueError):
     """A model, graph, file or input that cannot be converted or run: names node and value."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are one line, as all others, and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        self.exit(2)
 
 
 def exit_status(command: Callable[[], object]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import hashlib
@@ -15,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline import params
-from pipeline.errors import exit_status
+from pipeline.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
 
@@ -30,7 +29,9 @@ def main(
     `options` maps a flag to what `ArgumentParser.add_argument` takes; `stage` gets its value under
     the flag's name.
     """
-    parser = argparse.ArgumentParser(description=description)
+    # Python 3.11 calls `python -m pipeline.train` train.py.
+    prog = f"python -m pipeline.{Path(sys.argv[0]).stem}"
+    parser = Parser(prog=prog, description=description)
     parser.add_argument("task", help="a task of the params file, such as braille or nmnist")
     parser.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="default: %(default)s"

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError, exit_status
+from pipeline.errors import Parser, UserError, exit_status
 from pipeline.files import write_json, write_text
 from pipeline.peers import matrix, readers
 
@@ -39,7 +39,7 @@ def wrong(row: dict[str, Any]) -> bool:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.peers", description=__doc__)
+    parser = Parser(prog="python -m pipeline.peers", description=__doc__)
     parser.add_argument("--reader", action="append", help="only this one; may be repeated")
     parser.add_argument("--samples", type=int, help="at most so many of each test set")
     return parser.parse_args()
