@@ -143,6 +143,15 @@ GOOD = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
             "`Network` must be a dataclass with a field `threshold`",
         ),
         (
+            GOOD.replace("(12, 1, 1)", "(12, 1)"),
+            "`SENSOR` must be (columns, rows, polarities), got (12, 1)",
+        ),
+        (
+            GOOD.replace("(12, 1, 1)", "(12, 1, 0)"),
+            "`SENSOR` must be (columns, rows, polarities), got (12, 1, 0)",
+        ),
+        (GOOD.replace("class Network:", "class Network"), "trial.py:16: expected ':'"),
+        (
             GOOD.replace("    surrogate_slope: float\n", ""),
             "`Network` must be a dataclass with a field `surrogate_slope`",
         ),
