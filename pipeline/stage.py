@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 from pipeline import params
 from pipeline.errors import Parser, exit_status
 
@@ -42,7 +44,31 @@ def main(
     task, file = given.pop("task"), given.pop("params")
     start_sooner()
     keep_memory()
-    sys.exit(exit_status(lambda: stage(params.load(task, file), **given)))
+
+    def command() -> None:
+        loaded = params.load(task, file)
+        for line in left_out(loaded, Path("dvc.yaml")):
+            print(f"warning: {line}", file=sys.stderr)
+        stage(loaded, **given)
+
+    sys.exit(exit_status(command))
+
+
+def left_out(task: params.Task, file: Path) -> list[str]:
+    """A line for every target of `task` that `file` (dvc.yaml) has no stage for."""
+    if not task.targets or not file.is_file():
+        return []
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        pairs = [(p["task"], p["chip"]) for p in content["stages"]["target"]["foreach"].values()]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []  # laid out by somebody else
+    return [
+        f"tasks.{task.name}.targets.{chip}: `dvc repro` makes no bundle for it until {file} has, under "
+        f"stages.target.foreach, {task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}}}"
+        for chip in task.targets
+        if (task.name, chip) not in pairs
+    ]
 
 
 def start_sooner() -> None:
