@@ -62,8 +62,11 @@ repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
 	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
 
-release: deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
-	@$(BIN)/python -m pipeline release $(or $(VERSION),$(error VERSION is missing: make release VERSION=1.2.3)) $(if $(KEY),--key $(KEY))
+release: version deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
+	@$(BIN)/python -m pipeline release $(VERSION) $(if $(KEY),--key $(KEY))
+
+version:
+	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { echo "error: VERSION=$(VERSION): three numbers are needed: make release VERSION=1.2.3" >&2; exit 1; }
 
 test: $(READY) ## fast tests, every stage on a handful of samples
 	@$(BIN)/python -m pytest -q -n 2
@@ -98,4 +101,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report

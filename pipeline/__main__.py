@@ -8,9 +8,8 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import NoReturn
 
-from pipeline.errors import exit_status
+from pipeline.errors import Parser, exit_status
 
 COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
@@ -37,7 +36,7 @@ EPILOG = """exit codes:
 
 def build_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
     """The command line, with the arguments of `commands`; the others are not even imported."""
-    parser = _Parser(
+    parser = Parser(
         prog="spyx-nir",
         description="Tools for .nir files. `spyx-nir COMMAND --help` explains each.",
         epilog=EPILOG,
@@ -56,9 +55,9 @@ def build_parser(commands: Iterable[str]) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parsed = build_parser(given[:1]).parse_args(given)
 
     def command() -> int:
+        parsed = build_parser(given[:1]).parse_args(given)
         code: int = _tool(parsed.command).main(parsed)
         sys.stdout.flush()
         return code
@@ -75,13 +74,6 @@ def _tool(command: str) -> ModuleType:
 
 def _warn(message: Warning | str, *_: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A wrong command line is one line on stderr, as everything else that is refused."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 class _Version(argparse.Action):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -44,6 +46,14 @@ def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
         yield
     except kind as error:
         raise kind(f"{what}: {error}") from None
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are one line, as all others, and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        self.exit(2)
 
 
 def exit_status(command: Callable[[], object]) -> int:

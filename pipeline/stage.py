@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import hashlib
@@ -14,8 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+
 from pipeline import params
-from pipeline.errors import exit_status
+from pipeline.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
 
@@ -30,8 +31,9 @@ def main(
     `options` maps a flag to what `ArgumentParser.add_argument` takes; `stage` gets its value under
     the flag's name.
     """
+    # Python 3.11 calls `python -m pipeline.train` train.py.
     prog = f"python -m pipeline.{Path(sys.argv[0]).stem}"
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = Parser(prog=prog, description=description)
     parser.add_argument("task", help="a task of the params file, such as braille or nmnist")
     parser.add_argument(
         "--params", default="params.yaml", metavar="FILE", help="default: %(default)s"
@@ -42,7 +44,31 @@ def main(
     task, file = given.pop("task"), given.pop("params")
     start_sooner()
     keep_memory()
-    sys.exit(exit_status(lambda: stage(params.load(task, file), **given)))
+
+    def command() -> None:
+        loaded = params.load(task, file)
+        for line in left_out(loaded, Path("dvc.yaml")):
+            print(f"warning: {line}", file=sys.stderr)
+        stage(loaded, **given)
+
+    sys.exit(exit_status(command))
+
+
+def left_out(task: params.Task, file: Path) -> list[str]:
+    """A line for every target of `task` that `file` (dvc.yaml) has no stage for."""
+    if not task.targets or not file.is_file():
+        return []
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        pairs = [(p["task"], p["chip"]) for p in content["stages"]["target"]["foreach"].values()]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []  # laid out by somebody else
+    return [
+        f"tasks.{task.name}.targets.{chip}: `dvc repro` makes no bundle for it until {file} has, under "
+        f"stages.target.foreach, {task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}}}"
+        for chip in task.targets
+        if (task.name, chip) not in pairs
+    ]
 
 
 def start_sooner() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -15,7 +16,7 @@ import tour
 import yaml
 from roads import ROOT
 
-from pipeline import params, prepare, tasks
+from pipeline import params, prepare, stage, tasks
 from pipeline.__main__ import main
 from pipeline.datasets import prepared
 from pipeline.errors import UserError
@@ -143,6 +144,19 @@ GOOD = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
             "`Network` must be a dataclass with a field `threshold`",
         ),
         (
+            GOOD.replace("(12, 1, 1)", "(12, 1)"),
+            "`SENSOR` must be (columns, rows, polarities), got (12, 1)",
+        ),
+        (
+            GOOD.replace("(12, 1, 1)", "(12, 1, 0)"),
+            "`SENSOR` must be (columns, rows, polarities), got (12, 1, 0)",
+        ),
+        (GOOD.replace("class Network:", "class Network"), "trial.py:16: expected ':'"),
+        (
+            GOOD.replace("    surrogate_slope: float\n", ""),
+            "`Network` must be a dataclass with a field `surrogate_slope`",
+        ),
+        (
             GOOD.replace("import numpy as np", "import numpy as np, sys; sys.modules['jax'] = np"),
             "pipeline/tasks/trial.py: imports JAX at its top",
         ),
@@ -185,6 +199,23 @@ def trial(folder: Path, text: str = GOOD, **data: object) -> params.Task:
     block["data"].update(data, path="recordings")
     (folder / "params.yaml").write_text(yaml.safe_dump({"tasks": {"trial": block}}))
     return params.load("trial", folder / "params.yaml")
+
+
+def test_a_chip_that_dvc_does_not_know_of_is_named(folder: Path) -> None:
+    task = trial(folder)
+    chips = {name: params.Target(name, 1, 0.1) for name in ("loihi", "speck-2f")}
+    task = dataclasses.replace(task, targets=chips)
+    stages = folder / "dvc.yaml"
+    assert stage.left_out(task, stages) == []  # no DVC here
+    pair = {"task": "trial", "chip": "loihi"}
+    stages.write_text(yaml.safe_dump({"stages": {"target": {"foreach": {"trial-loihi": pair}}}}))
+    (line,) = stage.left_out(task, stages)
+    assert line.startswith(
+        "tasks.trial.targets.speck-2f: `dvc repro` makes no bundle for it until "
+    )
+    assert line.endswith("trial-speck-2f: {task: trial, chip: speck-2f}")
+    stages.write_text("stages: [1]")
+    assert stage.left_out(task, stages) == []
 
 
 def test_a_task_without_downloads_says_what_else_there_is(folder: Path) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UsageError, exit_status
+from pipeline.errors import Parser, UsageError, exit_status
 from pipeline.files import write_json, write_text
 from pipeline.peers import matrix, readers
 from pipeline.tools import release
@@ -42,7 +42,7 @@ def wrong(row: dict[str, Any]) -> bool:
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.peers", description=__doc__)
+    parser = Parser(prog="python -m pipeline.peers", description=__doc__)
     parser.add_argument(
         "--reader", action="append", choices=readers.READERS, help="only this one; may be repeated"
     )

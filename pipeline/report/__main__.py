@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from pipeline import stage
-from pipeline.errors import exit_status
+from pipeline.errors import Parser, exit_status
 from pipeline.report import page
 
 
 def main() -> int:
     """Parse the command line, write the page; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__)
+    parser = Parser(prog="python -m pipeline.report", description=__doc__)
     parser.add_argument(
         "--output", default="report/index.html", metavar="FILE", help="default: %(default)s"
     )

@@ -4,7 +4,8 @@ A task module `pipeline/tasks/NAME.py` offers
 
     ABOUT         an `About`: what the model card says of the data
     SENSOR        (W, H, P), as tonic has it: columns, rows (1 for a line of sensors), polarities
-    Network       a frozen dataclass: the keys of `tasks.NAME.network`; `threshold` is one of them
+    Network       a frozen dataclass: the keys of `tasks.NAME.network`; `threshold` and
+                  `surrogate_slope` are two of them
     recordings    (data, folder) -> Recordings: what `prepare` bins
     network       (task) -> the untrained model, a sequence of layers whose last one spikes
 
@@ -82,7 +83,7 @@ def find(name: str) -> ModuleType:
     """The module of the task `name`.
 
     Raises:
-        UserError: there is none, or it lacks a part, or it imports JAX.
+        UserError: there is none, or it is no Python, or a part is missing or wrong, or it imports JAX.
     """
     file = HERE / f"{name}.py"
     if not name.isidentifier() or not file.is_file():
@@ -92,12 +93,19 @@ def find(name: str) -> ModuleType:
             "make one with: python -m pipeline new-task NAME"
         )
     early = "jax" in sys.modules
-    module = importlib.import_module(f"pipeline.tasks.{name}")
     where = f"pipeline/tasks/{name}.py"
+    try:
+        module = importlib.import_module(f"pipeline.tasks.{name}")
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None
     if missing := [part for part in NEEDED if not hasattr(module, part)]:
         raise UserError(f"{where}: `{missing[0]}` is missing; pipeline/tasks/__init__.py says why")
-    if not dataclasses.is_dataclass(module.Network) or "threshold" not in _fields(module.Network):
-        raise UserError(f"{where}: `Network` must be a dataclass with a field `threshold`")
+    for name in ("threshold", "surrogate_slope"):
+        if not dataclasses.is_dataclass(module.Network) or name not in _fields(module.Network):
+            raise UserError(f"{where}: `Network` must be a dataclass with a field `{name}`")
+    sizes = module.SENSOR
+    if not isinstance(sizes, tuple) or [type(n) for n in sizes] != 3 * [int] or min(sizes) < 1:
+        raise UserError(f"{where}: `SENSOR` must be (columns, rows, polarities), got {sizes!r}")
     if "jax" in sys.modules and not early:
         # Threads and devices are chosen before JAX starts, or the bytes depend on the machine.
         raise UserError(f"{where}: imports JAX at its top; import it (and Spyx) inside `network`")

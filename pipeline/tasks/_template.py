@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ SENSOR = (12, 1, 1)  # columns, rows, polarities
 class Network:
     hidden: int
     threshold: float
+    surrogate_slope: float
 
 
 def recordings(data: Data, folder: Path) -> Recordings:
@@ -37,16 +37,18 @@ def recordings(data: Data, folder: Path) -> Recordings:
     return Recordings(datasets=[Touches(str(folder))], names=[names])
 
 
-def network(task: Task) -> Any:
+def network(task: Task) -> object:
     import spyx.nn as snn
     from flax import nnx
+    from spyx import axn
 
     from pipeline.neurons import LIF  # or snn.LIF, whose reset and delay a reader must honour
 
     rngs, hidden, classes = nnx.Rngs(task.train.seed), task.network.hidden, len(task.data.classes)
+    spike, threshold = axn.superspike(task.network.surrogate_slope), task.network.threshold
     return snn.Sequential(
         nnx.Linear(12, hidden, use_bias=False, rngs=rngs),
-        LIF((hidden,), beta=0.875, threshold=task.network.threshold),
+        LIF((hidden,), beta=0.875, threshold=threshold, activation=spike),
         nnx.Linear(hidden, classes, use_bias=False, rngs=rngs),
-        LIF((classes,), beta=0.875, threshold=task.network.threshold),
+        LIF((classes,), beta=0.875, threshold=threshold, activation=spike),
     )

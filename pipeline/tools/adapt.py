@@ -6,17 +6,18 @@ import argparse
 
 from pipeline.converter import file, portable
 from pipeline.errors import about
-from pipeline.tools import show
+from pipeline.tools import check_name, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
-    parser.add_argument("out", help="where to write")
+    parser.add_argument("out", help="where to write, a .nir file; replaced if it is there")
     parser.add_argument("--reader", required=True, choices=sorted(portable.PROFILES))
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
+    check_name(arguments.out, ".nir", "OUT")
     content = file.read_dict(arguments.file)
     with about(arguments.file):
         rewritten = portable.profile(content, arguments.reader)

@@ -26,8 +26,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """`parser`, told which of its arguments are files or folders."""
+    """`parser`, told which of its arguments are files, folders or targets."""
     import shtab
+
+    from pipeline.hardware import profile
+    from pipeline.tools.lint import TARGETS
 
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for sub in commands.choices.values():
@@ -36,4 +39,6 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif action.dest == "bundle":
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            elif action.dest == "target":
+                action.choices = TARGETS if sub is commands.choices["lint"] else profile.names()
     return parser

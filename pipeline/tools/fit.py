@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.converter import file
 from pipeline.converter.reference import RESETS
+from pipeline.converter.repair import spiking
 from pipeline.errors import UsageError, UserError, about
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import profile
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "An error does not fit; a warning may not mean the same; a note is a known difference.\n"
+        "A limit of ? is one that no source gives.\n"
         "exit code 0: fits; 1: does not; 2: wrong command line"
     )
 
@@ -43,10 +45,12 @@ def main(arguments: argparse.Namespace) -> int:
     except UserError as error:
         if Path(arguments.target).exists():
             raise
-        raise UsageError(f"--target {arguments.target}: {error}") from None
+        raise UsageError(f"--target: {error}") from None
     graph = file.read_dict(arguments.file)
     with about(arguments.file):
         found = hardware.fit(graph, chip, arguments.dt, arguments.reset)
+    found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
+    found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))
     if arguments.json:
         show.as_json({"file": arguments.file, **hardware.as_data(found)})
     else:
@@ -66,6 +70,26 @@ def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         )
         for row in cores
     ]
+
+
+def _unsaid(
+    graph: dict[str, Any], dt: float | None, reset: str | None, found: list[hardware.Finding]
+) -> Iterator[hardware.Finding]:
+    """What neither the file nor the caller says, and `found` does not name yet."""
+    told = graph.get("metadata", {})
+    if dt is None and "dt" not in told:
+        why, fix = "dt is not said, so decays were not judged", "say it: `--dt DT`"
+        yield hardware.Finding("warning", "dt", "", None, "a step", why, fix, "")
+    named = {finding.layer for finding in found if finding.code == "reset"}
+    silent = [p for p, n in spiking(graph) if "reset" not in n.get("metadata", {})]
+    silent = [path for path in silent if path not in named]
+    if silent and reset is None:
+        why = (
+            f"does not say how {show.count(len(silent), 'layer')} reset in training: judged as "
+            "v_reset, as NIR means"
+        )
+        fix = "ask who trained it, then say it: `--reset RESET`"
+        yield hardware.Finding("warning", "legacy-reset", "", None, "a reset", why, fix, "")
 
 
 def _print(name: str, report: hardware.Report) -> None:

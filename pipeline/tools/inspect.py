@@ -56,9 +56,22 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
         "dt": dt,
         "refused": refused,
         "parameters": sum(map(_parameters, nodes.values())),
-        "nodes": [_node(name, nodes[name], plan, dt) for name in (plan.order if plan else nodes)],
+        "nodes": [_node(name, nodes[name], plan, dt) for name in (_along(plan) if plan else nodes)],
         "edges": plan.edges if plan else graph["edges"],
     }
+
+
+def _along(plan: Plan) -> list[str]:
+    """The nodes in the order in which the signal first reaches them, Outputs last."""
+    leads: dict[str, list[str]] = {}
+    for source, target in sorted(plan.edges):
+        leads.setdefault(source, []).append(target)
+    order, todo = dict.fromkeys(plan.inputs), list(plan.inputs)
+    for path in todo:  # which grows
+        new = [target for target in leads.get(path, []) if target not in order]
+        order |= dict.fromkeys(new)
+        todo += new
+    return sorted(order, key=lambda path: path in plan.outputs)
 
 
 def _plan(graph: dict[str, Any]) -> tuple[Plan | None, str | None]:

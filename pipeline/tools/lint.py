@@ -168,8 +168,10 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
             "warning",
             "no-contract",
             "",
-            "no contract: dt, its unit and the readout are not said",
-            "ask who made it, then `upgrade --dt DT --reset RESET`",
+            "no contract: dt, its unit and the readout are not said"
+            + ("" if dt else "; without dt neither time constants nor gains are judged"),
+            "ask who made it, then `upgrade --dt DT --reset RESET`"
+            + ("" if dt else "; `lint --dt DT` judges them as it is"),
         )
     for path, node in spiking(graph):
         if "reset" not in node.get("metadata", {}):
@@ -179,7 +181,8 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 path,
                 "does not say how it resets: NIR means v = v_reset, but files of networks that were "
                 "trained with reset by subtraction look the same",
-                "ask who trained it, then `upgrade --reset v_reset` or `--reset subtract`",
+                "ask who trained it, then `upgrade --reset` with v_reset, subtract or "
+                "subtract_after_decay",
             )
         # Not np.any: it warns of a NaN that signals, which a damaged file may hold.
         if file.is_number(node.get("v_reset")) and np.count_nonzero(node["v_reset"]):

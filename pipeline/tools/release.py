@@ -36,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
-        "Run it in the project's root, after `dvc repro`. FOLDER is made anew: TASK-VERSION.tar.gz\n"
-        "for every bundle under models/, provenance.json and SHA256SUMS; with --key a signature\n"
-        f"over all of them, {SIGNATURE}. docs/release.md tells how to check it."
+        "Run it in the project's root, after `dvc repro`. FOLDER is made anew, if it holds nothing\n"
+        "but a release: TASK-VERSION.tar.gz for every bundle under models/, provenance.json and\n"
+        "SHA256SUMS; with --key a signature over all of them, "
+        f"{SIGNATURE}.\ndocs/release.md tells how to check it."
     )
 
 
@@ -58,13 +59,14 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
     """Write the archives, their provenance and sums to `output`; returns name to SHA-256.
 
     Raises:
-        UserError: there is no bundle or one does not verify, dvc.lock does not know a task,
-            signing is asked for and not possible, or `output` holds something else than a release.
+        UserError: there is no bundle or one does not verify, dvc.lock does not know a task, `output`
+            holds something else than a release, or signing is asked for and not possible.
     """
     found = bundles(root)
-    if output.exists() and not (output / "provenance.json").exists() and any(output.iterdir()):
+    if strange := _strange(output):
         raise UserError(
-            f"--output {output}: holds something else than a release; name another folder"
+            f"--output {output}: holds `{strange[0]}`, which no release put there and which would be "
+            "deleted; name a folder that is new or empty"
         )
     if key is not None:
         _check_signer(key)
@@ -81,6 +83,16 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
         if key is not None:
             _sign(temporary, key)
         return {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+
+
+def _strange(folder: Path) -> list[str]:
+    """What `folder` holds beside a release, by the release's own sums."""
+    if not folder.is_dir():
+        return []
+    sums = folder / "SHA256SUMS"
+    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
+    ours = {sums.name, SIGNATURE, *(line.partition("  ")[2] for line in lines)}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
 
 
 def bundles(root: Path) -> dict[str, Path]:

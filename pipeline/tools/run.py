@@ -13,9 +13,9 @@ from pipeline.converter import file, reference
 from pipeline.converter.contract import READOUTS
 from pipeline.converter.layout import to_first, to_last
 from pipeline.converter.node import register
-from pipeline.errors import GraphError, UsageError, about
+from pipeline.errors import GraphError, about
 from pipeline.files import atomic
-from pipeline.tools import show
+from pipeline.tools import check_name, show
 
 MAX_BYTES = 2**31  # of data, unpacked
 
@@ -47,12 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    if arguments.output and Path(arguments.output).suffix != ".npz":
-        raise UsageError(f"--output {arguments.output}: the name must end in .npz")
+    if arguments.output:
+        check_name(arguments.output, ".npz", "--output")
     register()
     graph = file.read(arguments.file)
     with about(arguments.file):
         plan = reference.make_plan(graph.to_dict(), arguments.reset)
+    with about(f"{arguments.file}: --dt"):
+        reference.step_dt(plan, arguments.dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
     with about(arguments.file):
         if arguments.engine == "reference":
@@ -168,6 +170,9 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
             return {name: loaded[name] for name in loaded.files}
     if Path(path).stat().st_size > MAX_BYTES:
         raise GraphError(f"{path}: is larger than {MAX_BYTES} bytes")
+    with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
+        if not stream.read(6) == b"\x93NUMPY":
+            raise GraphError(f"{path}: no .npy or .npz file of numbers: it begins like neither")
     return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
 
 

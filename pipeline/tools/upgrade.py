@@ -9,12 +9,12 @@ from pipeline.converter import contract, file
 from pipeline.converter.reference import RESETS, check_dt, make_plan, step_dt
 from pipeline.converter.repair import repair, spiking
 from pipeline.errors import UsageError, about
-from pipeline.tools import show
+from pipeline.tools import check_name, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
-    parser.add_argument("out", help="where to write; FILE itself is allowed")
+    parser.add_argument("out", help="where to write, a .nir file; FILE itself is allowed")
     parser.add_argument("--dt", type=show.step, help="the step: writes a contract")
     parser.add_argument("--time-unit", choices=contract.UNITS, help="the unit of dt and the taus")
     parser.add_argument("--reset", choices=RESETS, help="how every neuron was reset in training")
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.dt is None and arguments.time_unit:
         raise UsageError("--time-unit says the unit of --dt: give both")
+    check_name(arguments.out, ".nir", "OUT")
     content = file.read_dict(arguments.file)
     with about(arguments.file):
         graph, changes = upgrade(
@@ -41,6 +42,12 @@ def main(arguments: argparse.Namespace) -> int:
         )
         built = file.build(graph)
     file.write(arguments.out, built, arguments.nir_version)
+    if arguments.nir_version == "1.0.4":
+        changes += [
+            f"nir 1.0.4: `{path}`: v_reset left out, it is 0"
+            for path, node in file.nodes(graph)
+            if "v_reset" in node
+        ]
     if arguments.json:
         show.as_json({"file": arguments.file, "out": arguments.out, "changes": changes})
         return 0

@@ -26,6 +26,8 @@ def main(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
         )
+    if not any((folder / name).exists() for name in ("manifest.json", "SHA256SUMS")):
+        raise UserError(f"{folder}: no bundle, which is a folder that holds manifest.json")
     register()
     for name in verify_main.MODELS:
         if (folder / name).exists():

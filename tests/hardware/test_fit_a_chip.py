@@ -306,6 +306,27 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["fit", str(tmp_path / "no.nir"), "--target", "loihi"]) == 1
 
 
+def test_a_file_that_says_too_little_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = braille()
+    for _, part in [*file.graphs(graph), *file.nodes(graph)]:
+        part.pop("metadata", None)
+    silent = write(tmp_path, graph)
+    for told, codes in {
+        (): {"dt", "legacy-reset"},
+        ("--dt", "1e-4"): {"legacy-reset"},
+        ("--dt", "1e-4", "--reset", "v_reset"): set(),
+    }.items():
+        main(["fit", silent, "--target", "loihi", "--json", *told])
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert {f["code"] for f in found if f["severity"] == "warning"} == codes
+    # What is said of a layer by name is not said again.
+    main(["fit", silent, "--target", "xylo-audio-2", "--dt", "1e-4", "--json"])
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert {f["code"] for f in found if f["severity"] == "warning"} == {"reset"}
+
+
 def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (profile.FOLDER / "generic.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"

@@ -77,7 +77,18 @@ def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFi
         main(arguments)
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
+    assert error.startswith("error: ") and error.endswith(" --help\n") and error.count("\n") == 1
+
+
+def test_interrupted_while_a_tool_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupt)
+    assert main(["inspect", "a.nir"]) == 130
+    assert capsys.readouterr().err.startswith("interrupted: ")
 
 
 @pytest.mark.parametrize("command", ["inspect", "lint", "upgrade", "run", "diff"])
@@ -172,6 +183,17 @@ def test_inspect_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
         "min": 0.0,
         "max": 1.0,
     }
+
+
+def test_inspect_follows_the_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A spike that leaves a step late was decided before; its neuron still stands behind its input."""
+    graph = old_files.recurrent(old_files.INNER)
+    graph.nodes["rec"].nodes["lif"].metadata["spike_delay"] = 1
+    path = old_files.write(tmp_path / "a.nir", graph)
+    assert main(["inspect", path, "--json"]) == 0
+    found = [node["path"] for node in json.loads(capsys.readouterr().out)["nodes"]]
+    inner = ["rec.input", "rec.lif", "rec.output", "rec.w_rec"]
+    assert found == ["input", "fc", *inner, "output"]
 
 
 @pytest.mark.parametrize("dt", ["0", "-1", "nan", "inf"])
@@ -309,6 +331,7 @@ def test_run_refuses_data(path: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         "two.npz": "holds ['a', 'b'], the graph's inputs are ['input']",
         "text.npy": "no .npy or .npz file of numbers: ",
         "cut.npy": "no .npy or .npz file of numbers: ",
+        "a.nir": "no .npy or .npz file of numbers: it begins like neither",
         "none.npy": "no such file",
     }.items():
         assert main(["run", path, str(tmp_path / name)]) == 1
@@ -317,10 +340,13 @@ def test_run_refuses_data(path: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert error.count("\n") == 1
     np.save(tmp_path / "x.npy", np.ones((2, 1, 3)))
     assert main(["run", path, str(tmp_path / "x.npy"), "-o", "out.txt"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: --output out.txt: the name must end in .npz\n"
+    assert not captured.out
     assert main(["run", path, str(tmp_path / "x.npy"), "--dt", "1"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""  # both are said before anything is printed
-    assert f"error: {path}: dt = 1 differs from the contract's dt" in captured.err
+    assert captured.err.startswith(f"error: {path}: --dt: dt = 1 differs from")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/graphs is not here")
@@ -401,6 +427,10 @@ def test_verify(
     assert "are one object: a cycle" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "none")]) == 1
     assert "no such folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["verify", str(tmp_path / "empty")]) == 1
+    told = f"error: {tmp_path / 'empty'}: no bundle, which is a folder that holds manifest.json\n"
+    assert capsys.readouterr().err == told
 
 
 def test_verify_runs_nothing_from_the_bundle(
@@ -452,7 +482,7 @@ def test_bash_completes_commands_and_flags() -> None:
     function = done.stdout.split("complete ")[-1].split("-F ")[1].split()[0]
     script = done.stdout + "".join(
         asked.format(words=words, last=len(words.split()), function=function)
-        for words in ("li", "lint --j", "completion z")
+        for words in ("li", "lint --j", "completion z", "fit --target lo", "lint --target n")
     )
     ran = subprocess.run(["bash"], input=script, capture_output=True, text=True)
-    assert ran.stdout.splitlines() == ["lint", "--json", "zsh"]
+    assert ran.stdout.splitlines() == ["lint", "--json", "zsh", "loihi", "nir-1.0.4"]

@@ -160,8 +160,11 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
             "dvc.lock: has no deploy@braille; run dvc repro",
         ),
         (lambda c: None, ("--key", "nowhere.pem"), "--key nowhere.pem: no such file"),
-        (lambda c: None, ("--output", "."), "--output .: holds something else than a release"),
-        (lambda c: None, ("--output", "models"), "--output models: holds something else than a"),
+        (
+            lambda c: None,
+            ("--output", "models"),
+            "--output models: holds `braille`, which no release",
+        ),
         (lambda c: None, ("--output", "dvc.lock"), "dvc.lock: Not a directory"),
     ],
 )
@@ -182,6 +185,18 @@ def test_refusals_leave_the_last_release_alone(
     assert {p.name: p.read_bytes() for p in (clones[0] / "release").iterdir()} == before
     assert not list(clones[0].glob(".release*"))
     assert (clones[0] / ".git" / "HEAD").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(
+    clones: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release(clones[0], monkeypatch) == 0
+    (clones[0] / "release" / "notes.txt").write_text("mine")
+    assert release(clones[0], monkeypatch) == 1
+    assert "--output release: holds `notes.txt`" in capsys.readouterr().err
+    assert (clones[0] / "release" / "notes.txt").read_text() == "mine"
+    (clones[0] / "release" / "notes.txt").unlink()
+    assert release(clones[0], monkeypatch) == 0
 
 
 def test_a_version_is_three_numbers(capsys: pytest.CaptureFixture[str]) -> None:

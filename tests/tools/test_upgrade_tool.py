@@ -203,12 +203,15 @@ def test_older_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     path = old_files.write(tmp_path / "a.nir", nested())
     out = str(tmp_path / "out.nir")
     assert main(["upgrade", path, out, "--nir-version", "1.0.4"]) == 0
+    assert "nir 1.0.4: `rec.lif`: v_reset left out, it is 0\n" in capsys.readouterr().out
     assert main(["lint", out, "--target", "nir-1.0.4", "--strict"]) == 0
     assert main(["diff", path, out]) == 0
     assert file.version(hdf5.read(out)) == "1.0.4"
 
 
-@pytest.mark.parametrize("out", ["", "folder", "a.nir/out.nir", "a.nir/deep/out.nir", "n" * 300])
+@pytest.mark.parametrize(
+    "out", ["folder.nir", "a.nir/out.nir", "a.nir/deep/out.nir", "n" * 300 + ".nir"]
+)
 def test_a_place_where_no_file_can_be_is_one_line(
     out: str,
     tmp_path: Path,
@@ -216,10 +219,23 @@ def test_a_place_where_no_file_can_be_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.nir").mkdir()
     path = old_files.write(Path("a.nir"), nested())
     assert main(["upgrade", path, out]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
     assert not captured.out
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.nir", "folder"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.nir", "folder.nir"]
+
+
+@pytest.mark.parametrize("command", [("upgrade",), ("adapt", "--reader", "norse")])
+@pytest.mark.parametrize("out", ["", "data.npy"])
+def test_other_files_are_not_written_over(
+    out: str, command: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = old_files.write(tmp_path / "a.nir", nested())
+    (tmp_path / "data.npy").write_text("mine")
+    name = out and str(tmp_path / out)
+    assert main([command[0], path, name, *command[1:]]) == 2
+    assert capsys.readouterr().err == f"error: OUT {name}: the name must end in .nir\n"
+    assert (tmp_path / "data.npy").read_text() == "mine"
