@@ -60,9 +60,11 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
 
     Raises:
         UserError: there is no bundle or one does not verify, dvc.lock does not know a task, `output`
-            holds something else than a release, or signing is asked for and not possible.
+            is no folder or holds something else than a release, or signing is asked for and not possible.
     """
     found = bundles(root)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file; name a folder that is new or empty")
     if strange := _strange(output):
         raise UserError(
             f"--output {output}: holds `{strange[0]}`, which no release put there and which would be "
@@ -87,7 +89,7 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
 
 def _strange(folder: Path) -> list[str]:
     """What `folder` holds beside a release, by the release's own sums."""
-    if not folder.is_dir():
+    if not folder.exists():
         return []
     sums = folder / "SHA256SUMS"
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []

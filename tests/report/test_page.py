@@ -194,7 +194,7 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
         ("parity.json", "[1]", "a JSON dict is needed, got list"),
         ("parity.json", '{"accuracy": {}}', "`trained` is missing; run make repro"),
         ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
-        ("curves.csv", "epoch,train_loss\n1,2.5\n", "`validation_loss` is missing; run make repro"),
+        ("curves.csv", "epoch,train_loss\n1,2.5\n", "`train_accuracy` is missing; run make repro"),
         ("confusion.csv", "actual\n1\n", "`predicted` is missing; run make repro"),
         ("confusion.csv", "actual,predicted\n\xff,1\n", "not readable as CSV"),
         ("vectors.npz", "no archive", "not readable"),

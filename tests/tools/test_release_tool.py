@@ -165,7 +165,7 @@ def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
             ("--output", "models"),
             "--output models: holds `braille`, which no release",
         ),
-        (lambda c: None, ("--output", "dvc.lock"), "dvc.lock: Not a directory"),
+        (lambda c: None, ("--output", "dvc.lock"), "--output dvc.lock: is a file; name a folder"),
     ],
 )
 def test_refusals_leave_the_last_release_alone(
