@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline import params, stage
+
+if TYPE_CHECKING:
+    import nir
 
 
 def export(task: params.Task, root: Path = Path(".")) -> None:
@@ -14,11 +18,24 @@ def export(task: params.Task, root: Path = Path(".")) -> None:
         UserError: the weights are missing or broken, or a layer or value cannot be written.
     """
     from pipeline import networks
-    from pipeline.converter import file, to_nir
+    from pipeline.converter import file
 
     folder = root / "models" / task.name
-    model = networks.from_weights(task, folder / "weights.safetensors")
-    graph = to_nir(
+    graph = to_graph(task, networks.from_weights(task, folder / "weights.safetensors"))
+    file.write(folder / "model.nir", graph)
+    print(f"{task.name}: {len(graph.nodes)} nodes -> {folder / 'model.nir'}")
+
+
+def to_graph(task: params.Task, model: Any) -> nir.NIRGraph:
+    """The network `model` of `task` as a graph with its contract.
+
+    Raises:
+        GraphError: a layer or value cannot be written, or layers do not fit together.
+    """
+    from pipeline import networks
+    from pipeline.converter import to_nir
+
+    return to_nir(
         model,
         {"input": networks.input_shape(task)},
         {"output": networks.output_shape(task)},
@@ -30,8 +47,6 @@ def export(task: params.Task, root: Path = Path(".")) -> None:
         classes=task.data.classes,
         readout="spike_count",
     )
-    file.write(folder / "model.nir", graph)
-    print(f"{task.name}: {len(graph.nodes)} nodes -> {folder / 'model.nir'}")
 
 
 if __name__ == "__main__":

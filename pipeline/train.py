@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import files, metrics, params, stage, weights
-from pipeline.errors import UsageError, UserError
+from pipeline.errors import GraphError, UsageError, UserError
 
 if TYPE_CHECKING:
     import jax
@@ -52,9 +52,10 @@ def train(
     each host share a batch. With several hosts, the first one writes and speaks for all.
 
     Raises:
-        UserError: the prepared file is missing, broken or made with other parameters, the loss is
-            not finite, a layer never fires, `train.start_from` is no file of this network, or the
-            hosts differ or cannot share a batch.
+        UserError: the prepared file is missing, broken or made with other parameters, the network
+            cannot be exported or its last layer does not spike, the loss is not finite, a layer never
+            fires, `train.start_from` is no file of this network, or the hosts differ or cannot share
+            a batch.
     """
     from pipeline.datasets import prepared
 
@@ -64,6 +65,7 @@ def train(
 
     splits = _splits(task, data, source)
     training = fit.Fit(task, len(splits["train"].labels), devices)
+    _check_network(task, training.model)
     first = training.start()
     digest = _digest(task, source, training.devices, fast)
     cluster.check_alike(digest)
@@ -147,6 +149,23 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
         if not len(split.labels) and (name != "validation" or task.data.validation):
             raise UserError(f"{source}: the {name} split is empty; raise its share in the data")
     return splits
+
+
+def _check_network(task: params.Task, model: Any) -> None:
+    """Refuse before training what a later stage would refuse after it."""
+    from pipeline import export
+
+    where = f"the network of pipeline/tasks/{task.name}.py"
+    try:
+        export.to_graph(task, model)
+    except GraphError as error:
+        raise UserError(f"{where}: {error}") from None
+    last = model.layers[-1]
+    if not hasattr(getattr(last, "cell", last), "threshold"):
+        raise UserError(
+            f"{where}: its last layer, {type(last).__name__}, does not spike; the class is the one "
+            "with the most spikes: end it in a spiking neuron"
+        )
 
 
 def _silent(training: fit.Fit, progress: fit.Progress, split: fit.Split) -> list[str]:

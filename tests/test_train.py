@@ -457,6 +457,34 @@ def test_a_network_that_never_fires_is_told_before_the_first_step_and_after_an_e
     assert re.search(r"epoch 1: layers.1 \(Recurrent\) fires no spike.*threshold \(1000.0\)", error)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "end", "said"),
+    [
+        ((12, 7), "LI", "its last layer, LI, does not spike"),
+        ((12, 8), "LIF", r"layer 1 \(LIF\): `hidden_shape` is \(7,\), but \(8,\) arrives"),
+        ((12, 7), "tanh", r"layer 1 \(tanh\): "),
+    ],
+)
+def test_a_network_that_later_stages_refuse_is_not_trained(
+    sizes, end, said, tmp_path, monkeypatch, capsys
+):
+    import jax
+    import spyx.nn as snn
+    from flax import nnx
+
+    from pipeline import networks
+
+    def build(task):
+        rngs = nnx.Rngs(0)
+        last = jax.numpy.tanh if end == "tanh" else getattr(snn, end)((7,), rngs=rngs)
+        return snn.Sequential(nnx.Linear(*sizes, use_bias=False, rngs=rngs), last)
+
+    monkeypatch.setattr(networks, "build", build)
+    task = small()
+    _, error = failed(task, write_samples(task, tmp_path), capsys)
+    assert re.match(f"error: the network of pipeline/tasks/braille.py: {said}", error), error
+
+
 def test_data_of_other_parameters_is_told(tmp_path):
     task = small()
     write_samples(task, tmp_path)
