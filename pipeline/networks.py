@@ -117,7 +117,9 @@ def from_weights(task: Task, path: str | os.PathLike[str]) -> Any:
     parameters = named_parameters(model)
     if arrays.keys() != parameters.keys():
         odd = sorted(arrays.keys() ^ parameters.keys())[0]
-        raise UserError(f"{path}: `{odd}` is in the file or in the network, not in both")
+        raise UserError(
+            f"{path}: `{odd}` is in the file or in the network, not in both; run `dvc repro`"
+        )
     for name, parameter in parameters.items():
         if arrays[name].shape != parameter.shape or arrays[name].dtype != parameter.dtype:
             raise UserError(

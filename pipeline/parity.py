@@ -252,6 +252,11 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
         raise UserError(f"tasks.{task.name}.data.test: the test set is empty")
 
     trained, names = trained_model(task, weights_path)
+    if (told := graph.metadata.get("dt")) is not None and float(told) != task.export.dt:
+        raise UserError(
+            f"{model_path}: made with dt = {float(told):g}, tasks.{task.name}.export.dt is "
+            f"{task.export.dt:g}; run python -m pipeline.export {task.name}"
+        )
     loaded = converter.load(graph, task.export.dt)
     plan = loaded.plan
     in_file = {name for name, node in plan.nodes.items() if "v_threshold" in node}

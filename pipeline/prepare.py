@@ -104,7 +104,10 @@ def raw_folder(task: params.Task, root: Path) -> Path:
     """
     data = task.data
     if data.source == "folder":
-        return Path(data.path) if Path(data.path).is_absolute() else root / data.path
+        folder = root / data.path  # an absolute path stays one
+        if not folder.is_dir():
+            raise UserError(f"tasks.{task.name}.data.path: {folder}: no such folder")
+        return folder
     folder = root / "data" / "raw" / task.name
     recipe = _recipe(task)
     if _marker(folder) == recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import runpy
@@ -307,6 +308,16 @@ def test_deploy_refuses_what_is_no_report(road, text):
         stage.passed(road / "models" / "braille", "braille")
 
 
+def test_parity_names_the_stage_that_has_to_run_after_a_change_of_the_step(road):
+    task = tiny_task("braille", "v_reset")
+    task = dataclasses.replace(task, export=dataclasses.replace(task.export, dt=2e-4))
+    said = (
+        r"model.nir: made with dt = 0.0001, .*dt is 0.0002; run python -m pipeline.export braille"
+    )
+    with pytest.raises(UserError, match=said):
+        parity(task, road)
+
+
 def test_a_bundle_that_does_not_verify_is_not_published(road, bundle, monkeypatch):
     before = (bundle / "SHA256SUMS").read_text()
     golden = stage.golden
@@ -457,6 +468,30 @@ def test_verify_says_which_file_is_broken(bundle, name, damage):
     if damage != "missing":
         path.write_bytes(whole[: len(whole) // 2] if damage == "truncated" else b"")
     assert any(line.startswith(f"{name}: ") for line in problems(bundle))
+
+
+def test_verify_names_a_line_of_the_sums_that_is_none(bundle):
+    (bundle / "SHA256SUMS").write_text("damaged\n" + (bundle / "SHA256SUMS").read_text())
+    assert problems(bundle) == ["SHA256SUMS: line 1 is no digest and name"]
+
+
+def test_the_cards_code_runs_recordings_of_ones_own(bundle):
+    """The golden vectors as if they were somebody's own, with what the card says, in its folder."""
+    card = (bundle / "MODEL_CARD.md").read_text()
+    start = card.index("    from pathlib import Path")
+    code = card[start : card.index("\n\n", start)].replace("\n    ", "\n").strip()
+    program = f"""
+import numpy as np
+with np.load("test_data_set_0/vectors.npz") as vectors:
+    x, expected = vectors["input"], vectors["output"]
+{code}
+assert (spikes == expected).all() and expected.any()
+assert classes.tolist() == expected.sum(0).argmax(-1).tolist()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=bundle, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_verify_does_not_follow_links_out_of_a_model(bundle):

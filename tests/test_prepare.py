@@ -260,6 +260,12 @@ def test_wrong_parameters(
     assert not list(tmp_path.rglob("*.*"))
 
 
+def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = run(small("nmnist", source="folder", path="nowhere"), tmp_path, capsys)
+    place = tmp_path / "nowhere"
+    assert (code, said) == (1, f"error: tasks.nmnist.data.path: {place}: no such folder\n")
+
+
 def test_too_few_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Half of 4 for the test, half of 4 for validation: none is left.
     task = small("braille", simulated_per_class=4, validation=0.49, test=0.5)

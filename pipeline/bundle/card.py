@@ -57,7 +57,19 @@ def write(manifest: dict[str, Any]) -> str:
         "## How to run it",
         "",
         "    python verify.py                 # digests and golden vectors; needs numpy and h5py",
+        *(
+            ["    python verify_integers.py        # the chip's integers and states; needs numpy"]
+            if "target" in manifest
+            else []
+        ),
         "    sha256sum -c SHA256SUMS",
+        "",
+        "Recordings of your own, `x` (steps, recordings, ...) as said below, in Python in this folder:",
+        "",
+        "    from pathlib import Path",
+        "    from verify import read_graph, run",
+        f"    spikes = run(read_graph(Path('model.nir')), x, {manifest['dt']!r}).output",
+        "    classes = spikes.sum(0).argmax(-1)",
         "",
         f"Input: {manifest['n_steps']} steps of shape {_shape(manifest['input_shape'])}, event "
         f"counts in bins of {manifest['input_bin_s'] * 1000:g} ms, channels first. Output: "

@@ -6,6 +6,7 @@ test_data_set_0/integer_vectors.npz. 1: something differs, and is named. 2: nump
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -93,7 +94,18 @@ def check(folder: Path) -> list[str]:
 
 def main() -> int:
     """The command line."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(
+        description="Check a chip's integers: every spike and every state of the golden samples.",
+        epilog="Needs numpy. Exit code 0: pass, 1: something differs, 2: numpy is missing.",
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path(__file__).resolve().parent,
+        help="the bundle; default: where this file lies",
+    )
+    folder = parser.parse_args().folder
     if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     try:

@@ -71,7 +71,12 @@ def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    problems = [f"{name}: missing" for name in sorted(set(listed) - found)]
+    problems = [
+        f"SHA256SUMS: line {number} is no digest and name"
+        for number, line in enumerate(lines, start=1)
+        if not line.partition("  ")[2]
+    ]
+    problems += [f"{name}: missing" for name in sorted(set(listed) - found - {""})]
     for name in sorted(found - set(listed) - {"SHA256SUMS"}):
         problems.append(f"{name}: not listed in SHA256SUMS")
     right = set()
@@ -84,9 +89,8 @@ def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
     return problems, right
 
 
-def wrong_spikes(folder: Path, name: str, dt: float) -> list[str]:
+def wrong_spikes(folder: Path, name: str, vectors: dict[str, np.ndarray], dt: float) -> list[str]:
     """Lines that say where the file `name`, run on the vectors, differs from them."""
-    vectors = read_vectors(folder)
     result = run(read_graph(folder / name), vectors["input"], dt)
     (output,) = result.outputs.values()
     problems = []
@@ -125,13 +129,17 @@ def check(folder: Path) -> list[str]:
         dt = float(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["dt"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [*problems, f"manifest.json: no dt to be read ({type(error).__name__}: {error})"]
+    try:
+        vectors = read_vectors(folder)
+    except Exception as error:  # a broken file must become a line, whatever breaks
+        return [*problems, f"{VECTORS}: not readable ({type(error).__name__}: {error})"]
     for name in MODELS:
         if name not in right:
             problems.append(f"{name}: not run, because SHA256SUMS does not vouch for it")
             continue
         try:
-            problems += wrong_spikes(folder, name, dt)
-        except Exception as error:  # a broken file must become a line, whatever breaks
+            problems += wrong_spikes(folder, name, vectors, dt)
+        except Exception as error:  # as above
             problems.append(f"{name}: not to be run ({type(error).__name__}: {error})")
     return problems
 

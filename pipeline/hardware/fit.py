@@ -155,6 +155,8 @@ def _instead(kind: str, allowed: list[str]) -> str:
         return "write a SumPool2d and divide the next weight by the size of the window"
     if kind == "Scale":
         return "multiply the factor into the next weight"
+    if kind == "Affine" and "Linear" in allowed:
+        return "train without a bias: a Linear"
     return "express it as a matrix (Linear), if it is small enough"
 
 
@@ -235,9 +237,10 @@ def _recurrence(graph: Structure, profile: Profile, top: set[str]) -> Iterator[F
                     link.target,
                     "a flat cycle",
                     "a nested subgraph",
-                    f"the cycle of `{link.source}` and `{link.target}` lies flat in the graph, the "
-                    "target reads it only from a nested subgraph",
-                    "write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph",
+                    f"the cycle through `{link.target}` lies flat in the graph, the target reads it "
+                    "only from a nested subgraph",
+                    "write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph: "
+                    'export it with recurrent="nested"',
                     profile.source("graph.nested_recurrence"),
                 )
             continue
