@@ -20,9 +20,9 @@ from pipeline import files, metrics, params
 
 # What differs from the simulated default: recordings are few, and so an epoch is short.
 CHANGES = {
-    ("braille", "xylo-audio-2"): {"epochs": 400, "learning_rate": 2.0e-3},
-    ("braille", "loihi"): {"epochs": 200, "learning_rate": 2.0e-3},
-    ("nmnist", "speck-2f"): {"epochs": 8, "learning_rate": 2.0e-3},
+    ("braille", "xylo-audio-2"): {"epochs": 400, "learning_rate": 5.0e-3},
+    ("braille", "loihi"): {"epochs": 200, "learning_rate": 5.0e-3},
+    ("nmnist", "speck-2f"): {"epochs": 24, "learning_rate": 2.0e-3},
     ("nmnist", "loihi"): {"epochs": 8, "learning_rate": 2.0e-3},
 }
 KINDS = ("float", "rounded_only", "integer", "grid_as_floats")
