@@ -17,6 +17,7 @@ import yaml
 
 from bench import accuracy
 from pipeline import files, metrics, params
+from pipeline.errors import UserError
 
 # What differs from the simulated default: recordings are few, and so an epoch is short.
 CHANGES = {
@@ -65,12 +66,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with Braille/ and NMNIST/")
     parser.add_argument("--task", choices=accuracy.FOLDERS, action="append", help="default: both")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--resplit", action="store_true", help="another split for every seed")
     parser.add_argument("--out", type=Path, default=Path("bench/accuracy"), help="where runs stay")
     args = parser.parse_args()
     try:
         for task in args.task or list(accuracy.FOLDERS):
-            accuracy.measure(task, args.data, args.seeds, args.out)
-            folders = [args.out / f"{task}-{seed}" for seed in args.seeds]
+            floats = accuracy.measure(task, args.data, args.seeds, args.out, resplit=args.resplit)
+            folders = [entry["folder"] for entry in floats["seeds"]]
             for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
                 found = measure(task, chip, folders)
                 lost = 100 * (found["float"]["accuracy"] - found["integer"]["accuracy"])
@@ -88,6 +90,8 @@ def main() -> None:
                 )
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
