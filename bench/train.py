@@ -5,9 +5,10 @@ NIR paper: Braille, T = 256 steps and a batch of B = 64, and the spiking CNN of 
 B = 32. Every contender lives in a process of its own, so that each runs with its own threads. A round
 asks every contender in turn, in an order of its own (dealt by a seed), for eleven steps, of which the
 first, which finds the processor's caches taken and others' threads still waiting, does not count; the
-first two rounds only warm up. All of that three times over, with new processes: where the C library puts
-a process's memory, and when it hands it back, decides for a whole run whether torch's convolutions take
-50 or 80 ms. What counts is the ratio: the table ends in how many times longer than ours each one takes.
+first two rounds only warm up. All of that several times over (--starts), with new processes: where the C
+library puts a process's memory, and when it hands it back, decides for a whole run whether torch's
+convolutions take 50 or 80 ms. What counts is the ratio: the table ends in how many times longer than ours
+each one takes.
 
 The torch frameworks take part where `make peers-setup` has made their environment. Their networks have
 the same layers and shapes, with each framework's own neuron; Norse's has its own recurrent LIF.
@@ -39,7 +40,6 @@ TORCH = {
     "nmnist": ("torch", "snntorch", "spikingjelly", "sinabs"),
 }
 IN_A_ROW = 10  # steps that count, after one that does not
-STARTS = 3  # of every process
 OVER_T, OVER_B = (64, 128, 256, 512, 1024), (8, 32, 128, 512)
 
 
@@ -82,14 +82,19 @@ class Contender:
         return line
 
 
-def compare(names: list[str], task: str, steps: int, batch: int, rounds: int) -> dict[str, Any]:
-    """Every contender's figures: a step's mean seconds per round, peak memory, what it says of itself."""
+def compare(
+    names: list[str], task: str, steps: int, batch: int, rounds: int, starts: int
+) -> dict[str, Any]:
+    """Every contender's figures: a step's mean seconds per round, peak memory, what it says of itself.
+
+    `starts`: how often every process is started; `rounds`: counted, of each start.
+    """
     kinds = ("train", "train_processor", "infer", "infer_processor")
     figures: dict[str, dict[str, Any]] = {
         who: {**{kind: [] for kind in kinds}, "peak_bytes": 0} for who in names
     }
     order = random.Random(0)
-    for _ in range(STARTS):
+    for _ in range(starts):
         contenders = [Contender(who, task, steps, batch) for who in names]
         for number in range(rounds + 2):
             for contender in order.sample(contenders, len(contenders)):
@@ -164,6 +169,9 @@ def main() -> int:
     parser.add_argument(
         "--rounds", type=int, default=5, help="counted, of each start; default: %(default)s"
     )
+    parser.add_argument(
+        "--starts", type=int, default=3, help="of every process; default: %(default)s"
+    )
     parser.add_argument("--tasks", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--curves", action="store_true", help="also over T and over the batch")
     parser.add_argument("--stages", action="store_true", help="also every stage, end to end")
@@ -177,13 +185,14 @@ def main() -> int:
         steps, batch = SHAPES[task]
         names = ["ours", "spyx.nn.run", *(TORCH[task] if python().exists() else ())]
         print(f"\n{task}: T = {steps}, B = {batch}", flush=True)
-        told["steps"][task] = compare(names, task, steps, batch, arguments.rounds)
+        often = (arguments.rounds, arguments.starts)
+        told["steps"][task] = compare(names, task, steps, batch, *often)
         table(told["steps"][task])
         if arguments.curves:
             points = {*((t, batch) for t in OVER_T), *((steps, b) for b in OVER_B)}
             for t, b in sorted(points):
                 print(f"\n{task}: T = {t}, B = {b}", flush=True)
-                figures = compare(["ours", "spyx.nn.run"], task, t, b, arguments.rounds)
+                figures = compare(["ours", "spyx.nn.run"], task, t, b, *often)
                 told["curves"][f"{task} T={t} B={b}"] = figures
                 table(figures)
     if arguments.stages:
