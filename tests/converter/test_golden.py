@@ -14,6 +14,8 @@ from pipeline.converter import file
 from pipeline.converter.graph import as_dict
 from pipeline.converter.reference import make_plan
 from pipeline.converter.reference import run as run_reference
+from pipeline.converter.repair import repair
+from pipeline.peers import rules
 
 GOLDEN = Path(__file__).parent / "golden"
 # name: (dt in the file's unit, the reset that the file cannot say)
@@ -38,7 +40,7 @@ def recording(name):
 
 
 def test_every_golden_file_has_a_case():
-    assert {path.stem for path in GOLDEN.glob("*.nir")} == set(CASES)
+    assert {path.stem for path in GOLDEN.glob("*.nir")} == {*CASES, "rockpool_chain"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -60,3 +62,20 @@ def test_imported_model_gives_the_output_of_the_other_framework(name):
     # Images as the file has them, channels first: no other reading fits.
     _, out = converter.from_nir(graph, x, dt, reset=reset)
     assert (np.asarray(out) != expected[-1]).sum() == 0
+
+
+def test_rockpools_file_is_repaired_and_its_spikes_are_those_of_its_rule():
+    """It declares an Input with a batch of one, and means other neurons than NIR: counts, exp decays."""
+    content, faults = repair(file.read_dict(GOLDEN / "rockpool_chain.nir"))
+    assert [(fault.code, fault.node) for fault in faults] == [
+        ("declared-shape", "input"), ("declared-shape", "output"),
+    ]  # fmt: skip
+    x, expected = recording("rockpool_chain")
+    assert all(spikes.max() > 1 for spikes in expected)
+    plan = make_plan(content)
+    with rules.in_force(rules.ROCKPOOL):
+        own = run_reference(rules.ROCKPOOL.plan(plan), x, 1e-3, counts=True)
+    plain = run_reference(plan, x, 1e-3)
+    for path, spikes in zip(("1_LIFTorch", "3_LIFTorch"), expected, strict=True):
+        assert (own.spikes[path] == spikes).all()
+        assert (plain.spikes[path] != spikes).any()

@@ -1,6 +1,8 @@
 """Make the golden files: networks by other frameworks, exported by them, and what they did there.
 
     .venv-peers/bin/python tests/converter/golden/make.py     (after `make peers-setup`)
+    PYTHONPATH=. .venv-vendors/bin/python tests/converter/golden/make.py rockpool_chain
+                                                              (after `make vendors-setup`)
 
 Each case is `<name>.nir`, as the framework's own exporter wrote it, and `<name>.npz`: `input`
 (T, B, ...), uint8, and for every spiking layer, in order, what it put out in that framework,
@@ -240,6 +242,48 @@ def spikingjelly_cnn(name):
     save(name, graph, x, recorded)
 
 
+# ---------------------------------------------------------------------------------------- rockpool
+
+
+def rockpool_chain(name):
+    """Current-based leaky neurons with a tau and a threshold each, two layers; spikes are counts."""
+    from pipeline.peers import quirks
+
+    quirks.leave_out_samna()
+    from rockpool.nn.combinators import Sequential
+    from rockpool.nn.modules.torch import LIFTorch, LinearTorch
+    from rockpool.nn.modules.torch.nir import to_nir
+
+    def neurons(width):
+        return LIFTorch(
+            width,
+            tau_mem=torch.linspace(0.004, 0.012, width),
+            tau_syn=torch.linspace(0.002, 0.005, width).reshape(width, 1),
+            threshold=torch.linspace(0.6, 1.2, width),
+            bias=torch.zeros(width),
+            dt=1e-3,
+        )
+
+    layers = [
+        LinearTorch((12, 16), has_bias=False),
+        neurons(16),
+        LinearTorch((16, 5), has_bias=True),
+        neurons(5),
+    ]
+    with torch.no_grad():
+        layers[0].weight *= 0.5
+        layers[2].bias.copy_(torch.linspace(-0.05, 0.05, 5))
+    x = events(12)
+    recorded, now = [], x.transpose(0, 1)  # Rockpool's modules take (B, T, ...)
+    with torch.no_grad():
+        for layer in layers:
+            now = layer(now)[0]
+            if isinstance(layer, LIFTorch):
+                recorded.append(now.transpose(0, 1))
+    network = Sequential(*layers)
+    save(name, to_nir(network), x, recorded)
+
+
 def sinabs_case(name, reset, pooled):
     """`reset` is the name of one of sinabs' reset functions."""
     import sinabs.activation
@@ -258,12 +302,13 @@ CASES = {
     "snntorch_rleaky_subtract": (snntorch_recurrent, "RLeaky", "subtract", True, False),
     "spikingjelly_cnn": (spikingjelly_cnn,),
 }
+IN_VENDORS = {"rockpool_chain": (rockpool_chain,)}  # Rockpool lives in the other environment
 
 
 def main():
     for name in sys.argv[1:] or CASES:
         torch.manual_seed(0)
-        make, *options = CASES[name]
+        make, *options = (CASES | IN_VENDORS)[name]
         make(name, *options)
 
 
