@@ -64,11 +64,3 @@ def test_the_code_in_bringup_loads_the_shipped_integers(
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stdout.splitlines() if line.endswith(" differ")]
     assert lines and all(": 0 " in line for line in lines), done.stdout
-
-
-def test_without_the_environment_the_comparison_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["compare", "--python", "nowhere/python"])
-    assert compare.main() == 1
-    assert "run make vendors-setup" in capsys.readouterr().err
