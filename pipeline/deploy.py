@@ -83,7 +83,7 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
         shutil.copyfile(folder / "model.nir", bundle / "model.nir")
         complete(bundle, task, graph, plan, report, data.provenance, samples)
     (measured,) = report["neurobench"]
-    measured = {**measured, "accuracy": report["accuracy"]["reference"]}
+    measured = {**measured, "accuracy": report["accuracy"]["reference"], "seeds": task.seeds}
     files.write_json(root / "metrics" / f"{task.name}-generic.json", measured)
     print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 

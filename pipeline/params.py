@@ -123,6 +123,12 @@ class Task:
     deploy: Deploy
     targets: dict[str, Target]
 
+    @property
+    def seeds(self) -> dict[str, int]:
+        """What an accuracy depends on besides the settings: the seed of the data (simulation, splits)
+        and that of the training (weights, order, augmentation)."""
+        return {"data": self.data.seed, "train": self.train.seed}
+
 
 # What no type can say: (path inside the task, test, what is allowed).
 _RANGES: list[tuple[str, Any, str]] = [

@@ -62,7 +62,7 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
         report, found = measure(trained, content, rounded, data, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
-    report |= {"task": task.name, "target": chip.name, "judged": curve}
+    report |= {"task": task.name, "target": chip.name, "judged": curve, "seeds": task.seeds}
     bundle(task, chip, content, trained, report, parity, data, folder / "deploy" / chip.name)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]

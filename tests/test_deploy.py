@@ -71,8 +71,9 @@ def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
     bundle = root / "models" / task / "deploy" / "generic"
     told = json.loads((root / "metrics" / f"{task}-generic.json").read_text())
     manifest = json.loads((bundle / "manifest.json").read_text())
-    accuracy = told.pop("accuracy")
+    accuracy, seeds = told.pop("accuracy"), told.pop("seeds")
     assert manifest["metrics"]["neurobench"] == told
+    assert seeds == manifest["metrics"]["seeds"] == {"data": 7, "train": 1}  # of params.yaml
     assert accuracy["accuracy"] == told["ClassificationAccuracy"]
     operations = told["SynapticOperations"]
     assert operations["Dense"] == manifest["synapses"] * SHAPES[task][0]
@@ -80,6 +81,7 @@ def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
     card = (bundle / "MODEL_CARD.md").read_text()
     assert f"| MembraneUpdates | {told['MembraneUpdates']:.1f} a recording |" in card
     assert "Energy" not in card
+    assert "(seeds: 7 of the data, 1 of the training)" in card
 
 
 @pytest.mark.parametrize(("task", "reset"), ROADS)

@@ -126,6 +126,7 @@ def test_metrics_and_papers_say_the_same(made, task, target):
         assert told["accuracy"]["grid_as_floats"] == told["accuracy"]["integer"]
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["target"]["accuracy"] == told["accuracy"]
+    assert manifest["target"]["seeds"] == told["seeds"] == {"data": 7, "train": 1}  # of params.yaml
     assert told["ClassificationAccuracy"] == told["accuracy"]["integer"]["accuracy"]
     for key in ("SynapticOperations", "MembraneUpdates", "Footprint"):
         assert manifest["target"][key] == told[key]

@@ -82,7 +82,9 @@ def write(manifest: dict[str, Any]) -> str:
         "",
         "## How well it does",
         "",
-        f"On {manifest['metrics']['test_samples']} {kind} that training never saw:",
+        f"On {manifest['metrics']['test_samples']} {kind} that training never saw (seeds: "
+        f"{manifest['metrics']['seeds']['data']} of the data, "
+        f"{manifest['metrics']['seeds']['train']} of the training):",
         "",
         "| run by | accuracy | 95 % interval (Wilson) |",
         "|---|---|---|",

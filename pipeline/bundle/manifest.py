@@ -76,6 +76,7 @@ def build(
         "metrics": {
             "test_accuracy": parity["accuracy"],
             "test_samples": parity["samples"],
+            "seeds": task.seeds,
             "neurobench": parity["neurobench"][0],
         },
         "parameters": parameters(task),
