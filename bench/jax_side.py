@@ -1,7 +1,7 @@
 """One JAX contender of `bench.train` in a process of its own: `python -m bench.jax_side WHO TASK T B`.
 
 Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of the
-processor, `memory` prints the peak in bytes. `ours` runs as the train stage does, `spyx.nn.run` with
+processor, `memory` prints the peak in bytes. `ours` runs as the train stage does, evaluation, too, `spyx.nn.run` with
 JAX's and the C library's own settings.
 """
 
@@ -13,6 +13,7 @@ import os
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,7 +49,16 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     kept = training.state(progress)
     placed = training._place(events, labels)
 
+    everywhere, shared = training._everywhere, training._shared
+
     @jax.jit
+    @partial(
+        jax.shard_map,
+        mesh=shared.mesh,
+        in_specs=(everywhere.spec, shared.spec),
+        out_specs=shared.spec,
+        check_vma=False,
+    )
     def infer(parameters, events):
         model = training._with(parameters)
         return fit.engine.run(model, networks.to_model_layout(events))[0].sum(0)
@@ -56,7 +66,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     imported = time.perf_counter()
     kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
     first = time.perf_counter() - imported
-    jax.block_until_ready(infer(progress.parameters, events))
+    jax.block_until_ready(infer(kept[0], placed[0]))
     facts = {
         "imports_s": imported - started,
         "first_step_s": first,
@@ -70,7 +80,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
             case "train":
                 kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
             case "infer":
-                jax.block_until_ready(infer(progress.parameters, events))
+                jax.block_until_ready(infer(kept[0], placed[0]))
             case "memory":
                 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
                 continue

@@ -224,20 +224,32 @@ def _keep(graph, axis, parameters, constants, feedback, x, start, z):
     cell = nnx.merge(graph, parameters, constants)
     back = None if feedback is None else (_turned(feedback[0]), feedback[1])
     # The membrane takes the place of the input, which nobody needs any more. Not so where the input
-    # goes straight into the membrane: there XLA would copy all steps in every step.
-    in_place = cell.alpha is not None
+    # goes straight into a membrane with feedback: XLA would copy all steps in every step.
+    alone = _alone(cell, feedback)
+    in_place = alone or cell.alpha is not None
 
     def step(t, carry):
         z, state, kept = carry
+        if alone:
+            # Its reset comes with the next step: one pass over the neurons instead of two.
+            state = jnp.where(t == 0, start, cell.emit(state)[1])
         u, i = cell.integrate(_drive(back, _at(axis, kept[0] if in_place else x, t), z), state)
+        kept = _put(axis, kept, (u, i), t)
+        if alone:
+            return z, u, kept
         z, v = cell.emit(u)
-        return z, v if i is None else (v, i), _put(axis, kept, (u, i), t)
+        return z, v if i is None else (v, i), kept
 
-    room = jnp.zeros_like(x)
+    room = None if alone else jnp.zeros_like(x)
     kept = (x, room) if in_place else (room, None)
     *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
     out, v = jax.vmap(cell.emit, axis, axis)(u)
     return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)
+
+
+def _alone(cell, feedback):
+    """Whether a step needs nothing of the one before but the membrane."""
+    return cell.alpha is None and feedback is None
 
 
 def _forwards(graph, axis, *arguments):
@@ -250,10 +262,14 @@ def _backwards(graph, axis, saved, cotangents):
     steps = u.shape[axis]
     nothing = jnp.zeros_like(z)
 
+    of_out, room = cotangents[0], jnp.zeros_like(u)
+    in_place = _alone(cell, feedback) and not isinstance(of_out, SymbolicZero)
+
     def step(n, carry):
-        of_x, of_state, kept = carry
+        of_x, of_state, (of_xs, of_states) = carry
         t = steps - 1 - n
-        of_z, of_v, of_i = (_at(axis, cotangent, t) for cotangent in cotangents)
+        of_z = _at(axis, of_xs if in_place else of_out, t)
+        of_v, of_i = (_at(axis, cotangent, t) for cotangent in cotangents[1:])
         if feedback is not None:
             of_z = of_z + feedback[0] @ of_x
         of_v = of_v + (of_state if i is None else of_state[0])
@@ -263,11 +279,10 @@ def _backwards(graph, axis, saved, cotangents):
         # It is linear, so its gradient is the same everywhere, at 0, too.
         _, pull = jax.vjp(cell.integrate, nothing, jax.tree.map(jnp.zeros_like, start))
         of_x, of_state = pull((of_u, of_i))
-        return of_x, of_state, _put(axis, kept, (of_x, (of_u, of_i)), t)
+        return of_x, of_state, _put(axis, (of_xs, of_states), (of_x, (of_u, of_i)), t)
 
     # What is kept for a gradient that nobody uses, such as that of fixed decays, the compiler drops.
-    room = jnp.zeros_like(u)
-    kept = room, (room, None if i is None else room)
+    kept = of_out if in_place else room, (room, None if i is None else room)
     empty = nothing, jax.tree.map(jnp.zeros_like, start), kept
     of_x, of_start, (of_xs, of_states) = jax.lax.fori_loop(0, steps, step, empty)
 
