@@ -1,8 +1,8 @@
 """One JAX contender of `bench.train` in a process of its own: `python -m bench.jax_side WHO TASK T B`.
 
 Answers lines on stdin: `train` and `infer` do one step and print its seconds by the clock and of the
-processor, `memory` prints the peak in bytes. `ours` runs as the train stage does, evaluation, too, `spyx.nn.run` with
-JAX's and the C library's own settings.
+processor, `memory` prints the peak in bytes. `ours` trains and evaluates as the train stage does,
+`spyx.nn.run` with JAX's and the C library's own settings.
 """
 
 from __future__ import annotations

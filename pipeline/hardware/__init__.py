@@ -10,6 +10,6 @@ network.py     what these integers are: populations and the weights between them
 xylo.py  loihi.py  speck.py    one integer simulator per chip family, NumPy only
 simulate.py    which of them, for how many steps; overflow
 assess.py      accuracy on recordings, in integers and as floats, and how far both agree
-in_jax.py      the same rules in JAX, with gradients
+in_jax/        the same rules in JAX, with gradients, one file per family
 balance.py  tune.py    training on the grid: where it starts, how it goes
 """

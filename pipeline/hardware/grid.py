@@ -60,7 +60,7 @@ def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> ja
     """`weights_on_grid` as float32; its gradient is that of `weights * scale`, 0 where clipped."""
     import jax.numpy as jnp
 
-    from pipeline.hardware.in_jax import through
+    from pipeline.hardware.in_jax.step import through
 
     low, high = weight_range(bits, step)
     scaled = jnp.clip(weights * scale, low, high)
@@ -76,7 +76,7 @@ def up_to_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
     """
     import jax.numpy as jnp
 
-    from pipeline.hardware.in_jax import through
+    from pipeline.hardware.in_jax.step import through
 
     low, high = weight_range(bits, step)
     share = jnp.maximum(weights / low, weights / high)
@@ -89,6 +89,6 @@ def fake_fraction(decay: jax.Array, bits: int) -> jax.Array:
     """`fraction_of` as float32; its gradient is that of `decay * 2^bits`."""
     import jax.numpy as jnp
 
-    from pipeline.hardware.in_jax import through
+    from pipeline.hardware.in_jax.step import through
 
     return through(jnp.round(decay * 2**bits), decay * 2**bits)

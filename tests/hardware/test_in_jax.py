@@ -16,6 +16,7 @@ import pytest
 from bench.vendors import compare
 from pipeline.errors import GraphError
 from pipeline.hardware import in_jax, profile, quantise, simulate
+from pipeline.hardware.in_jax import step
 from pipeline.hardware.network import Network, Population, Run, Weight
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -90,8 +91,8 @@ def test_large_states_are_exact_on_loihi() -> None:
 def test_the_slope_of_a_count() -> None:
     """1 between the first and the last threshold; beside them superspike, 1 / (1 + 4 d)^2."""
     x = jnp.asarray([0.75, 1.0, 2.7, 3.0, 3.25])
-    assert in_jax.slope_of(x, 3, 4.0).tolist() == [1 / 4, 1, 1, 1, 1 / 4]
-    once = in_jax.slope_of(jnp.asarray([0.75, 1.25]), 1, 4.0)
+    assert step.slope_of(x, 3, 4.0).tolist() == [1 / 4, 1, 1, 1, 1 / 4]
+    once = step.slope_of(jnp.asarray([0.75, 1.25]), 1, 4.0)
     assert once.tolist() == [1 / 4, 1 / 4]
 
 
