@@ -82,7 +82,6 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
     loading = LOADING[chip.rule].format(
         version=VERSIONS[chip.rule],
         file="model-nir-1.0.4.nir" if old else "model.nir",
-        dt=task.export.dt,
         shape=shape,
         bin_ms=task.data.bin_us * 1e-3,
         specification=_specification(network) if chip.rule == "xylo" else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,15 @@ def test_samples_do_not_see_each_other() -> None:
         alone = {**case, "input": case["input"][1:]}
         both = compare.ours(vendor, case).spikes["hidden"][:, 1:]
         assert (compare.ours(vendor, alone).spikes["hidden"] == both).all()
+
+
+def test_a_missing_bundle_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["compare", "--python", sys.executable, "--vendor", "sanafe"])
+    assert exit_status(compare.main) == 1
+    assert "braille: not compared, " in capsys.readouterr().out
 
 
 def test_without_the_environment_the_comparison_says_what_to_do(
