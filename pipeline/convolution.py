@@ -20,9 +20,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-CHUNK_BYTES = (
-    1_000_000  # of patches: among the fastest of 0.2 to 1.6 MB with 1 MB of L2 cache a core
-)
+CHUNK_BYTES = 1_000_000  # of patches: among the fastest of 0.2 to 1.6 MB with 1 MB of L2 cache
 BLOCK_OUTPUTS = 64  # of a block of columns: among the fastest of 2, 4 and 8 columns
 
 
