@@ -83,6 +83,16 @@ def test_the_seed_decides_the_weights():
     assert not np.array_equal(first, different)
 
 
+def test_a_quarter_of_the_variance_halves_the_first_weights():
+    task = tiny_task("nmnist", "v_reset")
+    whole, quarter = (
+        networks.named_parameters(networks.build(with_network(task, first_gain=gain)))
+        for gain in (1.0, 0.25)
+    )
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value[...], 2 * quarter[name][...], err_msg=name)
+
+
 def test_model_layout_puts_time_first_and_channels_last():
     events = np.arange(2 * 3 * 2 * 4 * 5, dtype=np.uint8).reshape(2, 3, 2, 4, 5)
     ours = networks.to_model_layout(events)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -45,15 +45,21 @@ class Network:
     weights without an error, in any order, as long as sums stay below 2^(23 - weight_bits); and after
     a reset to 0 no membrane ever meets its threshold exactly. Every reader then sees the same spikes.
     None stores weights as trained.
+    first_gain: what the variance of all first weights is multiplied with; at 1 every layer fires well
+    before training.
     """
 
     reset: Literal["v_reset", "subtract"]
     threshold: float
     weight_bits: int | None
     surrogate_slope: float
+    first_gain: float
 
 
-RANGES = [("weight_bits", lambda v: v is None or 4 <= v <= 20, "from 4 to 20, or null")]
+RANGES = [
+    ("weight_bits", lambda v: v is None or 4 <= v <= 20, "from 4 to 20, or null"),
+    ("first_gain", lambda v: v > 0, "above 0"),
+]
 
 
 def recordings(data: Data, folder: Path) -> Recordings:
@@ -106,6 +112,9 @@ def network(task: Task) -> snn.Sequential:
         neuron = neurons.IF if settings.reset == "v_reset" else snn.IF
         return neuron(shape, threshold=threshold, activation=spike, rngs=rngs)
 
+    def first(gain: float) -> Any:
+        return normal(random, settings.first_gain * gain)
+
     def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
         return nnx.Conv(
             inputs,
@@ -114,14 +123,12 @@ def network(task: Task) -> snn.Sequential:
             strides=stride,
             padding=((1, 1), (1, 1)),
             use_bias=False,
-            kernel_init=normal(random, gain),
+            kernel_init=first(gain),
             rngs=rngs,
         )
 
     def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
-        return nnx.Linear(
-            inputs, outputs, use_bias=False, kernel_init=normal(random, gain), rngs=rngs
-        )
+        return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=first(gain), rngs=rngs)
 
     return snn.Sequential(
         conv(2, 16, size=5, stride=2, gain=4.0),

@@ -12,7 +12,11 @@ from pipeline.hardware.network import Network, Population
 
 
 def cell(network: Network, population: Population, steepness: float) -> tuple[Callable, Callable]:
-    """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`."""
+    """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
+
+    drive, spikes and every array of the state are (B, *shape), the population's shape with channels
+    last, float32 that hold integers; counts as `step.told` names them; shape is (B, *shape).
+    """
     profile = network.profile
     bound = 2.0 ** (profile["state.bits"] - 1)
     most = float(profile[f"neuron.{'output_' if population.output else ''}spikes_per_step"])
