@@ -31,7 +31,7 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no real recordings at
 
 SMALL = {
     "braille": {"classes": ("Space", "A", "Y"), "simulated_per_class": 8},
-    "nmnist": {"classes": ("0", "7"), "simulated_per_class": 8, "test": 0.25},
+    "nmnist": {"classes": ("0", "7"), "simulated_per_class": 8, "validation": 0.05, "test": 0.25},
 }
 
 
@@ -439,7 +439,7 @@ def test_real_nmnist(tmp_path: Path) -> None:
             (raw / split / digit).mkdir(parents=True)
             for file in sorted((REAL / "NMNIST" / split / digit).iterdir())[:3]:
                 (raw / split / digit / file.name).symlink_to(file)
-    data = dataclasses.replace(task.data, source="folder", path=str(raw))
+    data = dataclasses.replace(task.data, source="folder", path=str(raw), validation=0.05)
     stage.prepare(dataclasses.replace(task, data=data), tmp_path)
     made = prepared.read(h5(tmp_path, "nmnist"))
     assert made.shape == (60, 15, 2, 34, 34)
