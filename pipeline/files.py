@@ -89,6 +89,16 @@ def _no_folder(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def unreadable(path: str | os.PathLike[str], error: OSError) -> str:
+    """Why a file cannot be opened, in words: a link that leads nowhere is called one."""
+    place = Path(path)
+    if place.is_symlink() and isinstance(error, FileNotFoundError):
+        return f"a link to {os.readlink(place)}, which does not exist"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    return error.strerror or str(error)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic(path) as temporary:

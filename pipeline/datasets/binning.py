@@ -30,16 +30,20 @@ def to_bins(
         uint8. And the number of events left out.
     """
     width, height, polarities = sensor_size
-    step = events["t"] // bin_us
-    inside = step < bins
-    cell = step * polarities
+    inside = events["t"] < bins * bin_us
+    kept = events[inside]
+
+    def whole(field: str) -> np.ndarray:
+        return kept[field].astype(np.int64)  # narrow types overflow below
+
+    cell = whole("t") // bin_us * polarities
     if polarities > 1:
-        cell = cell + events["p"]
+        cell = cell + whole("p")
     if height > 1:
-        cell = cell * height + events["y"]
-    cell = cell * width + events["x"]
+        cell = cell * height + whole("y")
+    cell = cell * width + whole("x")
     size = bins * polarities * height * width
-    counts = np.bincount(cell[inside], minlength=size)
+    counts = np.bincount(cell, minlength=size)
     counts = counts.reshape(bins, polarities, height, width)
     if merge_polarity:
         counts = (counts.sum(axis=1, keepdims=True) > 0).astype(np.int64)

@@ -7,7 +7,6 @@ Two public formats are read: `taxels_40Hz.npz` (samples, encoded here) and the p
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,16 @@ import tonic
 
 from pipeline.datasets import sigma_delta, splits, unpickle
 from pipeline.errors import UserError
+from pipeline.files import unreadable
 
 TAXELS = 12
 NPZ = "taxels_40Hz.npz"
 # No contact; the signal that is encoded is the distance from it.
 NO_CONTACT = 255
-MAX_SECONDS = 1e6
+# The arrays of the samples' file that are read; it also has `repetition`.
+ARRAYS = ("taxels", "length", "letter", "sample_rate_hz")
+MAX_RATE_HZ = 1e6  # times are whole microseconds
+MAX_SECONDS = 1e12  # in microseconds still a 64-bit integer
 
 
 class Braille(tonic.Dataset):
@@ -67,20 +70,25 @@ class Braille(tonic.Dataset):
         super().__init__(str(folder), transform, target_transform, transforms)
         self.location_on_system = str(folder)
         self.file = find(folder)
-        if self.file.name == NPZ:
+        if self.file.suffix.lower() == ".npz":
             self.data, letters = _from_samples(self.file, window_us)
             self.encoder = f"sigma-delta, threshold 1, {window_us} us of the samples"
         else:
             self.data, letters = _from_pickle(self.file)
             self.encoder = "sigma-delta, by the publisher of the file"
-        unknown = sorted(set(letters) - set(self.classes))
-        if unknown:
-            raise UserError(f"{self.file}: unknown letter {unknown[0]!r}; known are Space, A to Z")
+        for number, letter in enumerate(letters):
+            if letter not in self.classes:
+                raise UserError(
+                    f"{self.file}: recording {number}: unknown letter {letter!r}; known are Space, "
+                    "A to Z"
+                )
         self.targets = [self.classes.index(letter) for letter in letters]
         if split is not None:
             if split not in splits.NAMES:
                 raise UserError(f"`split` must be one of {', '.join(splits.NAMES)}, got {split!r}")
-            parts = splits.stratified(np.array(self.targets), (validation, test), seed)
+            parts = splits.stratified(
+                np.array(self.targets), (validation, test), seed, self.classes
+            )
             keep = np.flatnonzero(parts == splits.NAMES.index(split))
             self.data = [self.data[i] for i in keep]
             self.targets = [self.targets[i] for i in keep]
@@ -116,16 +124,14 @@ def candidates(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    samples = [folder / NPZ] if (folder / NPZ).is_file() else []
-    thresholds = {
-        int(match[1]): path
-        for path in folder.iterdir()
-        if (match := re.fullmatch(r"data_braille_letters_th_(\d+)\.pkl", path.name))
-    }
-    files = samples + [path for _, path in sorted(thresholds.items())]
-    if not files:
+    found = []
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"data_braille_letters_th_([0-9]+)\.pkl", path.name, re.IGNORECASE)
+        if match or path.name.lower() == NPZ.lower():
+            found.append((int(match[1]) if match else -1, path))
+    if not found:
         raise UserError(f"{folder}: holds neither {NPZ} nor data_braille_letters_th_*.pkl")
-    return files
+    return [path for _, path in sorted(found)]
 
 
 def save_samples(
@@ -160,6 +166,11 @@ def _from_samples(path: Path, window_us: int | None) -> tuple[list[np.ndarray], 
     taxels, length, letters, rate = _read_samples(path)
     period_us = 1e6 / rate
     window = None if window_us is None else int(window_us / period_us) + 1
+    if window_us and window == 1:
+        raise UserError(
+            f"{path}: at `sample_rate_hz` {rate:g} a window of {window_us} us holds one sample; at "
+            f"least two are needed, {1e6 / window_us:.4g} Hz or more"
+        )
     start = 0 if window is None else _busiest(taxels, length, window)
     cuts = []
     for samples, count in zip(taxels, length, strict=True):
@@ -190,43 +201,67 @@ def _encode(recordings: list[np.ndarray], period_us: float) -> list[np.ndarray]:
 
 
 def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]:
-    try:
-        # np.load leaves a damaged file that it opened itself open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            taxels, length = file["taxels"], file["length"]
-            letters, rate = (
-                [str(letter) for letter in file["letter"]],
-                float(file["sample_rate_hz"]),
-            )
-    except KeyError as error:
-        raise UserError(f"{path}: the array {error} is missing") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: not a readable .npz file (truncated?): {error}") from None
-    if taxels.ndim != 3 or taxels.shape[2] != TAXELS or taxels.dtype != np.uint8:
+    arrays = _load(path)
+    if missing := [name for name in ARRAYS if name not in arrays]:
+        raise UserError(
+            f"{path}: the array `{missing[0]}` is missing; needed are {', '.join(ARRAYS)}"
+        )
+    taxels, length, letter, rate = (arrays[name] for name in ARRAYS)
+    for name, dimensions, kinds, wanted in (
+        ("taxels", 3, "u", f"(N, T, {TAXELS}) uint8"),
+        ("length", 1, "iu", "(N,) whole numbers"),
+        ("letter", 1, "US", "(N,) texts"),
+        ("sample_rate_hz", 0, "iuf", "one number"),
+    ):
+        array = arrays[name]
+        if array.ndim != dimensions or array.dtype.kind not in kinds:
+            raise UserError(f"{path}: `{name}` must be {wanted}, got {array.shape} {array.dtype}")
+    if taxels.shape[2] != TAXELS or taxels.dtype != np.uint8:
         raise UserError(
             f"{path}: `taxels` must be (N, T, {TAXELS}) uint8, got {taxels.shape} {taxels.dtype}"
         )
-    if not len(taxels) == len(length) == len(letters) > 0:
+    if not len(taxels) == len(length) == len(letter) > 0:
         raise UserError(
-            f"{path}: {len(taxels)} taxels, {len(length)} lengths and {len(letters)} letters: "
+            f"{path}: {len(taxels)} taxels, {len(length)} lengths and {len(letter)} letters: "
             "they must be as many, and more than none"
         )
-    if not ((length >= 1) & (length <= taxels.shape[1])).all():
-        raise UserError(f"{path}: `length` must lie between 1 and {taxels.shape[1]}")
-    if not 0 < rate < float("inf"):
-        raise UserError(f"{path}: `sample_rate_hz` must be above 0, got {rate}")
-    return taxels, length, letters, rate
+    odd = np.flatnonzero((length < 1) | (length > taxels.shape[1]))
+    if len(odd):
+        raise UserError(
+            f"{path}: `length` must lie between 1 and {taxels.shape[1]}, recording {odd[0]} has "
+            f"{length[odd[0]]}"
+        )
+    if not 0 < rate <= MAX_RATE_HZ:
+        raise UserError(
+            f"{path}: `sample_rate_hz` must be above 0, got {rate}; at most {MAX_RATE_HZ:g}"
+        )
+    if letter.dtype.kind == "S":  # written by Python 2
+        letter = np.char.decode(letter, "latin1")
+    return taxels, length.astype(np.int64), [str(name) for name in letter], float(rate)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file that are read.
+
+    Raises:
+        UserError: it cannot be opened, or is damaged.
+    """
+    try:
+        # np.load leaves a damaged file that it opened itself open.
+        stream = open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"{path}: {unreadable(path, error)}") from None
+    with stream:
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: file[name] for name in ARRAYS if name in file}
+        except Exception as error:  # a damaged archive can raise nearly anything, a crash is none
+            raise UserError(f"{path}: not a readable .npz file (truncated?): {error}") from None
 
 
 def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
     content = unpickle.load(path)
-    if isinstance(content, dict) and {"letter", "events"} <= set(content):
-        rows = [
-            {"letter": letter, "events": events}
-            for letter, events in zip(content["letter"], content["events"], strict=False)
-        ]
-    else:
-        rows = content
+    rows = _rows(content, path) if isinstance(content, dict) else content
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: must hold a list of {{letter, events}}, and not an empty one")
     recordings = []
@@ -235,7 +270,7 @@ def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
             raise UserError(f"{path}: recording {number} has no `letter` and `events`")
         try:
             recordings.append(_from_times(row["events"]))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"{path}: recording {number}: `events` must be [[on times], [off times]] in "
                 f"seconds for each of {TAXELS} taxels ({error})"
@@ -243,21 +278,50 @@ def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
     return recordings, [str(row["letter"]) for row in rows]
 
 
+def _rows(columns: dict[Any, Any], path: Path) -> list[dict[str, Any]]:
+    """Recordings of a dict of columns, which are as long as each other."""
+    for name in ("letter", "events"):
+        if not isinstance(columns.get(name), list | tuple | np.ndarray):
+            raise UserError(
+                f"{path}: a dict must have the lists `letter` and `events`, one entry a recording; "
+                f"`{name}` is {type(columns[name]).__name__ if name in columns else 'missing'}"
+            )
+    letters, events = columns["letter"], columns["events"]
+    if len(letters) != len(events):
+        raise UserError(
+            f"{path}: {len(letters)} entries in `letter`, {len(events)} in `events`: they must be as "
+            "many, or recordings get another's letter"
+        )
+    return [{"letter": a, "events": b} for a, b in zip(letters, events, strict=True)]
+
+
 def _from_times(taxels: Any) -> np.ndarray:
     if len(taxels) != TAXELS:
         raise ValueError(f"got {len(taxels)} taxels")
-    seconds: list[float] = []
-    counts = []
-    for on, off in taxels:
-        seconds.extend(on)
-        seconds.extend(off)
-        counts += [len(on), len(off)]
-    times = np.array(seconds, dtype=np.float64)
-    if not ((times >= 0) & (times <= MAX_SECONDS)).all():
-        raise ValueError(f"a time is negative, not finite or beyond {MAX_SECONDS:.0f} s")
+    parts = []
+    for taxel, pair in enumerate(taxels):
+        if len(pair) != 2:
+            raise ValueError(f"taxel {taxel} has {len(pair)} lists of times")
+        parts += [_times(part, taxel) for part in pair]
+    times, counts = np.concatenate(parts), [len(part) for part in parts]
     channel = np.repeat(np.arange(2 * TAXELS), counts)
     events = np.empty(len(times), sigma_delta.EVENT)
     events["t"] = np.rint(times * 1e6)
     events["x"] = channel // 2
     events["p"] = 1 - channel % 2
     return events[np.lexsort((events["x"], events["t"]))]
+
+
+def _times(values: Any, taxel: int) -> np.ndarray:
+    """One list of times, (n,) float64 seconds."""
+    times = np.asarray(values)
+    if times.ndim != 1 or (len(times) and times.dtype.kind not in "iuf"):
+        raise ValueError(f"taxel {taxel} has times of shape {times.shape} and type {times.dtype}")
+    times = times.astype(np.float64)
+    bad = times[~((times >= 0) & (times <= MAX_SECONDS))]
+    if len(bad):
+        raise ValueError(
+            f"taxel {taxel} has a time of {bad[0]:g} s, which is negative, not finite or beyond "
+            f"{MAX_SECONDS:g} s"
+        )
+    return times

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import numpy as np
 import tonic
 
 from pipeline.errors import UserError
+from pipeline.files import unreadable
 
 BYTES_PER_EVENT = 5
-# Marks a wrap of the clock in the original files; it is no event (tonic.io.read_mnist_file).
+# The y that marks a wrap of the clock; it is no event (tonic.io.read_mnist_file).
 WRAP = 240
+CLOCK = 2**23  # microseconds after which the clock of the files starts again
 
 
 class NMNIST(tonic.datasets.NMNIST):
@@ -23,7 +27,7 @@ class NMNIST(tonic.datasets.NMNIST):
 
     Args:
         folder: the one that holds `Train/<digit>/<id>.bin` and `Test/<digit>/<id>.bin`.
-        train: which of the two.
+        train: which of the two. `left_out` names the files there that are no recordings.
         transform: applied to the events.
 
     Raises:
@@ -36,39 +40,106 @@ class NMNIST(tonic.datasets.NMNIST):
         self._folder = Path(folder)
         super().__init__(save_to=str(folder), train=train, transform=transform)
 
+        # tonic leaves out folders that are links, and names in capitals.
+        self.data = [str(file) for file in self._files]
+        self.targets = [int(file.parent.name) for file in self._files]
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Raises UserError: the file marks a wrap of the clock where there is none, or wraps itself."""
+        _check_clock(Path(self.data[index]))
+        return super().__getitem__(index)
+
     def _check_exists(self) -> bool:
         # tonic would look for a folder named after the class, for the zip and for 10 000 files,
         # and go to the network otherwise.
         self.location_on_system = str(self._folder)
-        check(self._folder / self.folder_name)
+        self._files, self.left_out = recordings(self._folder / self.folder_name)
         return True
 
 
-def check(folder: Path) -> None:
-    """Look through one split, `<digit>/<id>.bin`, before it is read.
+def recordings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of one split, `<digit>/<id>.bin`, by digit and name, and what is no recording.
+
+    The latter are hidden files (macOS puts `._<id>.bin` beside a file) and those with another ending.
 
     Raises:
-        UserError: it is missing or empty, holds something else, or a file ends within an event.
+        UserError: it is missing or empty, or a recording lies elsewhere, cannot be read, is empty or
+            ends within an event.
     """
     if not folder.parent.is_dir():
         raise UserError(f"{folder.parent}: no such folder")
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; N-MNIST has Train/ and Test/")
-    files = sorted(folder.rglob("*.bin"))
-    if not files:
+    found: list[Path] = []
+    others: list[Path] = []
+    for file in _walk(folder):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        (found if file.suffix.lower() == ".bin" and not hidden else others).append(file)
+    if not found:
         raise UserError(f"{folder}: holds no recordings (<digit>/<id>.bin)")
-    for file in files:
-        digit = file.parent.name
-        if file.parent.parent != folder or len(digit) != 1 or not digit.isdecimal():
+    for file in found:
+        if file.parent.parent != folder or file.parent.name not in tuple("0123456789"):
             raise UserError(f"{file}: recordings lie in <digit>/<id>.bin with a digit from 0 to 9")
-        size = file.stat().st_size
-        if size == 0:
-            raise UserError(f"{file}: is empty")
-        if size % BYTES_PER_EVENT:
-            raise UserError(
-                f"{file}: {size} bytes are no whole number of {BYTES_PER_EVENT}-byte events: "
-                "the last event is torn"
-            )
+        _check_file(file)
+    return found, others
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All that lies in a folder and below and is no folder, in order; links are followed."""
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: {error.strerror}")
+
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            raise UserError(f"{place}: a link to {real}, whose recordings are here already")
+        seen.add(real)
+        folders.sort()
+        found += [Path(place) / name for name in sorted(names)]
+    return found
+
+
+def _check_file(file: Path) -> None:
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            raise UserError(f"{file}: is no file")
+        with open(file, "rb"):
+            size = status.st_size
+    except OSError as error:
+        raise UserError(f"{file}: {unreadable(file, error)}") from None
+    if size == 0:
+        raise UserError(f"{file}: is empty")
+    if size % BYTES_PER_EVENT:
+        raise UserError(
+            f"{file}: {size} bytes are no whole number of {BYTES_PER_EVENT}-byte events: the file "
+            "ends within an event"
+        )
+
+
+def _check_clock(file: Path) -> None:
+    """Refuse a mark where the clock does not wrap, and a wrap of all its bits, which no mark puts right."""
+    words = np.fromfile(file, np.uint8).reshape(-1, BYTES_PER_EVENT).astype(np.int64)
+    times = (words[:, 2] & 127) << 16 | words[:, 3] << 8 | words[:, 4]
+    step = np.diff(times, prepend=0)
+    marked = words[:, 1] == WRAP
+    # At a wrap the time falls, at the mark or right behind it.
+    false = marked & (step >= 0) & (np.append(step[1:], 0) >= 0)
+    if false.any():
+        event = int(np.flatnonzero(false)[0])
+        raise UserError(
+            f"{file}: event {event} has y = {WRAP}, outside the 34x34 sensor; that marks a wrap of the "
+            f"clock, and the time does not fall there ({times[event]} us)"
+        )
+    fallen = step < -CLOCK // 2
+    if fallen.any():
+        event = int(np.flatnonzero(fallen)[0])
+        raise UserError(
+            f"{file}: event {event} is at {times[event]} us, the one before at {times[event - 1]} us: "
+            f"the clock, which counts to {CLOCK} us, started again within the recording"
+        )
 
 
 def to_bytes(events: np.ndarray) -> bytes:

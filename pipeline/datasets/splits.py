@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 NAMES = ("train", "validation", "test")
 
 
-def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> np.ndarray:
+def stratified(
+    labels: np.ndarray, fractions: tuple[float, ...], seed: int, names: Sequence[str] = ()
+) -> np.ndarray:
     """A part for every label: 0 for what is left, 1, 2, ... for the given fractions.
 
     Within each class the recordings are shuffled by a generator of (seed, class) and dealt out:
@@ -17,6 +21,7 @@ def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> n
         labels: (N,) class indices.
         fractions: of part 1, part 2, ...
         seed: of the shuffle.
+        names: of the classes, for the message; without them a class is called by its index.
 
     Returns:
         (N,) uint8.
@@ -30,7 +35,11 @@ def stratified(labels: np.ndarray, fractions: tuple[float, ...], seed: int) -> n
         np.random.default_rng([seed, int(label)]).shuffle(members)
         counts = [max(f > 0, int(len(members) * f + 0.5)) for f in fractions]
         if sum(counts) >= len(members):
-            raise ValueError(f"{len(members)} recordings of class {label} are too few to split")
+            name = f"`{names[label]}`" if names else label
+            raise ValueError(
+                f"{len(members)} recording{'s' * (len(members) > 1)} of class {name} are too few to "
+                f"split: {sum(counts)} would be held back, and at least one has to be left for training"
+            )
         start = 0
         for part, count in enumerate(counts, start=1):
             parts[members[start : start + count]] = part

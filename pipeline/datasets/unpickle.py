@@ -1,7 +1,8 @@
 """Pickles of lists, dicts, strings, numbers and NumPy arrays, and of nothing else.
 
 A pickle is a program: its GLOBAL opcodes name any callable of any module. This reader knows the
-few names that NumPy arrays need and refuses every other before it is looked up.
+few names that NumPy arrays need and refuses every other before it is looked up. Python 2 wrote its
+texts and the bytes of its arrays as one type; both are read as Latin-1, which keeps every byte.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy._core import multiarray, numeric
 
 from pipeline.errors import UserError
+from pipeline.files import unreadable
 
 
 class _Refused(Exception):
@@ -63,9 +65,9 @@ def load(path: str | Path) -> Any:
     """
     try:
         with open(path, "rb") as stream:
-            value = _Unpickler(stream).load()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+            value = _Unpickler(stream, encoding="latin1").load()
+    except OSError as error:
+        raise UserError(f"{path}: {unreadable(path, error)}") from None
     except _Refused as refused:
         raise UserError(
             f"{path}: refused, the pickle asks for {refused}; only lists, dicts, strings, "

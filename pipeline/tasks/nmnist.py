@@ -69,6 +69,9 @@ def recordings(data: Data, folder: Path) -> Recordings:
     datasets = [NMNIST(folder, train=True), NMNIST(folder, train=False)]
     for dataset in datasets:
         print(f"reading {dataset.folder_name}: {len(dataset)} recordings")
+        if others := dataset.left_out:
+            more = ", ..." if len(others) > 1 else ""
+            print(f"left out, no <digit>/<id>.bin: {len(others)} ({others[0]}{more})")
     return Recordings(
         datasets=datasets,
         names=[[str(target) for target in dataset.targets] for dataset in datasets],

@@ -66,7 +66,7 @@ def test_a_missing_or_empty_folder(tmp_path: Path) -> None:
     ("size", "message"),
     [
         (0, r"00001\.bin: is empty"),
-        (13, r"00001\.bin: 13 bytes are no whole number of 5-byte events: the last event is torn"),
+        (13, r"00001\.bin: 13 bytes are no whole number of 5-byte events: the file ends within"),
     ],
 )
 def test_a_truncated_recording(tmp_path: Path, size: int, message: str) -> None:
