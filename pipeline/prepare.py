@@ -39,29 +39,39 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
     """Write data/prepared/<task>.h5 under `root`; the same parameters give the same bytes.
 
     Raises:
-        UserError: the source cannot be read, or does not fit the task.
+        UserError: the source cannot be read, or does not fit the task; or too few events lie in the
+            bins.
         Unavailable: the source is `download` and the server cannot be reached.
     """
-    from pipeline.datasets import prepared
+    from pipeline.datasets import checks, prepared
     from pipeline.datasets.binning import to_bins
 
     data = task.data
     folder = raw_folder(task, Path(root))
     module = tasks.find(task.name)
-    found = module.recordings(data, folder)
+    try:
+        given = module.recordings(data, folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}") from None
+    found = checks.contract(given, data.classes, f"pipeline/tasks/{task.name}.py")
     chosen = _choose(task, found, folder)
     shape = (len(chosen.place), data.bins, *tasks.input_shape(task))
+    tally = checks.Tally(
+        data, module.SENSOR, chosen.labels, chosen.split, splits.NAMES,
+        lambda place: checks.name_of(found, *chosen.place[place]),
+    )  # fmt: skip
 
     def binned() -> Iterator[np.ndarray]:
         for number, item in chosen.place:
-            events, _ = found.datasets[number][item]
-            _check_range(events, module.SENSOR, found.datasets[number], item)
+            events = checks.events_of(found, number, item, module.SENSOR)
             frames, late = to_bins(
                 events, module.SENSOR, data.bins, data.bin_us, data.merge_polarity
             )
+            tally.add(events, late)
             provenance["events"]["total"] += len(events)
             provenance["events"]["past_the_last_bin"] += late
             yield frames
+        tally.check()  # before anything is written
 
     provenance: dict[str, Any] = {
         "source": data.source,
@@ -162,9 +172,10 @@ def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
     left_out: dict[str, int] = {}
     for number, names in enumerate(found.names):
         if missing := [name for name in data.classes if name not in names]:
+            part = "" if len(found.names) == 1 else f"in {('train', 'test')[number]}, "
             raise UserError(
-                f"{folder}: no recordings of class `{missing[0]}`; it holds "
-                f"{', '.join(sorted(set(names)))}"
+                f"{folder}: {part}no recordings of class `{missing[0]}`; it holds "
+                f"{', '.join(sorted(set(names))) or 'none at all'}"
             )
         keep = [item for item, name in enumerate(names) if name in data.classes]
         place += [(number, item) for item in keep]
@@ -177,7 +188,7 @@ def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
             parts.append(
                 np.full(len(keep), 2, np.uint8)
                 if number
-                else splits.stratified(kinds, shares, data.seed)
+                else splits.stratified(kinds, shares, data.seed, order)
             )
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
@@ -192,27 +203,6 @@ def _rule(task: params.Task, found: Recordings) -> str:
     if len(found.datasets) == 1:
         return f"{how}: {data.validation} validation, {data.test} test, the rest train"
     return f"test as published; {data.validation} of the rest is validation, {how}"
-
-
-def _check_range(events: np.ndarray, sensor: tuple[int, int, int], dataset: Any, item: int) -> None:
-    """Every event lies on the sensor, at or after 0, and has the fields that the sensor asks for."""
-    sizes = {"x": sensor[0], "t": None}
-    sizes |= {name: size for name, size in (("y", sensor[1]), ("p", sensor[2])) if size > 1}
-    (source,) = list(getattr(dataset, "data", []))[item : item + 1] or [None]
-    name = source if isinstance(source, str | Path) else f"recording {item}"
-    if missing := sorted(set(sizes) - set(events.dtype.names or ())):
-        raise UserError(f"{name}: events without `{missing[0]}`; needed are {', '.join(sizes)}")
-    for field, size in sizes.items():
-        beyond = events[field] < 0
-        if size is not None:
-            beyond = beyond | (events[field] >= size)
-        if beyond.any():
-            first = int(np.flatnonzero(beyond)[0])
-            place = ", ".join(f"{f} = {events[f][first]}" for f in sizes)
-            raise UserError(
-                f"{name}: event {first} lies at {place}, outside the "
-                f"{sensor[0]}x{sensor[1]} sensor with {sensor[2]} polarities"
-            )
 
 
 def _say(

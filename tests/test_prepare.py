@@ -23,6 +23,7 @@ import yaml
 from pipeline import params
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
+from pipeline.datasets.nmnist import NMNIST
 from pipeline.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
@@ -165,10 +166,13 @@ def test_a_file_that_is_not_read_is_named(
 
 def test_events_past_the_last_bin_are_counted(simulated: dict[str, Path], tmp_path: Path) -> None:
     raw = simulated["nmnist"] / "data" / "raw" / "nmnist"
-    task = small("nmnist", source="folder", path=str(raw), bins=10)  # 126 of 315 ms
+    task = small("nmnist", source="folder", path=str(raw), bins=14)  # 294 of 315 ms
     stage.prepare(task, tmp_path)
     counts = prepared.read(h5(tmp_path, "nmnist")).provenance["events"]
-    assert 0.2 * counts["total"] < counts["past_the_last_bin"] < 0.9 * counts["total"]
+    read = (NMNIST(raw, train=train) for train in (True, False))
+    times = np.concatenate([split[i][0]["t"] for split in read for i in range(len(split))])
+    assert counts == {"total": len(times), "past_the_last_bin": int((times >= 14 * 21_000).sum())}
+    assert counts["past_the_last_bin"] > 0
 
 
 class Run:
@@ -271,7 +275,7 @@ def test_too_few_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     task = small("braille", simulated_per_class=4, validation=0.49, test=0.5)
     code, said = run(task, tmp_path, capsys)
     assert code == 1
-    assert "4 recordings of class 0 are too few to split" in said
+    assert "4 recordings of class `Space` are too few to split: 4 would be held back" in said
 
 
 @pytest.mark.parametrize("name", ["braille", "nmnist"])

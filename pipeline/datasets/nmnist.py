@@ -120,7 +120,7 @@ def _check_file(file: Path) -> None:
 
 
 def _check_clock(file: Path) -> None:
-    """Refuse a mark where the clock does not wrap, and a wrap of all its bits, which no mark puts right."""
+    """Refuse a mark where the time does not fall, and a clock that runs out: no mark puts that right."""
     words = np.fromfile(file, np.uint8).reshape(-1, BYTES_PER_EVENT).astype(np.int64)
     times = (words[:, 2] & 127) << 16 | words[:, 3] << 8 | words[:, 4]
     step = np.diff(times, prepend=0)
