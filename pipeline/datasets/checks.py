@@ -95,8 +95,8 @@ def events_of(
     except OSError as error:
         raise refused(error.strerror or str(error)) from None
     if not isinstance(sample, tuple | list) or len(sample) != 2:
-        size = f" of {len(sample)}" if isinstance(sample, tuple | list) else ""
-        raise refused(f"must be (events, target), got {type(sample).__name__}{size}")
+        of = f" of {len(sample)}" if isinstance(sample, tuple | list) else ""
+        raise refused(f"must be (events, target), got {type(sample).__name__}{of}")
     events, sizes = sample[0], fields(sensor)
     needed = ", ".join(sizes)
     if not isinstance(events, np.ndarray) or events.ndim != 1:
@@ -154,6 +154,7 @@ class Tally:
         self.fields = fields(sensor)
         self.total, self.late, self.first, self.last = np.zeros((4, len(labels)), np.int64)
         self._seen: dict[bytes, int] = {}
+        self._twice: list[tuple[int, int]] = []  # the same events in two classes or splits
         self._count = 0
 
     @property
@@ -162,11 +163,7 @@ class Tally:
         return self.data.bins * self.data.bin_us
 
     def add(self, events: np.ndarray, late: int) -> None:
-        """Note the next recording, of which `late` events are left out.
-
-        Raises:
-            UserError: it has been added already, with another class or in another split.
-        """
+        """Note the next recording, of which `late` events are left out."""
         here = self._count
         self._count += 1
         self.total[here], self.late[here] = len(events), late
@@ -177,22 +174,18 @@ class Tally:
         for field in self.fields:
             digest.update(events[field].astype(np.int64).tobytes())
         before = self._seen.setdefault(digest.digest(), here)
-        said = [
-            f"`{self.data.classes[self.labels[at]]}`, {self.parts[self.split[at]]}"
-            for at in (before, here)
-        ]
-        if said[0] != said[1]:
-            raise UserError(
-                f"{self.name(here)} ({said[1]}) has the same events as {self.name(before)} "
-                f"({said[0]}); a recording belongs to one class and one split: remove one of the two"
-            )
+        if self._owner(before) != self._owner(here):
+            self._twice.append((before, here))
+
+    def _owner(self, place: int) -> str:
+        return f"`{self.data.classes[self.labels[place]]}`, {self.parts[self.split[place]]}"
 
     def check(self) -> None:
-        """Refuse recordings without events, and times that do not fit the bins.
+        """Refuse recordings without events, times that do not fit the bins, and repeated recordings.
 
         Raises:
-            UserError: a recording has no events or keeps none, a tenth of all events is left out, or
-                times of a class fit in another unit.
+            UserError: a recording has no events or keeps none, a tenth of all events is left out,
+                times of a class fit in another unit, or two splits or classes share a recording.
         """
         bins = f"{self.data.bins} bins of {self.data.bin_us} us"
         everything = np.arange(len(self.total))
@@ -221,6 +214,14 @@ class Tally:
                     f"class `{label}`: all events lie before {last + 1} us of the {self.window} us of "
                     f"the {bins}; {unit}"
                 )
+        for before, here in self._twice[:1]:
+            more = len(self._twice) - 1
+            raise UserError(
+                f"{self.name(here)} ({self._owner(here)}) has the same events as {self.name(before)} "
+                f"({self._owner(before)})"
+                + (f", and {more} more are such copies" if more else "")
+                + "; a recording belongs to one class and one split: remove one of the two"
+            )
         if self.data.bins > 1 and self.last.max() < self.data.bin_us:
             print(
                 f"warning: all events lie in the first of {bins}, at most at {self.last.max()} us; "
