@@ -45,3 +45,5 @@ def test_a_class_does_not_depend_on_the_others() -> None:
 def test_too_few_recordings_are_refused() -> None:
     with pytest.raises(ValueError, match="2 recordings of class 1 are too few to split"):
         splits.stratified(np.array([0, 0, 0, 1, 1]), (0.2, 0.2), 0)
+    with pytest.raises(ValueError, match="1 recording of class `z` are too few to split: 2 would"):
+        splits.stratified(np.array([0, 0, 0, 1]), (0.2, 0.2), 0, ("y", "z"))

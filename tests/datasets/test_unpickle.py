@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,53 @@ def test_a_damaged_pickle_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         unpickle.load(tmp_path / "none.pkl")
+
+
+def python2_array(values: list[float]) -> bytes:
+    """What Python 2's pickle (protocol 2) writes for a float64 array: its bytes are a text there."""
+    raw = struct.pack(f"<{len(values)}d", *values)
+    return (
+        b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K"
+        + bytes([len(values)])
+        + b"\x85cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff"
+        + b"J\xff\xff\xff\xffK\x00tb\x89U"
+        + bytes([len(raw)])
+        + raw
+        + b"tb"
+    )
+
+
+def test_arrays_of_python_2(tmp_path: Path) -> None:
+    path = tmp_path / "old.pkl"
+    # {"letter": "A", "t": array}; 1.25 is 00 .. f4 3f, which is no ASCII.
+    path.write_bytes(b"\x80\x02}(U\x06letterU\x01AU\x01t" + python2_array([0.5, 1.25]) + b"u.")
+    value = unpickle.load(path)
+    assert value["letter"] == "A"
+    assert value["t"].dtype == np.float64
+    assert value["t"].tolist() == [0.5, 1.25]
+
+
+def test_python_2_is_no_way_around(tmp_path: Path) -> None:
+    path, trace = tmp_path / "old.pkl", tmp_path / "trace"
+    for name, known in ((b"posix\nsystem", "posix"), (b"os\nsystem", "os"), (b"nt\nsystem", "nt")):
+        command = f"touch {trace}".encode()
+        path.write_bytes(b"\x80\x02c" + name + b"\nU" + bytes([len(command)]) + command + b"\x85R.")
+        with pytest.raises(UserError, match=rf"asks for {known}\.system; only"):
+            unpickle.load(path)
+    path.write_bytes(
+        b"ccopy_reg\n_reconstructor\n(c__builtin__\nobject\nc__builtin__\nobject\nNtR."
+    )
+    with pytest.raises(UserError, match=r"asks for copy_reg\._reconstructor; only"):
+        unpickle.load(path)
+    assert not trace.exists()
+
+
+def test_links_and_folders_are_called_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "link.pkl").symlink_to("gone.pkl")
+    with pytest.raises(UserError, match=r"link\.pkl: a link to gone\.pkl, which does not exist"):
+        unpickle.load(tmp_path / "link.pkl")
+    (tmp_path / "loop.pkl").symlink_to("loop.pkl")
+    with pytest.raises(UserError, match=r"loop\.pkl: Too many levels of symbolic links"):
+        unpickle.load(tmp_path / "loop.pkl")
+    with pytest.raises(UserError, match=r": Is a directory"):
+        unpickle.load(tmp_path)
