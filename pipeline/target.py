@@ -15,6 +15,7 @@ and metrics/<task>-<target>.json.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +50,16 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
 
     from pipeline.converter import file
     from pipeline.datasets import prepared
-    from pipeline.hardware import profile, quantise
+    from pipeline.hardware import fit, profile, quantise
     from pipeline.hardware.variant import variant
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
         start = variant(file.read_dict(folder / "model.nir"), chip, task.export.dt)
+        for finding in fit.fit(start, chip, integers=False).findings:
+            if finding.code == "zeros":
+                print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
         trained, curve = train(task, name, rounded, data, folder)
         content = quantise.on_grid(start, trained)

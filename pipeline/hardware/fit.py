@@ -65,7 +65,11 @@ class Report:
 
 
 def fit(
-    content: dict[str, Any], profile: Profile, dt: float | None = None, reset: str | None = None
+    content: dict[str, Any],
+    profile: Profile,
+    dt: float | None = None,
+    reset: str | None = None,
+    integers: bool = True,
 ) -> Report:
     """Compare a graph with a chip.
 
@@ -75,6 +79,7 @@ def fit(
         dt: the step, in the unit of the time constants; None takes the contract's, and without one
             decays are not judged.
         reset: how every neuron resets, whatever the file says.
+        integers: whether what `quantise` refuses while it rounds is an error here, too.
 
     Raises:
         GraphError: the graph has no meaning as it is.
@@ -99,10 +104,13 @@ def fit(
     found += [*_bias(graph, profile), *_decays(graph, profile, dt)]
     report.table, over = _counts(graph, profile)
     found += over
+    found += [*_weights(graph)]
     if "cores.kernel_memory" in profile and not any(f.code == "node" for f in found):
         report.cores, more = dynapcnn.cores(graph, profile)
         found += more
     found += [*_notes(graph, profile)]
+    if integers and dt is not None and not any(f.severity == "error" for f in found):
+        found += [*_integers(graph, profile, dt)]
     report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
     return report
 
@@ -391,7 +399,21 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                 )
                 continue
             decay = 1 - dt / tau
-            moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"])
+            state = "syn" if name == "tau_syn" else "mem"
+            moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"], state)
+            if kind == "shift" and state == "syn" and (moved == 0).any():
+                yield Finding(
+                    "error",
+                    "decay",
+                    path,
+                    f"{decay.min():.6g}",
+                    0.5,
+                    f"the decay {decay.min():.6g} of its current becomes 0 on the grid of "
+                    f"{profile.name}, which leaves nothing of its input",
+                    "train with 0.5 or more",
+                    profile.source("neuron.decay"),
+                )
+                continue
             far = float(np.abs(moved - decay).max())
             # float32 time constants hold a decay to 2^-24: less than that is no move.
             if far > 2.0**-23:
@@ -405,6 +427,39 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                     "train with decays on the grid",
                     profile.source("neuron.decay"),
                 )
+
+
+def _weights(graph: Structure) -> Iterator[Finding]:
+    for path in dict.fromkeys(w for link in graph.links for w in graph.weights(link)):
+        if not np.any(graph.plan.nodes[path]["weight"]):
+            yield Finding(
+                "warning",
+                "zeros",
+                path,
+                0,
+                "a weight that is not 0",
+                "all of its weights are 0: nothing passes it",
+                "train it, or leave it out",
+                "",
+            )
+
+
+def _integers(graph: Structure, profile: Profile, dt: float) -> Iterator[Finding]:
+    """What `quantise` refuses while it rounds."""
+    from pipeline.hardware import quantise
+
+    if profile.rule == "none":
+        return
+    try:
+        quantise.integers(graph, profile, dt)
+    except quantise.NotOnGrid as error:
+        why = (error.path, error.number, error.limit, error.reason, error.fix)
+        yield Finding("error", "integers", *why, profile.source("weights.bits"))
+    except GraphError as error:
+        fix = "see docs/hardware.md"
+        yield Finding(
+            "error", "integers", "", None, None, str(error), fix, profile.source("weights.bits")
+        )
 
 
 def _notes(graph: Structure, profile: Profile) -> Iterator[Finding]:

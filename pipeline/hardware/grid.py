@@ -47,12 +47,22 @@ def fraction_of(decay: Any, bits: int) -> np.ndarray:
     return np.clip(n, 0, 2**bits).astype(np.int64)
 
 
-def decay_on_grid(decay: Any, kind: str, bits: int) -> np.ndarray:
+def integer_of(decay: Any, kind: str, bits: int, state: str) -> np.ndarray:
+    """The integer that stands for the decay of a state, "syn" or "mem"; `kind` is shift or fraction.
+
+    Lava: du is 0 to 4095 and stands for n = 4095 - du, dv for n = 4096 - dv; a tau is finite.
+    """
+    if kind == "shift":
+        return shift_of(decay, bits)
+    return np.clip(fraction_of(decay, bits), int(state == "mem"), 2**bits - 1)
+
+
+def decay_on_grid(decay: Any, kind: str, bits: int, state: str = "syn") -> np.ndarray:
     """The decay per step that the chip has for `decay`; `kind` is the profile's `neuron.decay`."""
     if kind == "shift":
-        return np.asarray(1 - 2.0 ** -shift_of(decay, bits).astype(np.float64))
+        return np.asarray(1 - 2.0 ** -integer_of(decay, kind, bits, state).astype(np.float64))
     if kind == "fraction":
-        return np.asarray(fraction_of(decay, bits) / 2.0**bits)
+        return np.asarray(integer_of(decay, kind, bits, state) / 2.0**bits)
     return np.asarray(decay, np.float64)
 
 

@@ -40,6 +40,14 @@ GRID_VERSION = 1
 NEAR = 2.0**-22
 
 
+class NotOnGrid(GraphError):
+    """A number of which rounding leaves nothing, or that the chip cannot have: where, why, what helps."""
+
+    def __init__(self, path: str, number: Any, limit: Any, reason: str, fix: str):
+        super().__init__(f"`{path}`: {reason}; {fix}")
+        self.path, self.number, self.limit, self.reason, self.fix = path, number, limit, reason, fix
+
+
 def quantise(
     content: Mapping[str, Any], profile: Profile, dt: float | None = None, reset: str | None = None
 ) -> Network:
@@ -52,9 +60,19 @@ def quantise(
         reset: how every neuron resets, whatever the file says.
 
     Raises:
-        GraphError: the graph does not fit the chip, or rounding leaves nothing of a number.
+        GraphError: the graph does not fit the chip, or rounding leaves nothing of a number or of a
+            matrix of weights.
     """
     graph, dt = _structure(content, profile, dt, reset)
+    return integers(graph, profile, dt)
+
+
+def integers(graph: Structure, profile: Profile, dt: float) -> Network:
+    """The integers of a graph in which `fit` found no other error.
+
+    Raises:
+        GraphError: rounding leaves nothing of a number, or the chip cannot have it.
+    """
     populations, weights = [], []
     for path in graph.populations:
         node = graph.plan.nodes[path]
@@ -74,6 +92,7 @@ def quantise(
         for link in graph.into(path):
             scale = factor.reshape(-1, 1) if factor.ndim else factor
             values = grid.weights_on_grid(floats[id(link)], scale, bits, step)
+            _check_left(graph.weights(link)[0], floats[id(link)], values, profile)
             weights.append(_weight(graph, link, values))
     return _network(graph, profile, populations, weights)
 
@@ -88,6 +107,9 @@ def on_grid(
 
     Returns:
         A graph's dictionary, as `file.build` takes it.
+
+    Raises:
+        GraphError: nothing is left of a matrix of weights.
     """
     graph = copy.deepcopy(dict(content))
     plan = make_plan(content)
@@ -97,6 +119,7 @@ def on_grid(
     populations = {p.name: p for p in network.populations}
     for weight in network.weights:
         old = nodes[weight.node]["weight"]
+        _check_left(weight.node, old, weight.values, profile)
         exponent = populations[weight.target].exponent
         scale = 2.0 ** -exponent.reshape(-1, *(1,) * (weight.values.ndim - 1))
         nodes[weight.node]["weight"] = _float32(weight.values * scale).reshape(np.shape(old))
@@ -197,7 +220,7 @@ def _structure(
 ) -> tuple[Structure, float]:
     if profile.rule == "none":
         raise GraphError(f"target {profile.name} has no integer rule")
-    found = fit.fit(dict(content), profile, dt, reset)
+    found = fit.fit(dict(content), profile, dt, reset, integers=False)
     for finding in found.findings:
         if finding.severity == "error" or finding.code == "reset":
             where = f"`{finding.layer}`: " if finding.layer else ""
@@ -217,33 +240,22 @@ def _dynamics(
     if "tau_syn" in node:
         tau = np.asarray(node["tau_syn"], np.float64)
         gain = gain * np.asarray(node["w_in"], np.float64) * dt / tau
-        syn = _integer(1 - dt / tau, "syn", path, profile)
+        syn = _integer(1 - dt / tau, "syn", profile)
     name = "tau_mem" if "tau_mem" in node else "tau"
     if name in node:
         tau = np.asarray(node[name], np.float64)
         gain = gain / tau
-        mem = _integer(1 - dt / tau, "mem", path, profile)
+        mem = _integer(1 - dt / tau, "mem", profile)
     if (gain <= 0).any():
-        raise GraphError(
-            f"`{path}`: its input is multiplied with {gain.min():g}; above 0 is needed"
-        )
+        reason = f"its input is multiplied with {gain.min():g}"
+        raise NotOnGrid(path, f"{gain.min():g}", "above 0", reason, "above 0 is needed")
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain), syn, mem
 
 
-def _integer(decay: np.ndarray, which: str, path: str, profile: Profile) -> np.ndarray:
-    bits = profile["neuron.decay_bits"]
-    if profile["neuron.decay"] == "shift":
-        value = grid.shift_of(decay, bits)
-        if which == "syn" and (value == 0).any():
-            raise GraphError(
-                f"`{path}`: the decay {decay.min():.6g} of its current becomes 0 on the grid of "
-                f"{profile.name}, which leaves nothing of its input; train with 0.5 or more"
-            )
-        return _single(value)
-    value = grid.fraction_of(decay, bits)
-    # Lava: du is 0 to 4095 and stands for n = 4095 - du, dv for n = 4096 - dv; a tau is finite.
-    full = 2**bits
-    return _single(np.clip(value, int(which == "mem"), full - 1))
+def _integer(decay: np.ndarray, state: str, profile: Profile) -> np.ndarray:
+    return _single(
+        grid.integer_of(decay, profile["neuron.decay"], profile["neuron.decay_bits"], state)
+    )
 
 
 def _single(value: np.ndarray) -> np.ndarray:
@@ -264,7 +276,8 @@ def _per_row(gain: np.ndarray, link: Link, graph: Structure) -> np.ndarray:
         return gain.reshape(())
     per = gain.reshape(weight.shape[0], -1)
     if (per != per[:, :1]).any():
-        raise GraphError(f"`{link.target}`: gains differ within a channel; train with one for it")
+        reason, fix = "gains differ within a channel", "train with one for it"
+        raise NotOnGrid(link.target, "several gains", "one for a channel", reason, fix)
     return per[:, 0].reshape(-1, *(1,) * (weight.ndim - 1))
 
 
@@ -287,11 +300,30 @@ def _factor(
     factor = np.minimum(factor, most / threshold)
     integer = np.round(threshold * factor).astype(np.int64)
     if (integer < 1).any():
-        raise GraphError(
-            f"`{path}`: a weight of {largest.max():.6g} is more than {2 * high} times the threshold "
-            f"{threshold.min():.6g}, which {profile.name} rounds to 0; train with smaller weights"
+        raise NotOnGrid(
+            path,
+            f"{largest.max():.6g}",
+            f"{2 * high} times the threshold",
+            f"a weight of {largest.max():.6g} is more than {2 * high} times the threshold "
+            f"{threshold.min():.6g}, which {profile.name} rounds to 0",
+            "train with smaller weights",
         )
     return factor, integer
+
+
+def _check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profile) -> None:
+    """Refuse a matrix of which rounding leaves nothing; one of zeros is `fit`'s to warn of."""
+    if np.any(values) or not np.any(floats):
+        return
+    largest = float(np.abs(floats).max())
+    raise NotOnGrid(
+        path,
+        f"{largest:.6g}",
+        "an integer that is not 0",
+        f"all of its weights, {largest:.6g} at most, become 0 on the grid of {profile.name}, where the "
+        "largest weight into the same neurons sets the scale",
+        "train with weights of like size, or leave it out",
+    )
 
 
 def _population(

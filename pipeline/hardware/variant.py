@@ -58,11 +58,9 @@ def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile
         inside = decay.clip(1e-6, 1 - 1e-6)
         decay = np.full_like(decay, 1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))
     kind, bits = profile["neuron.decay"], profile["neuron.decay_bits"]
-    moved = grid.decay_on_grid(decay, kind, bits)
+    moved = grid.decay_on_grid(decay, kind, bits, "syn" if tau == "tau_syn" else "mem")
     if kind == "shift":
         moved = np.maximum(moved, LEAST_SHIFTED)
-    elif kind == "fraction":
-        moved = np.minimum(moved, 1 - 2.0**-bits)  # 1 would be no time constant
     new = dt / (1 - moved)
     node[gain] = np.asarray(np.asarray(node[gain], np.float64) * new / old, np.float32)
     node[tau] = np.asarray(new, np.float32)

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.converter import file, reference
 from pipeline.errors import GraphError
-from pipeline.hardware import grid, loihi, profile, quantise, speck, xylo
+from pipeline.hardware import fit, grid, loihi, profile, quantise, speck, xylo
 from pipeline.hardware.network import Network
 
 RNG = np.random.default_rng(11)
@@ -339,6 +339,90 @@ def test_what_cannot_be_quantised_is_refused() -> None:
     graph["nodes"]["out"] = graphs.cuba(3, 0.2, 0.5).to_dict()
     with pytest.raises(GraphError, match=r"the decay 0.2 of its current becomes 0 on the grid"):
         quantise.quantise(graph, XYLO)
+
+
+def two_inputs_of_a_layer(small: float) -> dict[str, Any]:
+    """Xylo's scale follows the largest weight of a neuron, Loihi's that of a layer: 1 here, which
+    becomes 127 (254). `small`, in the recurrent weights, becomes 127 (or 254) times itself."""
+    eye = np.eye(2)
+    hidden, out = graphs.cuba(2, 0.5, 0.5, reset="subtract"), graphs.cuba(2, 0.5, 0.5)
+    return graphs.recurrent(eye, small * eye, eye, hidden, out)
+
+
+def test_a_matrix_that_becomes_all_zero_is_refused_by_quantise_and_by_fit() -> None:
+    # 0.5 / 127 = 0.003937: 0.00393 rounds to 0, 0.00394 to 1.
+    kept = quantise.quantise(two_inputs_of_a_layer(0.00394), XYLO)
+    assert [w.values.tolist() for w in kept.weights if w.node == "hidden.w_rec"] == [
+        [[1, 0], [0, 1]]
+    ]
+    assert fit.fit(two_inputs_of_a_layer(0.00394), XYLO).fits
+    lost = two_inputs_of_a_layer(0.00393)
+    said = (
+        r"`hidden\.w_rec`: all of its weights, 0\.00393 at most, become 0 on the grid of xylo-audio"
+    )
+    with pytest.raises(GraphError, match=said):
+        quantise.quantise(lost, XYLO)
+    found = [f for f in fit.fit(lost, XYLO).findings if f.severity == "error"]
+    assert [(f.code, f.layer, f.number) for f in found] == [("integers", "hidden.w_rec", "0.00393")]
+
+
+def test_training_that_leaves_nothing_of_a_matrix_is_refused() -> None:
+    graph = two_inputs_of_a_layer(0.25)
+    network = quantise.quantise(graph, XYLO)
+    weights = tuple(
+        dataclasses.replace(w, values=w.values * (w.node != "hidden.w_rec"))
+        for w in network.weights
+    )
+    with pytest.raises(
+        GraphError, match=r"`hidden\.w_rec`: all of its weights, 0\.25 at most, become"
+    ):
+        quantise.on_grid(graph, dataclasses.replace(network, weights=weights))
+
+
+def test_a_matrix_that_was_all_zero_before_is_a_warning() -> None:
+    graph = two_inputs_of_a_layer(0.0)
+    found = [f for f in fit.fit(graph, XYLO).findings if f.code == "zeros"]
+    assert [(f.severity, f.layer) for f in found] == [("warning", "hidden.w_rec")]
+    assert not quantise.quantise(graph, XYLO).weights[1].values.any()
+
+
+@pytest.mark.parametrize("tau", [1.41, 1.42])
+def test_fit_and_quantise_agree_on_a_decay_that_becomes_0(tau: float) -> None:
+    # The shift is round(log2(tau / dt)): 0 below 2^0.5 = 1.41421, 1 above.
+    graph = braille("subtract")
+    graph["nodes"]["out"] = graphs.cuba(3, 1 - 1 / tau, 0.5).to_dict()
+    found = [f for f in fit.fit(graph, XYLO).findings if f.severity == "error"]
+    if tau == 1.41:
+        assert [(f.code, f.layer) for f in found] == [("decay", "out")]
+        with pytest.raises(
+            GraphError, match=r"`out`: the decay 0.29.* of its current becomes 0 on"
+        ):
+            quantise.quantise(graph, XYLO)
+    else:
+        assert found == []
+        assert quantise.quantise(graph, XYLO).populations[-1].decay_syn.item() == 1
+
+
+def test_what_quantise_refuses_fit_refuses_in_the_same_words() -> None:
+    graph = braille("subtract")
+    graph["nodes"]["w_out"]["weight"] = graph["nodes"]["w_out"]["weight"] * 1e4
+    (found,) = (f for f in fit.fit(graph, XYLO).findings if f.severity == "error")
+    with pytest.raises(GraphError) as refused:
+        quantise.quantise(graph, XYLO)
+    assert str(refused.value) == f"`{found.layer}`: {found.reason}; {found.fix}"
+
+
+def test_the_decays_that_fit_names_are_those_of_the_integers() -> None:
+    # Loihi's du and dv end at 4095: 1 - 1e-5 becomes 4095/4096 of either, and a membrane's 1e-5
+    # becomes 1/4096, since its n is 1 at least; a current's becomes 0.
+    for alpha, beta, wanted in ((1 - 1e-5, 1 - 1e-5, (4095, 4095)), (1e-5, 1e-5, (0, 1))):
+        graph = graphs.chain(
+            (2,), ("w", nir.Linear(np.eye(2))), ("n", graphs.cuba(2, alpha, beta, reset="v_reset"))
+        )
+        (population,) = quantise.quantise(graph, LOIHI).populations
+        assert (population.decay_syn.item(), population.decay_mem.item()) == wanted
+        notes = [f.limit for f in fit.fit(graph, LOIHI).findings if f.code == "decay"]
+        assert notes == [f"{n / 4096:.6g}" for n in wanted]
 
 
 def test_layers_run_in_their_order_also_where_spikes_are_late() -> None:
