@@ -146,6 +146,7 @@ _RANGES: list[tuple[str, Any, str]] = [
     ("network.surrogate_slope", lambda v: v > 0, "above 0"),
     ("train.epochs", lambda v: v >= 1, "at least 1"),
     ("train.batch_size", lambda v: v >= 1, "at least 1"),
+    ("data.seed", lambda v: v >= 0, "at least 0"),
     ("train.seed", lambda v: v >= 0, "at least 0"),
     ("train.learning_rate", lambda v: v > 0, "above 0"),
     ("train.warm_up", lambda v: 0 <= v < 1, "from 0 to below 1"),

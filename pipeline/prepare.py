@@ -7,6 +7,7 @@ through tonic, split, binned and written.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.stage import main
 from pipeline.tasks import Recordings
 
 MARKER = "complete.json"
+MOST_CELLS = 2**28  # of a recording: 2 GiB of counts
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
     found = checks.contract(given, data.classes, f"pipeline/tasks/{task.name}.py")
     chosen = _choose(task, found, folder)
     shape = (len(chosen.place), data.bins, *tasks.input_shape(task))
+    _check_size(task, shape[1:])
     tally = checks.Tally(
         data, module.SENSOR, chosen.labels, chosen.split, splits.NAMES,
         lambda place: checks.name_of(found, *chosen.place[place]),
@@ -104,6 +107,14 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
         provenance,
     )
     _say(task, shape, chosen, provenance)
+
+
+def _check_size(task: params.Task, shape: tuple[int, ...]) -> None:
+    if (size := math.prod(shape)) > MOST_CELLS:
+        raise UserError(
+            f"tasks.{task.name}.data.bins: a recording of {shape} is {size} cells; at most "
+            f"{MOST_CELLS} are binned: take fewer bins"
+        )
 
 
 def raw_folder(task: params.Task, root: Path) -> Path:
@@ -193,7 +204,7 @@ def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
         for name in sorted(set(names) - set(data.classes)):
-            left_out[name] = left_out.get(name, 0) + names.count(name)
+            left_out[name] = left_out.get(name, 0) + list(names).count(name)
     return Chosen(place, np.concatenate(labels), np.concatenate(parts), left_out)
 
 

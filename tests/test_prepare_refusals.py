@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from pipeline import params, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import prepared
 from pipeline.datasets.nmnist import to_bytes
-from pipeline.errors import exit_status
+from pipeline.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
 DTYPE = np.dtype([("t", np.int64), ("x", np.int64)])
@@ -238,6 +239,18 @@ def test_names_that_do_not_fit(prepare: Any, names: Any, words: str) -> None:
     assert words in refused(prepare([events(t) for t in TIMES], names=names))
 
 
+def test_names_may_be_an_array(prepare: Any) -> None:
+    given = [events(t) for t in TIMES]
+    assert prepare(given, names=[np.array(NAMES)])[0] == 0
+    other = [events(t + 1) for t in TIMES]
+    assert prepare([*given, *other], names=[np.array([*NAMES, *"cccccccc"])])[0] == 0
+
+
+def test_more_bins_than_memory_holds(prepare: Any) -> None:
+    # 10^9 bins of 4 columns.
+    assert "a recording of (1000000000, 4) is 4000000000 cells" in refused(prepare(bins=10**9))
+
+
 def test_a_class_that_the_test_set_lacks(prepare: Any) -> None:
     given = [events(t) for t in TIMES]
     test = [events(t + 1) for t in TIMES[:4]]
@@ -254,6 +267,10 @@ def test_recordings_that_are_no_recordings(
     for function, words in (
         (lambda data, folder: [1, 2], "`recordings` must return a Recordings, got list"),
         (lost, "labels.csv: No such file or directory"),
+        (
+            lambda data, folder: tasks.Recordings([iter([])], [NAMES]),
+            "datasets[0] must have `len` and `dataset[i]`, got list_iterator",
+        ),
     ):
         module = types.SimpleNamespace(SENSOR=(4, 1, 1), recordings=function)
         monkeypatch.setattr(tasks, "find", lambda name, module=module: module)
@@ -347,3 +364,31 @@ def test_a_file_in_train_and_in_test(tmp_path: Path, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().err
     assert "Test/1/00100.bin (`1`, test) has the same events as" in said
     assert "Train/1/00001.bin (`1`, " in said
+
+
+def test_a_task_that_cannot_be_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, code, words in (
+        (
+            "lost",
+            "import numpy\nimport nowhere_to_be_found\n",
+            "lost.py:2: ModuleNotFoundError: No",
+        ),
+        ("wrong", "\n\nSENSOR = (COLUMNS, 1, 1)\n", "wrong.py:3: NameError: name 'COLUMNS' is not"),
+        ("cut", "SENSOR = (12, 1", "cut.py:1: '(' was never closed"),
+    ):
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setattr(tasks, "HERE", tmp_path)
+        monkeypatch.setattr(tasks, "__path__", [str(tmp_path)])
+        with pytest.raises(UserError) as refused:
+            tasks.find(name)
+        assert words in str(refused.value)
+
+
+def test_a_seed_below_0_is_refused_where_it_stands(tmp_path: Path) -> None:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["braille"]["data"]["seed"] = -1
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=r"tasks\.braille\.data\.seed must be at least 0, got -1"):
+        params.load("braille", tmp_path / "params.yaml")

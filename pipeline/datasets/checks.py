@@ -44,6 +44,11 @@ def contract(found: Any, classes: Sequence[str], where: str) -> Recordings:
             "of names; one of each is needed, or two (train and test)"
         )
     for number, (dataset, names) in enumerate(zip(found.datasets, found.names, strict=True)):
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise UserError(
+                f"{where}: datasets[{number}] must have `len` and `dataset[i]`, got "
+                f"{type(dataset).__name__}"
+            )
         if len(dataset) != len(names):
             raise UserError(
                 f"{where}: datasets[{number}] has {len(dataset)} recordings, names[{number}] "

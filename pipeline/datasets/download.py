@@ -6,6 +6,7 @@ record of the archive (Zenodo), so it says nothing about who wrote the file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import json
@@ -204,7 +205,7 @@ def _blocks(response: Any) -> Iterator[bytes]:
     """The body in blocks of CHUNK; a stall, also a dripping one, is a TimeoutError."""
     block = bytearray()
     since, count = time.monotonic(), 0
-    while part := response.read1(CHUNK - len(block)):
+    while part := _read(response, CHUNK - len(block)):
         block += part
         count += len(part)
         if (passed := time.monotonic() - since) > TIMEOUT_S:
@@ -216,6 +217,15 @@ def _blocks(response: Any) -> Iterator[bytes]:
             block.clear()
     if block:
         yield bytes(block)
+
+
+def _read(response: Any, size: int) -> bytes:
+    try:
+        return response.read1(size)
+    except (TimeoutError, ConnectionError):
+        raise
+    except OSError as error:  # no route, no network any more, a broken TLS record
+        raise _CutOff(error.strerror or str(error)) from None
 
 
 def _open(url: str, start: int = 0) -> Any:
@@ -283,7 +293,13 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> int:
                 # zipfile reads no more than the size that was summed above, and checks the CRC.
                 with archive.open(member) as source, open(target, "xb") as sink:
                     shutil.copyfileobj(source, sink)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, FileExistsError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # every method of compression raises errors of its own
+        # Of the system's errors those of a damaged archive have no number, or one of these.
+        damaged = (None, errno.EINVAL, errno.EEXIST)
+        if isinstance(error, OSError) and error.errno not in damaged:
+            raise
         raise UserError(f"{path}: not a readable zip archive: {error}") from None
     return len(chosen)
 

@@ -25,6 +25,7 @@ import dataclasses
 import hashlib
 import importlib
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +99,12 @@ def find(name: str) -> ModuleType:
         module = importlib.import_module(f"pipeline.tasks.{name}")
     except SyntaxError as error:
         raise UserError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except UserError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        line = f":{last.lineno}" if Path(last.filename) == file else ""
+        raise UserError(f"{where}{line}: {type(error).__name__}: {error}") from None
     if missing := [part for part in NEEDED if not hasattr(module, part)]:
         raise UserError(f"{where}: `{missing[0]}` is missing; pipeline/tasks/__init__.py says why")
     for name in ("threshold", "surrogate_slope"):

@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import socket
+import ssl
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -382,3 +383,47 @@ def test_ctrl_c_keeps_what_was_received(
     monkeypatch.setattr(download, "_blocks", blocks)
     fetch(tmp_path)
     assert server.requests[-1] == ("/archive.zip", "bytes=10000-")
+
+
+@pytest.mark.parametrize("method", ["STORED", "DEFLATED", "BZIP2", "LZMA"])
+def test_an_archive_that_is_damaged_anywhere_is_one_line(tmp_path: Path, method: str) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", getattr(zipfile, f"ZIP_{method}")) as archive:
+        archive.writestr("Train/1/00001.bin", bytes(range(200)) * 5)
+    whole = buffer.getvalue()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        path = tmp_path / f"{place}.zip"
+        path.write_bytes(damaged)
+        try:
+            download.unpack(path, tmp_path / str(place), download.WANTED["nmnist"])
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ")
+    assert refused > len(whole) / 2
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(101, "Network is unreachable"), ssl.SSLError(1, "record layer failure")]
+)
+def test_a_network_that_goes_away_while_it_sends(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    class Gone:
+        status, headers = 200, {}
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read1(self, size: int) -> bytes:
+            raise error
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *args, **kwargs: Gone())
+    url = "http://127.0.0.1:9/a.zip"
+    with pytest.raises(Unavailable, match=rf"{url}: cannot be downloaded: {error.strerror}"):
+        download.receive(download.Archive(url, "0" * 32), tmp_path)
