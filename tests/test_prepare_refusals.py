@@ -183,12 +183,18 @@ def test_a_recording_in_two_splits_or_two_classes(prepare: Any) -> None:
     given = [events(t) for t in TIMES]
     test = [events(t + 1) for t in TIMES]
     assert prepare(given, test) == (0, [])
-    said = refused(prepare(given, [*test[:7], given[7]]))
-    assert "recording 7 of datasets[1] (`b`, test) has the same events as recording 7 of" in said
-    assert "one class and one split" in said
+    code, lines = prepare(given, [*test[:6], given[6], given[7]])
+    assert code == 0
+    assert len(lines) == 1
+    assert lines[0].startswith(
+        "warning: recording 6 of datasets[1] (`b`, test) has the same events as recording 6 of "
+    )
+    assert ", and 1 more are such copies; accuracies count what was trained on" in lines[0]
     said = refused(prepare([*given[:7], given[0]], test))
-    assert "recording 7 of datasets[0] (`b`, " in said
-    # Twice in one split of one class is no contradiction.
+    assert said.startswith("recording 7 of datasets[0] (`b`, ")
+    assert "has the same events as recording 0 of datasets[0] (`a`, " in said
+    assert "a recording belongs to one class" in said
+    # Twice in one split of one class is neither.
     assert prepare(given, [*test[:7], test[6]]) == (0, [])
 
 
@@ -360,10 +366,16 @@ def test_a_file_in_train_and_in_test(tmp_path: Path, capsys: pytest.CaptureFixtu
     made = nmnist(tmp_path / "raw", lambda t: t)
     copied = (tmp_path / "raw" / "Train" / "1" / "00001.bin").read_bytes()
     (tmp_path / "raw" / "Test" / "1" / "00100.bin").write_bytes(copied)
-    assert exit_status(lambda: stage.prepare(made, tmp_path)) == 1
+    assert exit_status(lambda: stage.prepare(made, tmp_path)) == 0
     said = capsys.readouterr().err
+    assert "warning: " in said
     assert "Test/1/00100.bin (`1`, test) has the same events as" in said
     assert "Train/1/00001.bin (`1`, " in said
+    (tmp_path / "raw" / "Test" / "1" / "00100.bin").rename(
+        tmp_path / "raw" / "Test" / "0" / "1.bin"
+    )
+    assert exit_status(lambda: stage.prepare(made, tmp_path)) == 1
+    assert "Test/0/1.bin (`0`, test) has the same events as" in capsys.readouterr().err
 
 
 def test_a_task_that_cannot_be_imported_is_one_line(

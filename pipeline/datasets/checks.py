@@ -186,11 +186,11 @@ class Tally:
         return f"`{self.data.classes[self.labels[place]]}`, {self.parts[self.split[place]]}"
 
     def check(self) -> None:
-        """Refuse recordings without events, times that do not fit the bins, and repeated recordings.
+        """Refuse recordings without events, times that do not fit the bins, and two labels for one.
 
         Raises:
             UserError: a recording has no events or keeps none, a tenth of all events is left out,
-                times of a class fit in another unit, or two splits or classes share a recording.
+                times of a class fit in another unit, or two classes share a recording.
         """
         bins = f"{self.data.bins} bins of {self.data.bin_us} us"
         everything = np.arange(len(self.total))
@@ -219,18 +219,33 @@ class Tally:
                     f"class `{label}`: all events lie before {last + 1} us of the {self.window} us of "
                     f"the {bins}; {unit}"
                 )
-        for before, here in self._twice[:1]:
-            more = len(self._twice) - 1
-            raise UserError(
-                f"{self.name(here)} ({self._owner(here)}) has the same events as {self.name(before)} "
-                f"({self._owner(before)})"
-                + (f", and {more} more are such copies" if more else "")
-                + "; a recording belongs to one class and one split: remove one of the two"
-            )
+        self._check_copies()
         if self.data.bins > 1 and self.last.max() < self.data.bin_us:
             print(
                 f"warning: all events lie in the first of {bins}, at most at {self.last.max()} us; "
                 "t counts in microseconds",
+                file=sys.stderr,
+            )
+
+    def _check_copies(self) -> None:
+        """Refuse one recording in two classes; warn of one in two splits, which a task may intend."""
+
+        def told(pairs: list[tuple[int, int]]) -> str:
+            before, here = pairs[0]
+            more = f", and {len(pairs) - 1} more are such copies" if len(pairs) > 1 else ""
+            return (
+                f"{self.name(here)} ({self._owner(here)}) has the same events as {self.name(before)} "
+                f"({self._owner(before)}){more}"
+            )
+
+        if wrong := [(a, b) for a, b in self._twice if self.labels[a] != self.labels[b]]:
+            raise UserError(
+                f"{told(wrong)}; a recording belongs to one class: remove one of the two"
+            )
+        if self._twice:
+            print(
+                f"warning: {told(self._twice)}; accuracies count what was trained on: remove one of "
+                "the two",
                 file=sys.stderr,
             )
 
