@@ -3,10 +3,10 @@
 DATA holds `Braille/` and `NMNIST/` as `source: folder` reads them. For every task and seed the stages
 prepare and train run in a folder of their own with the parameters of params.yaml and `CHANGES` on top;
 what a run trained before stays there and is not trained again. All recordings but the test's are
-trained on, for as many epochs as folds of them asked for. The interval of the mean is Wilson's over the
-recordings of all seeds together, which takes the same recordings for new ones and is therefore somewhat
-narrow; with --resplit every seed deals the Braille recordings anew, so that they are others in part (the
-test set of N-MNIST is the published one).
+trained on, for as many epochs as folds of them asked for. Said are the mean over the seeds, each seed,
+and Wilson's interval of the mean for as many recordings as the test set has, whatever the number of seeds
+(`metrics.over_seeds`); with --resplit every seed deals the Braille recordings anew, so that they are
+others in part (the test set of N-MNIST is the published one).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def measure(
     start_from: Path | None = None,
     resplit: bool = False,
 ) -> dict:
-    """Train `task` once per seed below `out`; the accuracies, their mean and Wilson's interval.
+    """Train `task` once per seed below `out`; the mean accuracy and its interval, and the `folders`.
 
     `resplit`: the seed deals the recordings to the splits, too.
     """
@@ -127,17 +127,22 @@ def measure(
     if start_from:
         changes["train"]["start_from"] = str(start_from.resolve())
     document = parameters_for(task, changes)
-    found = []
+    folders, found = [], []
     for seed in seeds:
         document["tasks"][task]["train"]["seed"] = seed
         if resplit:
             document["tasks"][task]["data"]["seed"] = seed
         kind = "-fine-tuned" if start_from else "-resplit" if resplit else ""
         folder = out / f"{task}{kind}-{seed}"
-        entry = trained(folder, task, document)["accuracy"]["test"]
-        found.append({"folder": folder, "correct": entry["correct"], "n": entry["n"]})
-    correct, n = (sum(entry[key] for entry in found) for key in ("correct", "n"))
-    return {"seeds": found, **metrics.accuracy_entry(correct, n)}
+        found.append(trained(folder, task, document)["accuracy"]["test"])
+        folders.append(folder)
+    return {"folders": folders, **over_seeds(found)}
+
+
+def over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """`metrics.over_seeds` of accuracy entries, one for each seed, of test sets of one size."""
+    (n,) = {entry["n"] for entry in entries}
+    return metrics.over_seeds([entry["correct"] for entry in entries], n)
 
 
 def simulated(task: str, out: Path) -> Path:
@@ -162,18 +167,17 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     model = networks.from_weights(settings, weights)
     arrays = {name: value[...] for name, value in networks.named_parameters(model).items()}
     n = len(split.labels)
-    return metrics.accuracy_entry(fit.Fit(settings, n).evaluate(arrays, split).correct, n)
+    return metrics.over_seeds([fit.Fit(settings, n).evaluate(arrays, split).correct], n)
 
 
-def say(what: str, result: dict) -> None:
-    """A line about an accuracy."""
+def told(result: dict) -> str:
+    """An accuracy over seeds in words."""
     low, high = result["wilson95"]
-    told = (
-        f"{result['accuracy']:.1%} ({low:.1%} to {high:.1%}), {result['correct']} of {result['n']}"
+    seeds = ", ".join(map(str, result["correct"]))
+    return (
+        f"{result['accuracy']:.1%} ({low:.1%} to {high:.1%}), by seed {seeds} of {result['n']}, "
+        f"deviation {100 * result['deviation']:.1f} points"
     )
-    if "seeds" in result:
-        told += f"; over seeds: {', '.join(str(entry['correct']) for entry in result['seeds'])}"
-    print(f"{what}: {told}", flush=True)
 
 
 def main() -> None:
@@ -202,9 +206,11 @@ def main() -> None:
             weights = None
             if args.transfer:
                 weights = simulated(task, args.out)
-                say(f"{task}, simulated only", untouched(task, args.data, args.out, weights))
+                found = untouched(task, args.data, args.out, weights)
+                print(f"{task}, simulated only: {told(found)}", flush=True)
             what = f"{task}, fine-tuned" if weights else task
-            say(what, measure(task, args.data, args.seeds, args.out, weights, args.resplit))
+            found = measure(task, args.data, args.seeds, args.out, weights, args.resplit)
+            print(f"{what}: {told(found)}", flush=True)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
     except UserError as error:

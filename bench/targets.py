@@ -2,13 +2,15 @@
 
 Takes the networks that `bench.accuracy` trained below --out (and trains what is missing), exports them,
 checks parity and runs the stage `target` for every chip of the task, in the same folders. Lost points
-are float minus integer accuracy over all seeds together; intervals are Wilson's, as in `bench.accuracy`.
+are float minus integer accuracy, the mean over the seeds and each seed; intervals are those of
+`bench.accuracy`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench import accuracy
-from pipeline import files, metrics, params
+from pipeline import files, params
 from pipeline.errors import UserError
 
 # What differs from the simulated default: recordings are few, and so an epoch is short.
@@ -30,7 +32,7 @@ KINDS = ("float", "rounded_only", "integer", "grid_as_floats")
 
 
 def measure(task: str, chip: str, folders: list[Path]) -> dict:
-    """Make the bundle of `chip` in every folder; per kind of run the accuracy over all of them."""
+    """Make the bundle of `chip` in every folder; per kind of run the accuracy over the seeds."""
     targets = yaml.safe_load((accuracy.ROOT / "params.yaml").read_text())["tasks"][task]["targets"]
     targets[chip].update(CHANGES.get((task, chip), {}))
     reports = []
@@ -51,12 +53,14 @@ def measure(task: str, chip: str, folders: list[Path]) -> dict:
                 ["target", task, chip, *with_params],
             )
         reports.append(json.loads(report.read_text()))
-    found = {}
-    for kind in KINDS:
-        entries = [report["accuracy"][kind] for report in reports]
-        correct, n = (sum(entry[key] for entry in entries) for key in ("correct", "n"))
-        found[kind] = {"seeds": entries, **metrics.accuracy_entry(correct, n)}
-    return {**found, "saturated": [report["saturated"] for report in reports]}
+    return {
+        **{
+            kind: accuracy.over_seeds([report["accuracy"][kind] for report in reports])
+            for kind in KINDS
+        },
+        "lost_points": [report["lost_points"]["integer"] for report in reports],
+        "saturated": [report["saturated"] for report in reports],
+    }
 
 
 def main() -> None:
@@ -72,20 +76,14 @@ def main() -> None:
     try:
         for task in args.task or list(accuracy.FOLDERS):
             floats = accuracy.measure(task, args.data, args.seeds, args.out, resplit=args.resplit)
-            folders = [entry["folder"] for entry in floats["seeds"]]
             for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
-                found = measure(task, chip, folders)
-                lost = 100 * (found["float"]["accuracy"] - found["integer"]["accuracy"])
-                told = "; ".join(
-                    f"{kind} {found[kind]['accuracy']:.1%} ({found[kind]['wilson95'][0]:.1%} to "
-                    f"{found[kind]['wilson95'][1]:.1%}; "
-                    f"{', '.join(str(entry['correct']) for entry in found[kind]['seeds'])})"
-                    for kind in KINDS
-                )
+                found = measure(task, chip, floats["folders"])
+                lost = found["lost_points"]
+                told = "; ".join(f"{kind} {accuracy.told(found[kind])}" for kind in KINDS)
                 print(
-                    f"{task} on {chip}: {lost:+.2f} points lost; {told}; "
-                    f"{found['float']['seeds'][0]['n']} recordings each; states at their bounds "
-                    f"{found['saturated']}",
+                    f"{task} on {chip}: {statistics.mean(lost):+.2f} points lost "
+                    f"({', '.join(f'{points:+.2f}' for points in lost)}); {told}; states at their "
+                    f"bounds {found['saturated']}",
                     flush=True,
                 )
     except subprocess.CalledProcessError as error:

@@ -42,7 +42,7 @@ def to_graph(task: params.Task, model: Any) -> nir.NIRGraph:
         task.export.dt,
         strict=True,
         time_unit=task.export.time_unit,
-        input_bin_s=task.data.bin_us * 1e-6,
+        input_bin_s=task.data.bin_s,
         n_steps=task.data.bins,
         classes=task.data.classes,
         readout="spike_count",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 
 Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 %
 
 
-def wilson(k: int, n: int) -> tuple[float, float]:
+def wilson(k: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % score interval, without continuity correction, for k of n.
 
     Source: Newcombe 1998, "Two-sided confidence intervals for the single proportion", method 3.
+    k may be a mean of several counts, and so no whole number.
 
     Raises:
         ValueError: not 0 <= k <= n or n = 0.
@@ -27,3 +30,31 @@ def wilson(k: int, n: int) -> tuple[float, float]:
 def accuracy_entry(k: int, n: int) -> dict[str, object]:
     """k right of n, as it stands in the metrics files: accuracy, n, correct, wilson95."""
     return {"accuracy": k / n, "n": n, "correct": k, "wilson95": list(wilson(k, n))}
+
+
+def over_seeds(correct: Sequence[int], n: int) -> dict[str, object]:
+    """Several trainings that answered the same n recordings, `correct[s]` of them right.
+
+    `accuracy`: the mean over seeds. `n`: recordings, however many seeds there are. `spread`: the lowest
+    and the highest accuracy; `deviation`: of the seeds, the sample's (0 for a single seed). `wilson95`:
+    Wilson's interval of the mean count of n recordings. Answers to one recording are no independent
+    ones: with f_i the share of seeds that are right on recording i and p the mean of all f_i, the
+    variance of f is at most p (1 - p), for 0 <= f_i <= 1, and that is what Wilson's interval takes.
+    So it is never too narrow for want of answers that were counted twice.
+
+    Raises:
+        ValueError: no seeds, or a count that is not 0 to n.
+    """
+    if not correct:
+        raise ValueError("`correct` must have a count for at least one seed")
+    for k in correct:
+        wilson(k, n)
+    shares = [k / n for k in correct]
+    return {
+        "accuracy": sum(correct) / (len(correct) * n),
+        "n": n,
+        "correct": list(correct),
+        "spread": [min(shares), max(shares)],
+        "deviation": statistics.stdev(shares) if len(shares) > 1 else 0.0,
+        "wilson95": list(wilson(sum(correct) / len(correct), n)),
+    }

@@ -30,6 +30,11 @@ class Data:
     validation: float
     test: float
 
+    @property
+    def bin_s(self) -> float:
+        """How long a bin lasts, in seconds: the float nearest to it."""
+        return self.bin_us / 1e6
+
 
 @dataclass(frozen=True)
 class Train:

@@ -154,7 +154,7 @@ def measure(
         "grid_as_floats": entry(found.as_floats),
     }
     lost = {
-        which: 100 * (accuracy["float"]["accuracy"] - accuracy[which]["accuracy"])
+        which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
         for which in ("integer", "rounded_only")
     }
     report = {

@@ -53,7 +53,7 @@ def build(
         "task": task.name,
         "dt": task.export.dt,
         "time_unit": task.export.time_unit,
-        "input_bin_s": task.data.bin_us * 1e-6,
+        "input_bin_s": task.data.bin_s,
         "n_steps": task.data.bins,
         "classes": list(task.data.classes),
         "readout": contract.get("readout"),
