@@ -166,9 +166,9 @@ def measure(
         "layers": [
             {
                 "node": name,
-                "agreement": layer["agreeing"] / layer["compared"],
+                "agreement": layer["agreeing"] / layer["entries"],
                 "spike_rate": layer["spikes"] / layer["entries"],
-                "float_spike_rate": layer["float_spikes"] / layer["compared"],
+                "float_spike_rate": layer["float_spikes"] / layer["entries"],
                 **{key: layer[key] for key in ("entries", "saturated", "multiple", "ties")},
             }
             for name, layer in found.layers.items()

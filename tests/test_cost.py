@@ -11,7 +11,7 @@ import pytest
 from bench import cost as harness
 from pipeline import cost
 from pipeline.errors import exit_status
-from pipeline.hardware import costs, profile, two_layers
+from pipeline.hardware import costs, profile, simulate, two_layers
 from pipeline.hardware.network import Run
 
 GOLDEN = Path(__file__).parent / "golden_cost"
@@ -60,7 +60,10 @@ def test_binary_steps_are_additions_and_a_membrane_that_holds_still_is_no_update
 
 
 def chip(target: str | Path, reset: str) -> tuple:
-    """3 inputs, 2 neurons that feed each other, 1 output, and a run of 2 steps made up here."""
+    """3 inputs, 2 neurons that feed each other, 1 output, and a run of 2 steps made up here.
+
+    Spikes come as late as the chip's do, and behind them comes one more, which the input's steps have not.
+    """
     case = {
         "weights_in": np.array([[2, 0], [4, 6], [0, 0]]),
         "weights_rec": np.array([[0, 2], [2, 0]]),
@@ -73,9 +76,19 @@ def chip(target: str | Path, reset: str) -> tuple:
     hidden, out = (p.name for p in network.populations)
     spikes = {hidden: np.array([[[1, 0]], [[0, 2]]]), out: np.array([[[0]], [[1]]])}
     membranes = {hidden: np.array([[[0, 7]], [[0, 5]]]), out: np.array([[[4]], [[0]]])}
-    x = {next(iter(network.inputs)): np.array([[[1, 1, 1]], [[0, 3, 0]]])}
-    run = Run(spikes, {}, {}, {}, membranes=membranes)
-    return network, costs.report(network, [costs.counts(network, x, run)], 1.0)
+    x = {next(iter(network.inputs)): np.array([[[1, 1, 1]], [[0, 3, 0]], *[[[0, 0, 0]]] * 3])}
+    late = simulate.delays(network)
+
+    def moved(values: dict[str, np.ndarray], rest: int) -> dict[str, np.ndarray]:
+        made = {}
+        for name, array in values.items():
+            made[name] = np.full((5, *array.shape[1:]), rest)
+            made[name][: late[name]] = 0
+            made[name][late[name] : late[name] + 2] = array
+        return made
+
+    run = Run(moved(spikes, 1), {}, {}, {}, membranes=moved(membranes, 9))
+    return network, costs.report(network, [costs.counts(network, x, run, 2)], 1.0)
 
 
 def test_a_chips_integers_cost_what_is_counted_by_hand():

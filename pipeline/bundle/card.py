@@ -194,14 +194,17 @@ def _on_a_chip(manifest: dict[str, Any]) -> list[str]:
         "",
         "## Chip's rule and NIR's rule on the same numbers",
         "",
-        "| node | steps of neurons with as many spikes | spikes a step, chip | NIR | several in a step "
-        "| at a bound |",
+        "| node | steps of neurons with as many spikes | spikes a neuron and step, chip | the same, NIR "
+        "| several in a step | at a bound |",
         "|---|---|---|---|---|---|",
         *(
             f"| `{layer['node']}` | {_percent(layer['agreement'])} | {layer['spike_rate']:.4f} "
             f"| {layer['float_spike_rate']:.4f} | {layer['multiple']} | {layer['saturated']} |"
             for layer in target["layers"]
         ),
+        "",
+        f"The first three columns are over as many steps as a recording has ({manifest['n_steps']}), "
+        "each layer's from its own delay on; the last two count all steps of the test set.",
         "",
         "The golden vectors in `vectors.npz` follow NIR's rule, those in `integer_vectors.npz` the "
         "chip's.",
@@ -215,6 +218,7 @@ def _cost(manifest: dict[str, Any]) -> list[str]:
     done = found["SynapticOperations"]
     lines = [
         "By the definitions of NeuroBench (harness 2.3.0), on the same recordings, "
+        f"{manifest['n_steps']} steps each, "
         + ("in the chip's integers:" if target else "of the float graph:"),
         "",
         "| key | value |",

@@ -20,8 +20,9 @@ CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
 class Assessment:
     """predicted, as_floats: (N,) class indices by integers, and by NIR's rule on the same graph.
 
-    layers: population -> `entries` (steps of neurons), `compared` and, of these, `agreeing` (both spike
-    equally often), `spikes`, `float_spikes`, `saturated`, `multiple`, `ties` (see `network.Run`).
+    layers: population -> over as many steps as the input has, from the population's own delay on:
+    `entries` (steps of neurons), `agreeing` (of these, both spike equally often), `spikes`,
+    `float_spikes`; over all steps: `saturated`, `multiple`, `ties` (see `network.Run`).
     counts: what the integers cost, in parts that together are all recordings; see `cost.report`.
     """
 
@@ -51,6 +52,7 @@ def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assess
     if plan is not None:
         nodes = plan.nodes
         floats_late = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+    steps = events.shape[1]
     for start in range(0, len(events), CHUNK):
         x = simulate.padded(network, events[start : start + CHUNK])
         run = simulate.run(network, x, record=plan is not None)
@@ -59,23 +61,16 @@ def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assess
             layer["saturated"] += run.saturated[name]
             layer["multiple"] += run.multiple[name]
             layer["ties"] += run.ties[name]
-            layer["spikes"] += int(run.spikes[name].sum(dtype=np.int64))
-            layer["entries"] += run.spikes[name].size
         if plan is None:
             continue
-        found.counts.append(costs.counts(network, x, run))
+        found.counts.append(costs.counts(network, x, run, steps))
         floats = reference.run(plan, x[next(iter(x))])
         found.as_floats += floats.output.sum(axis=0).argmax(-1).tolist()
         for name, layer in found.layers.items():
-            pair = run.spikes[name], floats.spikes[name]
-            ours, theirs = aligned(*pair, late[name] - floats_late[name])
-            layer["compared"] += ours.size
+            ours = run.spikes[name][late[name] :][:steps]
+            theirs = floats.spikes[name][floats_late[name] :][:steps]
+            layer["entries"] += ours.size
             layer["agreeing"] += int((ours == theirs).sum())
+            layer["spikes"] += int(ours.sum(dtype=np.int64))
             layer["float_spikes"] += int(theirs.sum())
     return found
-
-
-def aligned(a: np.ndarray, b: np.ndarray, late: int) -> tuple[np.ndarray, np.ndarray]:
-    """The steps (T - |late|, ...) of a and b (T, ...) that belong together; a is `late` steps late."""
-    steps = len(a) - abs(late)
-    return a[max(late, 0) :][:steps], b[max(-late, 0) :][:steps]

@@ -1,7 +1,9 @@
 """What a network costs in a chip's integers: the keys of `pipeline.cost`, and energy that is modelled.
 
-Every spike that a simulation holds counts when it is sent, also where its weight acts one step later.
-Silent steps behind a recording, which let late spikes through, are steps.
+A spike counts when it is sent, also where its weight acts one step later. What is counted of a
+population, and of the weights that lead away from it, are as many steps as the input has, from the
+population's delay on: as many as are counted of a graph of floats. The silent steps behind a recording,
+which let late spikes through, are no further ones.
 """
 
 from __future__ import annotations
@@ -11,26 +13,29 @@ from typing import Any
 import numpy as np
 
 from pipeline import cost
+from pipeline.hardware import simulate
 from pipeline.hardware.network import Network, Run, Weight
 from pipeline.hardware.profile import Profile
 
 
-def counts(network: Network, x: dict[str, np.ndarray], run: Run) -> cost.Counts:
+def counts(network: Network, x: dict[str, np.ndarray], run: Run, steps: int) -> cost.Counts:
     """What a recorded run did, per sample.
 
     Args:
-        x: the run's input, (T, B, *shape) per name. run: with states.
+        x: the run's input, (T, B, *shape) per name, padded. run: with states. steps: of the input
+            without the silent ones.
     """
-    steps, batch = next(iter(x.values())).shape[:2]
-    meter = cost.Meter(batch)
-    sent = {**x, **run.spikes}
+    meter = cost.Meter(next(iter(x.values())).shape[1])
+    late = dict.fromkeys(x, 0) | simulate.delays(network)
+    sent = {name: spikes[late[name] :] for name, spikes in {**x, **run.spikes}.items()}
+    states = {name: membranes[late[name] :] for name, membranes in run.membranes.items()}
     weights = [(weight, *_joined(weight)) for weight in network.weights]
     for t in range(steps):
         for weight, fan, dense in weights:
             meter.connection(fan, dense, weight.pooled(sent[weight.source][t].astype(np.int64)))
         for population in network.populations:
             name = population.name
-            meter.neurons(name, run.spikes[name][t], run.membranes[name][t])
+            meter.neurons(name, sent[name][t], states[name][t])
     return meter.counts
 
 

@@ -77,8 +77,8 @@ def _layers(metrics: dict[str, Any]) -> Table:
     head = (
         "layer",
         "agrees with the same graph as floats",
-        "spikes per step",
-        "as floats",
+        "spikes a neuron and step of the input",
+        "the same as floats",
         "met a bound",
         "several spikes in a step",
         "at the threshold",
