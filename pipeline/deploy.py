@@ -37,6 +37,7 @@ def passed(folder: Path, task: str) -> dict[str, Any]:
         verdict, checked = report["verdict"], report["model_nir"]["sha256"]
         checked_weights = report["weights_sha256"]
         report["differing_samples"], report["accuracy"]["trained"], report["neurobench"][0]
+        report["weights"]["trained_here"]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; nothing is deployed unchecked, {again}") from None
     except (ValueError, KeyError, TypeError, IndexError):

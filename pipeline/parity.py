@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import cost, files, params, stage
+from pipeline import cost, files, params, stage, weights
 from pipeline.errors import UserError
 from pipeline.executors import (
     Executor,
@@ -288,6 +288,7 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
         "dt": task.export.dt,
         "model_nir": {"sha256": digest, "content": converter.file.digest(model_path)},
         "weights_sha256": files.sha256(weights_path),
+        "weights": weights.origin(weights_path),
         # A list, because `dvc metrics show` has these from metrics/, where deploy writes them.
         "neurobench": [cost.report(cost.of_graph(plan), counted, accuracy)],
     }

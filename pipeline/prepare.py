@@ -77,7 +77,7 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
         tally.check()  # before anything is written
 
     provenance: dict[str, Any] = {
-        "source": data.source,
+        "source": tasks.source(task.name, data.source),
         "seed": data.seed,
         "files": dict(found.files),
         "encoder": found.encoder,
@@ -102,7 +102,7 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
             "classes": list(data.classes),
             "bins": data.bins,
             "bin_us": data.bin_us,
-            "source": data.source,
+            "source": provenance["source"],
         },
         provenance,
     )

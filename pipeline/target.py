@@ -6,6 +6,7 @@ and besides
 
 fit.json                              what of the chip is used, and what it does differently
 test_data_set_0/integer_vectors.npz   the chip's integers, and its states and spikes on the samples
+test_data_set_0/events.npz            the samples as events, where the chip takes events
 verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
@@ -192,14 +193,14 @@ def bundle(
     Raises:
         UserError: the test set is too small for the vectors, or the bundle does not verify.
     """
-    from pipeline.bundle import bringup, integers, vectors
+    from pipeline.bundle import bringup, events, integers, vectors
     from pipeline.bundle.folder import VECTORS, Golden, complete
     from pipeline.converter import file, reference
     from pipeline.hardware import fit, simulate
 
-    events, labels = data.subset("test")
+    frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
-    (x,) = simulate.padded(network, events[chosen]).values()
+    (x,) = simulate.padded(network, frames[chosen]).values()
     with files.atomic_folder(place) as folder:
         file.write(folder / "model.nir", file.build(content))
         written = file.read_dict(folder / "model.nir")
@@ -211,6 +212,8 @@ def bundle(
         }
         (folder / VECTORS).mkdir()
         run = integers.write(folder / VECTORS / integers.NAME, network, x)
+        if chip.rule in events.RULES:
+            events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
         found = fit.fit(written, chip)
         files.write_json(folder / "fit.json", fit.as_data(found))
@@ -226,7 +229,7 @@ def bundle(
             samples,
             {
                 "target": {"name": chip.name, "chip": chip.chip, "rule": chip.rule, **report},
-                "n_steps": len(x),
+                "silent_steps": len(x) - task.data.bins,
             },
         )
     print(f"{task.name} on {chip.name}: {place}: {len(chosen)} vectors, verified")

@@ -118,12 +118,14 @@ def train(
     files.write_text(
         target / "confusion.csv", _confusion(task.data.classes, actual, seen["test"].predicted)
     )
+    start = task.train.start_from
     networks.save_weights(
         networks.with_parameters(networks.build(task), progress.best),
         task,
         target / "weights.safetensors",
         epoch=progress.best_epoch,
         validation_accuracy=progress.rows[progress.best_epoch - 1].get("validation_accuracy"),
+        **({"started_from": files.sha256(start)} if start else {}),
     )
     shutil.rmtree(target / "checkpoint", ignore_errors=True)
     right, n = seen["test"].correct, len(actual)

@@ -39,6 +39,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         raise UserError(f"{path}: no such file; run `dvc repro`") from None
 
 
+def origin(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Where the weights of a file come from, as far as the file says.
+
+    `trained_here`: whether the stage `train` wrote it. `started_from`: the SHA-256 of the weights that
+    training started from (`train.start_from`), None for random ones.
+
+    Raises:
+        UserError: as `read`.
+    """
+    _, metadata = read(path)
+    return {
+        "trained_here": "epoch" in metadata,
+        "started_from": json.loads(metadata.get("started_from", "null")),
+    }
+
+
 def unpack(
     blob: bytes, path: str | os.PathLike[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import params
+from pipeline import params, tasks
 from pipeline.errors import GraphError
 from pipeline.hardware import simulate
 from pipeline.hardware.network import Network, Run
@@ -29,20 +29,21 @@ anew. Matrices are (sources, targets) there. XyloSim takes the same specificatio
     ):
         full = f"rockpool.devices.xylo.{{name}}"
         sys.modules[full] = types.ModuleType(full)
-    from rockpool.devices.xylo.syns61201.xylo_sim import XyloSim
+    from rockpool.devices.xylo.{device} import XyloSim
 
     v = numpy.load("test_data_set_0/integer_vectors.npz")
     spec = dict(
 {specification}
     )
-    simulator = XyloSim.from_specification(**spec, dt=1e-3)
+    # rockpool's dt is how many seconds a step takes, which no spike depends on: an input bin.
+    simulator = XyloSim.from_specification(**spec, dt={bin_s!r})
     for sample in range(v["input"].shape[1]):
         simulator.reset_state()
         spikes, _, record = simulator(v["input"][:, sample].astype(int), record=True)
         print(f"output spikes: {{(spikes != v['spikes/{output}'][:, sample]).sum()}} differ")
 
 Every line printed should say 0. With samna and a board, leave the loop over modules out;
-`config_from_specification(**spec)` of `rockpool.devices.xylo.syns61201` gives the chip's configuration.
+`config_from_specification(**spec)` of `rockpool.devices.xylo.{device}` gives the chip's configuration.
 `{file}` holds the same numbers for `rockpool.nn.modules.torch.nir.from_nir`. Inputs are counts of spikes
 a step, at most 15.""",
     "dynapcnn": """Layer by layer, sinabs {version} discretises the graph's floats to the integers of
@@ -53,11 +54,26 @@ a step, at most 15.""",
 
     model = sinabs.from_nir.from_nir("{file}", batch_size=1)
     network = DynapcnnNetwork(model, input_shape={shape}, discretize=True)
-    network.to(device="speck2fmodule")
+    network.to(device="{device}")
 
 The vectors count events a step of {bin_ms:g} ms; the chip takes the events themselves, one by one, and
 its spikes come event by event: compare counts over steps, and expect differences where the order of
-events within a step matters.""",
+events within a step matters. `test_data_set_0/events.npz` holds the vectors' recordings as events:
+
+    import numpy
+    from sinabs.backend.dynapcnn.chip_factory import ChipFactory
+
+    with numpy.load("test_data_set_0/events.npz") as stored:
+        start = stored["start"]
+        events = stored["events"][start[0] : start[1]]  # the first recording: t, x, y, p
+    first = network.chip_layers_ordering[0]
+    for_chip = ChipFactory("{device}").xytp_to_events(events, first, reset_timestamps=False)
+
+`t` is in microseconds from the recording's start, p is the channel: {channels}.
+Recording n is `events[start[n]:start[n + 1]]`. The project keeps counts, not events, so the times within
+a bin are made up: of n events of one pixel and channel in a bin the i-th (from 0) comes at the bin's start
+plus (2 i + 1) / (2 n) of its length, rounded down to microseconds. Counted by bins of {bin_ms:g} ms they are `input`
+of `vectors.npz` again, which `verify_integers.py` checks.""",
     "lava": """lava-nc {version} reads no NIR: its processes are built from `integer_vectors.npz`. It is
 made for Python 3.10 and older; 3.11 refuses its dataclasses' mutable defaults. Every line printed should
 say 0.
@@ -83,7 +99,10 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
         version=VERSIONS[chip.rule],
         file="model-nir-1.0.4.nir" if old else "model.nir",
         shape=shape,
-        bin_ms=task.data.bin_us * 1e-3,
+        device=chip["graph.device"],
+        bin_s=task.data.bin_s,
+        bin_ms=task.data.bin_us / 1e3,
+        channels=", ".join(f"{i} {name}" for i, name in enumerate(tasks.channels(task))),
         specification=_specification(network) if chip.rule == "xylo" else "",
         lava=textwrap.indent(LAVA.read_text(encoding="utf-8").strip(), "    "),
         output=output,
@@ -95,7 +114,7 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
         for p in network.populations
     ]
     counts = run.spikes[output].sum(axis=0, dtype=np.int64)
-    silence = max(late.values())
+    steps, silence = len(run.spikes[output]), max(late.values())
     return "\n".join(
         [
             f"# Bring-up on {chip.chip}",
@@ -109,16 +128,18 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
             "1. Weights, thresholds and decays that the toolchain reports, with `weight/`, "
             "`threshold/`, `decay_syn/` and `decay_mem/` in `test_data_set_0/integer_vectors.npz`. One "
             "that differs makes all further comparison idle.",
-            f"2. The first sample (`input[:, 0]`, {len(run.spikes[output])} steps"
-            + (f", the last {silence} of them silent, for late spikes" if silence else "")
+            f"2. The first sample (`input[:, 0]`, {steps - silence} steps"
+            + (f" and {silence} without input, in which late spikes arrive" if silence else "")
             + "), spikes of each population:",
             "",
-            "| neurons | spikes | first step with a spike | steps later than in NIR |",
-            "|---|---|---|---|",
-            *rows,
+            # Indented, the table belongs to its item, and the list goes on behind it.
+            "   | neurons | spikes | first step with a spike | steps later than in NIR |",
+            "   |---|---|---|---|",
+            *(f"   {row}" for row in rows),
             "",
             "   Where a count differs, compare `current/` and `membrane/` in the step before the first "
             "difference.",
+            "",
             f"3. Output spikes of the first sample: {counts[0].tolist()}, which says class "
             f"{task.data.classes[counts[0].argmax()]}; its label is {task.data.classes[labels[0]]}.",
             f"4. Classes of all {len(labels)} samples: {counts.argmax(-1).tolist()} (labels "

@@ -25,27 +25,33 @@ FOR_A_CHIP = """> **This graph is for {chip}.**
 > holds what the chip's rule gives. `BRINGUP.md` says how to load it, `fit.json` how full the chip is.
 """
 
-_SIMULATED = [
-    "- Trained and measured on simulated recordings: expect less on real ones, and train on yours",
-    "  before relying on it.",
-]
+# For recordings of one's own, by the rule that the bundle's numbers are for.
+OWN_RECORDINGS = """    from pathlib import Path
+    from verify import read_graph, run
+    spikes = run(read_graph(Path('model.nir')), x, {dt!r}).output
+    classes = spikes.sum(0).argmax(-1)"""
+ON_THE_CHIP = """    from pathlib import Path
+    from verify_integers import output
+    spikes = output(Path('.'), x)
+    classes = spikes.sum(0).argmax(-1)"""
 
 
 def write(manifest: dict[str, Any]) -> str:
     """The card's text, from the manifest alone."""
     task = manifest["task"]
     data = tasks.find(task).ABOUT
-    simulated = manifest["parameters"]["data"]["source"] == "simulated"
+    source = tasks.source(task, manifest["parameters"]["data"]["source"])
+    simulated = source == "simulated"
     names = ", ".join(manifest["classes"])
     title = data.title
-    kind = "simulated recordings" if simulated else "recordings"
+    on_chip = "target" in manifest
     lines = [
         _head(manifest, data, simulated, title),
         f"# {task}: {title}",
         "",
         f"A spiking neural network with {manifest['neurons']} neurons and {manifest['synapses']} "
-        f"synapses that tells {len(manifest['classes'])} classes apart ({names}). Trained in JAX "
-        "with Flax and Spyx, stored as a NIR graph.",
+        f"synapses that tells {len(manifest['classes'])} classes apart ({names}). "
+        f"{_origin(manifest['weights'])}",
         "",
     ]
     if "target" in manifest:
@@ -59,32 +65,24 @@ def write(manifest: dict[str, Any]) -> str:
         "    python verify.py                 # digests and golden vectors; needs numpy and h5py",
         *(
             ["    python verify_integers.py        # the chip's integers and states; needs numpy"]
-            if "target" in manifest
+            if on_chip
             else []
         ),
         "    sha256sum -c SHA256SUMS",
         "",
-        "Recordings of your own, `x` (steps, recordings, ...) as said below, in Python in this folder:",
+        "Recordings of your own, `x` (steps, recordings, ...) as said below, in Python in this folder"
+        + (", by the chip's rule:" if on_chip else ":"),
         "",
-        "    from pathlib import Path",
-        "    from verify import read_graph, run",
-        f"    spikes = run(read_graph(Path('model.nir')), x, {manifest['dt']!r}).output",
-        "    classes = spikes.sum(0).argmax(-1)",
+        ON_THE_CHIP if on_chip else OWN_RECORDINGS.format(dt=manifest["dt"]),
         "",
-        f"Input: {manifest['n_steps']} steps of shape {_shape(manifest['input_shape'])}, event "
-        f"counts in bins of {manifest['input_bin_s'] * 1000:g} ms, channels first. Output: "
-        f"{manifest['output_shape'][0]} spike trains; the class is the one with most spikes.",
-        f"Step: dt = {manifest['dt']:g} ({_unit(manifest)}); it is the unit of the time constants, "
-        "one step per bin.",
+        *_input(manifest),
         "",
         "`model.nir` is for nir 1.0.8, `model-nir-1.0.4.nir` for toolchains that pin nir 1.0.4 "
         "(all resets are to 0, which that version takes for granted).",
         "",
         "## How well it does",
         "",
-        f"On {manifest['metrics']['test_samples']} {kind} that training never saw (seeds: "
-        f"{manifest['metrics']['seeds']['data']} of the data, "
-        f"{manifest['metrics']['seeds']['train']} of the training):",
+        _measured_on(manifest, simulated),
         "",
         "| run by | accuracy | 95 % interval (Wilson) |",
         "|---|---|---|",
@@ -108,13 +106,20 @@ def write(manifest: dict[str, Any]) -> str:
         "",
         "## Data and licence",
         "",
-        *_licence(data, simulated),
+        *_licence(data, source, manifest),
         "",
         "## Limits",
         "",
-        *(_SIMULATED if simulated else []),
+        *(
+            [
+                "- Measured on simulated recordings: expect less on real ones, and train on yours",
+                "  before relying on it.",
+            ]
+            if simulated
+            else []
+        ),
         "- Weights, thresholds and decays lie on the chip's grid; no hardware was measured."
-        if "target" in manifest
+        if on_chip
         else "- Weights are float32. No chip's grid was applied and no hardware was measured.",
         "",
     ]
@@ -129,6 +134,8 @@ def _head(manifest: dict[str, Any], data: tasks.About, simulated: bool, title: s
         else manifest["metrics"]["test_accuracy"]["trained"]
     )
     licence = "apache-2.0" if simulated else data.id
+    if not _known(manifest["weights"]):
+        licence = "unknown"
     return "\n".join(
         [
             "---",
@@ -157,6 +164,68 @@ def _head(manifest: dict[str, Any], data: tasks.About, simulated: bool, title: s
             "---",
             "",
         ]
+    )
+
+
+def _known(weights: dict[str, Any]) -> bool:
+    """Whether all that the weights were trained on is recorded here."""
+    return weights["trained_here"] and weights["started_from"] is None
+
+
+def _origin(weights: dict[str, Any]) -> str:
+    """Who trained the network, as far as that was recorded."""
+    if not weights["trained_here"]:
+        return (
+            "Its weights were not trained by this pipeline, and how they were trained is not recorded. "
+            "Built with Flax and Spyx, stored as a NIR graph."
+        )
+    if weights["started_from"] is not None:
+        return (
+            f"Its training started from given weights (SHA-256 {weights['started_from']}), of which "
+            "no origin is recorded, and went on in JAX with Flax and Spyx. Stored as a NIR graph."
+        )
+    return "Trained in JAX with Flax and Spyx, stored as a NIR graph."
+
+
+def _input(manifest: dict[str, Any]) -> list[str]:
+    """Shape, channels and steps of the input; what `dt` and `input_bin_s` are."""
+    steps, silent = manifest["n_steps"], manifest["silent_steps"]
+    channels = manifest["input_channels"]
+    named = ", ".join(f"{i}: {channel}" for i, channel in enumerate(channels))
+    lines = [
+        f"Input: {steps} steps of shape {_shape(manifest['input_shape'])}, channels first, one step for "
+        f"each bin of {manifest['input_bin_s'] * 1000:g} ms; {manifest['input_values']}. "
+        + (f"Channels: {named}. " if len(channels) > 1 else f"One channel: {channels[0]}. ")
+        + f"Output: {manifest['output_shape'][0]} spike trains; the class is the one with most spikes.",
+    ]
+    if silent:
+        lines += [
+            "",
+            f"The vectors have {steps + silent} steps: behind the recording's {steps} come {silent} "
+            "without input, in which late spikes arrive. `output` above adds them to `x`.",
+        ]
+    return [
+        *lines,
+        "",
+        f"`dt` = {manifest['dt']:g} ({_unit(manifest)}) is the step by which time constants become decays, "
+        "in the unit of the time constants, in the graph, `manifest.json` and `nir_data.h5`. "
+        f"`input_bin_s` = {manifest['input_bin_s']:g} is how many seconds of a recording a step takes.",
+    ]
+
+
+def _measured_on(manifest: dict[str, Any], simulated: bool) -> str:
+    """Which recordings the accuracies are of."""
+    metrics = manifest["metrics"]
+    kind = "simulated recordings" if simulated else "recordings"
+    n, data, train = metrics["test_samples"], metrics["seeds"]["data"], metrics["seeds"]["train"]
+    if _known(manifest["weights"]):
+        return (
+            f"On {n} {kind} that training never saw (seeds: {data} of the data, {train} of the "
+            "training):"
+        )
+    return (
+        f"On the {n} {kind} of the test set (seeds: {data} of the data, {train} of the training); whether "
+        "the weights of unknown origin were trained on some of them is not recorded:"
     )
 
 
@@ -283,17 +352,27 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 
 
-def _licence(data: tasks.About, simulated: bool) -> list[str]:
+def _licence(data: tasks.About, source: str, manifest: dict[str, Any]) -> list[str]:
+    """What the weights and the vectors are made from, and what follows for their licence."""
     about = f"{data.title}: {data.cite}; {data.licence}."
-    if simulated:
+    known = _known(manifest["weights"])
+    unknown = [
+        "",
+        "What the given weights were trained on is not recorded, nor their licence, which holds here too.",
+    ]
+    if source == "simulated":
         return [
-            "Trained on recordings that the project simulates; no recording of the original data "
-            f"set is in it. Modelled after {about}",
+            ("Trained on recordings" if known else "The recordings used here are those")
+            + " that the project simulates; no recording of the original data set is "
+            f"{'in it' if known else 'among them'}. Modelled after {about}",
             *([data.simulated] if data.simulated else []),
+            *([] if known else unknown),
             "",
-            "Code and weights: Apache-2.0.",
+            "Code and weights: Apache-2.0." if known else "Code and golden vectors: Apache-2.0.",
         ]
+    read = f"the recordings that {manifest['task']}.py of the tasks reads or makes, " * (source == "task")
     return [
-        f"Trained on {about} Weights and golden vectors are derived from it and carry its licence; "
-        "the code is under Apache-2.0.",
+        f"{'Trained on' if known else 'The recordings used here are'} {read}{about} Weights and golden "
+        "vectors are derived from it and carry its licence; the code is under Apache-2.0.",
+        *([] if known else unknown),
     ]

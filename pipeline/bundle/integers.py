@@ -31,7 +31,8 @@ def write(path: Path, chips: Network, x: np.ndarray) -> Run:
     `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`: one number, or one for
     each neuron; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
     `current/`, the states after every step, the membranes after the reset; `network`, JSON: the
-    chip's numbers, the neurons and which weight leads where.
+    chip's numbers, the neurons, which weight leads where, and how many steps without input let late
+    spikes through.
 
     Args:
         x: (T, N, *shape) counts of spikes, the silent steps for late spikes included.
@@ -62,6 +63,7 @@ def _structure(chips: Network) -> dict[str, Any]:
     return {
         "target": profile.name,
         "rule": profile.rule,
+        "silent_steps": max(simulate.delays(chips).values()),
         "chip": {key: profile[key] for key in KEYS if key.startswith(sections)},
         "inputs": chips.inputs,
         "neurons": [

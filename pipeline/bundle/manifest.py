@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import cost, params
+from pipeline import cost, params, tasks
 
 SCHEMA = 1
 PACKAGES = (
@@ -55,10 +56,13 @@ def build(
         "time_unit": task.export.time_unit,
         "input_bin_s": task.data.bin_s,
         "n_steps": task.data.bins,
+        "silent_steps": 0,
         "classes": list(task.data.classes),
         "readout": contract.get("readout"),
         "axis_order": "time-major (T, N, ...), channels first (C, H, W)",
         "input_shape": list(plan.shapes[plan.inputs[0]]),
+        "input_channels": tasks.channels(task),
+        "input_values": values_of(task),
         "output_shape": list(plan.shapes[plan.outputs[0]]),
         "nodes": nodes,
         "edges": [list(edge) for edge in sorted(plan.edges)],
@@ -79,7 +83,8 @@ def build(
             "seeds": task.seeds,
             "neurobench": parity["neurobench"][0],
         },
-        "parameters": parameters(task),
+        "weights": {"sha256": parity["weights_sha256"], **parity["weights"]},
+        "parameters": parameters(task, parity["weights"]["started_from"]),
         "data": provenance,
         "versions": versions(),
     }
@@ -129,7 +134,7 @@ def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[
         ("time unit", {"s": "seconds", "step": "time steps"}[task.export.time_unit]),
         (
             "input",
-            f"one step per bin of {task.data.bin_us} us, {task.data.bins} steps, event counts; "
+            f"one step per bin of {task.data.bin_us} us, {task.data.bins} steps, {values_of(task)}; "
             "dt scales the time constants and is not the bin's length",
         ),
         ("reset", f"{', '.join(resets)}; NIR itself has v_reset alone"),
@@ -144,10 +149,26 @@ def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[
     return [{"what": what, "here": here} for what, here in facts]
 
 
-def parameters(task: params.Task) -> dict[str, Any]:
-    """The task's parameters, without the path of a folder on the machine that trained it."""
+def values_of(task: params.Task) -> str:
+    """What a number of the input stands for."""
+    if task.data.merge_polarity:
+        return "1 where a sensor had an event in the bin, else 0"
+    return "counts of the events in the bin, at most 255"
+
+
+def parameters(task: params.Task, started_from: str | None) -> dict[str, Any]:
+    """The task's parameters, without the paths of files on the machine that trained it.
+
+    Weights that training started from are called by `started_from`, their SHA-256, and a profile of
+    one's own by its name.
+    """
     values = dataclasses.asdict(task)
     del values["data"]["path"], values["name"]
+    values["train"]["start_from"] = started_from
+    values["targets"] = {
+        Path(name).stem: {**target, "name": Path(name).stem}
+        for name, target in values["targets"].items()
+    }
     return values
 
 

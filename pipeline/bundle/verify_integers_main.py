@@ -25,6 +25,7 @@ from pipeline.hardware.xylo import run
 # </reference>
 
 VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
+EVENTS = VECTORS.with_name("events.npz")  # where the chip takes events
 
 
 class Chip(dict):
@@ -69,10 +70,43 @@ def network_of(arrays: dict[str, np.ndarray]) -> Network:
     return Network(chip, inputs, tuple(populations), tuple(weights))
 
 
+def read(folder: Path, name: Path = VECTORS) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file of the bundle."""
+    with open(folder / name, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def output(folder: Path, x: np.ndarray) -> np.ndarray:
+    """What the chip's rule answers to recordings of one's own.
+
+    x: (steps, recordings, *shape), counts of spikes. Steps without input, which let late spikes through,
+    are added. The result: (steps and those, recordings, classes), counts of spikes.
+    """
+    arrays = read(folder)
+    network = network_of(arrays)
+    (name,) = network.inputs
+    silent = json.loads(str(arrays["network"]))["silent_steps"]
+    x = np.concatenate([x, np.zeros((silent, *x.shape[1:]), np.int64)]).astype(np.int64)
+    (shown,) = (population.name for population in network.populations if population.output)
+    return run(network, {name: x}).spikes[shown]
+
+
+def frames(stored: dict[str, np.ndarray]) -> np.ndarray:
+    """The events of events.npz, counted by bins: (steps, recordings, *shape)."""
+    events, start = stored["events"], stored["start"]
+    steps, *shape = stored["shape"].tolist()
+    height = shape[-2] if len(shape) == 3 else 1
+    found = np.zeros((steps, len(start) - 1, *shape), np.int64)
+    cells = found.reshape(steps, len(start) - 1, -1, height, shape[-1])
+    recording = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    step = events["t"] // stored["bin_us"]
+    np.add.at(cells, (step, recording, events["p"], events["y"], events["x"]), 1)
+    return found
+
+
 def check(folder: Path) -> list[str]:
-    """A line for every population whose spikes or states differ."""
-    with open(folder / VECTORS, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        arrays = dict(archive)
+    """A line for every population whose spikes or states differ, and for events that are not the input."""
+    arrays = read(folder)
     network = network_of(arrays)
     (name,) = network.inputs
     found = run(network, {name: arrays["input"].astype(np.int64)}, record=True)
@@ -89,6 +123,10 @@ def check(folder: Path) -> list[str]:
                 f"{key}: {int(differs.sum())} of {differs.size} entries differ, the first at (step, "
                 f"sample, neuron...) = {first}"
             )
+    if (folder / EVENTS).exists():
+        counted = frames(read(folder, EVENTS))
+        if (counted != arrays["input"][: len(counted)]).any():
+            problems.append(f"{EVENTS.name}: counted by bins, its events are not the input")
     return problems
 
 

@@ -89,6 +89,7 @@ KEYS: dict[str, Check] = {
     "graph.nested_recurrence": ((lambda value: isinstance(value, bool)), "true or false"),
     "graph.neuron_layers": _whole(0),
     "graph.nir": _or_null(_TEXT),
+    "graph.device": _or_null(_TEXT),
     "graph.notes": _list_of(_TEXT, empty=True),
     "neuron.reset": _list_of(_RESETS),
     "neuron.compare": _one_of(">", ">="),
@@ -130,9 +131,11 @@ KEYS: dict[str, Check] = {
     "convolution.pooling": _list_of(_whole(1)),
 }
 OPTIONAL = ("cores", "convolution")
-# What an integer rule computes with: a profile that names the rule has these as numbers.
+# What an integer rule computes with, and what its toolchain calls the chip: a profile that names the rule
+# has values for these.
 NEEDED = {
     "xylo": (
+        "graph.device",
         "neuron.spikes_per_step",
         "neuron.output_spikes_per_step",
         "neuron.input_spikes_per_step",
@@ -151,6 +154,7 @@ NEEDED = {
         "state.threshold_bits",
     ),
     "dynapcnn": (
+        "graph.device",
         "weights.bits",
         "weights.step",
         "state.bits",

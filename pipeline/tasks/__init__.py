@@ -131,6 +131,28 @@ def input_shape(task: params.Task) -> tuple[int, ...]:
     return (width,) if channels == 1 else (channels, width)
 
 
+def source(task: str, data_source: str) -> str:
+    """Where recordings come from: `simulated`, `folder`, `download`, or `task`.
+
+    The last is what `simulated` means for a task without a simulator: its own `recordings` reads or makes
+    them, and nobody else can say which.
+    """
+    if data_source == "simulated" and not hasattr(find(task), "simulate"):
+        return "task"
+    return data_source
+
+
+def channels(task: params.Task) -> list[str]:
+    """What each channel of the input is; polarity p of an event is channel p, see `binning.to_bins`."""
+    polarities = find(task.name).SENSOR[2]
+    if polarities == 1:
+        return ["events"]
+    if task.data.merge_polarity:
+        return ["events of any polarity"]
+    names = {2: (" (OFF)", " (ON)")}.get(polarities, ("",) * polarities)
+    return [f"events with p = {p}{name}" for p, name in enumerate(names)]
+
+
 def digest(folder: Path, files: Sequence[str | Path]) -> str:
     """SHA-256 over every file's path in `folder` and its bytes."""
     total = hashlib.sha256()
