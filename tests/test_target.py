@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from roads import GUARD, ROOT, tiny_task
 
 from pipeline import files, params
 from pipeline import target as stage
+from pipeline.bundle import events, verify_integers_main
 from pipeline.converter import file
 from pipeline.errors import UserError, exit_status
 from pipeline.hardware import profile, quantise, simulate
@@ -77,6 +79,7 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
         "model.nir", "model-nir-1.0.4.nir", "fit.json", "BRINGUP.md", "manifest.json", "MODEL_CARD.md",
         "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
         "test_data_set_0/integer_vectors.npz", "verify_integers.py",
+        *(["test_data_set_0/events.npz"] if target == "speck-2f" else []),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
@@ -158,6 +161,115 @@ def test_xylos_specification_is_python_and_holds_the_integers(made, monkeypatch)
            for end, n in (("", 38), ("_out", 7))},
     }  # fmt: skip
     assert np.abs(spec["weights_in"]).max() > 1  # integers, no floats of the graph
+
+
+@pytest.mark.parametrize(
+    ("target", "package"),
+    [("xylo-audio-2", "syns61201"), ("xylo-audio-3", "syns65302"), ("xylo-imu", "syns63300")],
+)
+def test_every_xylo_is_loaded_by_its_own_package(made, target, package):
+    """Rockpool 3.1.0 has a package for each chip, named by its part number, and so is the chip here."""
+    text = (made("braille", target) / "models/braille/deploy" / target / "BRINGUP.md").read_text()
+    assert package.upper() in profile.load(target).chip
+    assert f"from rockpool.devices.xylo.{package} import XyloSim\n" in text
+    assert set(re.findall(r"rockpool\.devices\.xylo\.(\w+)", text)) == {package}
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_the_cards_code_runs_recordings_of_ones_own_by_the_chips_rule(made, task, target):
+    """The golden recordings as if they were somebody's own: the spikes of `integer_vectors.npz`."""
+    bundle = made(task, target) / "models" / task / "deploy" / target
+    card = (bundle / "MODEL_CARD.md").read_text()
+    start = card.index("    from pathlib import Path")
+    code = card[start : card.index("\n\n", start)].replace("\n    ", "\n").strip()
+    output = json.loads((bundle / "manifest.json").read_text())["nodes"][-2]["node"]
+    program = f"""
+import numpy as np
+with np.load("test_data_set_0/integer_vectors.npz") as vectors:
+    x, expected = vectors["input"][:{tiny(task).data.bins}], vectors["spikes/{output}"]
+{code}
+assert (spikes == expected).all() and spikes.shape == expected.shape
+assert classes.tolist() == expected.sum(0).argmax(-1).tolist()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=bundle, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_a_bundle_has_one_number_of_steps_and_one_step(made, task, target):
+    """Late spikes need steps without input: one on Xylo, one for each layer on Loihi."""
+    bundle = made(task, target) / "models" / task / "deploy" / target
+    bins, layers = tiny(task).data.bins, {"braille": 2, "nmnist": 5}[task]
+    silent = {"xylo-audio-2": 1, "loihi": layers, "speck-2f": 0}[target]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert (manifest["n_steps"], manifest["silent_steps"]) == (bins, silent)
+    assert manifest["contract"]["n_steps"] == bins
+    assert len(arrays(bundle)["input"]) == bins + silent
+    text = (bundle / "MODEL_CARD.md").read_text()
+    assert set(re.findall(r"(\d+) steps", text)) == {
+        str(bins),
+        *[str(bins + silent)] * (silent > 0),
+    }
+    # The graph's step is `dt`; rockpool's `dt` is a step's length in the recording.
+    seconds = {"braille": 0.005, "nmnist": 0.021}[task]  # bin_us of params.yaml
+    assert manifest["input_bin_s"] == manifest["contract"]["input_bin_s"] == seconds
+    with h5py.File(bundle / "test_data_set_0" / "nir_data.h5") as stored:
+        steps: set[float] = set()
+        stored.visititems(
+            lambda _, item: steps.update([item.attrs[k] for k in ("dt",) if k in item.attrs])
+        )
+    assert steps == {manifest["dt"]} == {manifest["contract"]["dt"]}
+    found = re.findall(r"\bdt=([\d.e-]+)", (bundle / "BRINGUP.md").read_text())
+    assert found == ([str(seconds)] if target == "xylo-audio-2" else [])
+
+
+def test_specks_events_are_its_frames(made):
+    """Counted by tonic, which knows nothing of ours."""
+    from tonic.transforms import ToFrame
+
+    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    with np.load(bundle / "test_data_set_0" / "events.npz") as stored:
+        events, start, bin_us = stored["events"], stored["start"], int(stored["bin_us"])
+    with np.load(bundle / "test_data_set_0" / "vectors.npz") as stored:
+        x = stored["input"]
+    assert bin_us == 21_000 and len(start) == x.shape[1] + 1 and start[-1] == len(events)
+    count = ToFrame((34, 34, 2), time_window=bin_us, start_time=0, end_time=bin_us * len(x))
+    for n in range(x.shape[1]):
+        one = events[start[n] : start[n + 1]]
+        assert (np.diff(one["t"]) >= 0).all()
+        assert (count(one) == x[:, n]).all()
+
+
+def test_verify_integers_notices_events_that_are_not_the_input(made, tmp_path):
+    made_by = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
+    path = bundle / "test_data_set_0" / "events.npz"
+    with np.load(path) as stored:
+        right = dict(stored)
+    right["events"]["p"][5] ^= 1
+    np.savez(path, **right)
+    done = integers_verified(bundle)
+    assert done.returncode == 1
+    assert done.stderr == "differs: events.npz: counted by bins, its events are not the input\n"
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3), (5, 2, 4, 3)])
+def test_events_of_every_sensor_become_its_frames(tmp_path, shape):
+    steps, *rest = shape
+    x = np.random.default_rng(3).integers(0, 4, (steps, 6, *rest)).astype(np.uint8)
+    x[:, 2] = 0  # a recording without events
+    x[1, 0].flat[0] = 255
+    events.write(tmp_path / "events.npz", x, 200)
+    with np.load(tmp_path / "events.npz") as stored:
+        found = dict(stored)
+    assert (verify_integers_main.frames(found) == x).all()
+    assert found["events"]["t"].max() < 5 * 200
+    # By hand: 3 events in the bin from 400 us on come after 1/6, 3/6 and 5/6 of it.
+    one = np.zeros((3, *rest), np.uint8)
+    one[2].flat[-1] = 3
+    assert events.of_frames(one, 200)["t"].tolist() == [400 + 33, 400 + 100, 400 + 166]
 
 
 def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_path):

@@ -114,6 +114,13 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
         for p in network.populations
     ]
     counts = run.spikes[output].sum(axis=0, dtype=np.int64)
+    kept = [
+        f"`{field}/`"
+        for field in ("decay_syn", "decay_mem")
+        if any(getattr(p, field) is not None for p in network.populations)
+    ]
+    numbers = ", ".join(["`weight/`", "`threshold/`", *kept])
+    states = "`current/` and `membrane/`" if "`decay_syn/`" in kept else "`membrane/`"
     steps, silence = len(run.spikes[output]), max(late.values())
     return "\n".join(
         [
@@ -125,9 +132,8 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
             "",
             "## Compare, in this order",
             "",
-            "1. Weights, thresholds and decays that the toolchain reports, with `weight/`, "
-            "`threshold/`, `decay_syn/` and `decay_mem/` in `test_data_set_0/integer_vectors.npz`. One "
-            "that differs makes all further comparison idle.",
+            f"1. What the toolchain reports, with {numbers} in "
+            "`test_data_set_0/integer_vectors.npz`. One that differs makes all further comparison idle.",
             f"2. The first sample (`input[:, 0]`, {steps - silence} steps"
             + (f" and {silence} without input, in which late spikes arrive" if silence else "")
             + "), spikes of each population:",
@@ -137,8 +143,7 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
             "   |---|---|---|---|",
             *(f"   {row}" for row in rows),
             "",
-            "   Where a count differs, compare `current/` and `membrane/` in the step before the first "
-            "difference.",
+            f"   Where a count differs, compare {states} in the step before the first difference.",
             "",
             f"3. Output spikes of the first sample: {counts[0].tolist()}, which says class "
             f"{task.data.classes[counts[0].argmax()]}; its label is {task.data.classes[labels[0]]}.",

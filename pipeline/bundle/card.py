@@ -201,8 +201,8 @@ def _input(manifest: dict[str, Any]) -> list[str]:
     if silent:
         lines += [
             "",
-            f"The vectors have {steps + silent} steps: behind the recording's {steps} come {silent} "
-            "without input, in which late spikes arrive. `output` above adds them to `x`.",
+            f"The vectors have {steps + silent} steps: those of a recording and, behind them, "
+            f"{silent} without input, for late spikes. `output` above adds such steps to `x`.",
         ]
     return [
         *lines,
@@ -370,7 +370,9 @@ def _licence(data: tasks.About, source: str, manifest: dict[str, Any]) -> list[s
             "",
             "Code and weights: Apache-2.0." if known else "Code and golden vectors: Apache-2.0.",
         ]
-    read = f"the recordings that {manifest['task']}.py of the tasks reads or makes, " * (source == "task")
+    read = f"the recordings that {manifest['task']}.py of the tasks reads or makes, " * (
+        source == "task"
+    )
     return [
         f"{'Trained on' if known else 'The recordings used here are'} {read}{about} Weights and golden "
         "vectors are derived from it and carry its licence; the code is under Apache-2.0.",
