@@ -62,7 +62,7 @@ def test_binary_steps_are_additions_and_a_membrane_that_holds_still_is_no_update
 def chip(target: str | Path, reset: str) -> tuple:
     """3 inputs, 2 neurons that feed each other, 1 output, and a run of 2 steps made up here.
 
-    Spikes come as late as the chip's do, and behind them comes one more, which the input's steps have not.
+    Spikes come as late as the chip's do; behind them come more, which no step of the input has.
     """
     case = {
         "weights_in": np.array([[2, 0], [4, 6], [0, 0]]),

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from roads import GUARD, ROOT, SHAPES, tiny_task
 
-from pipeline import cost, files
+from pipeline import cost, files, params, tasks
 from pipeline import deploy as stage
-from pipeline.bundle import card, vectors, verify
+from pipeline.bundle import card, manifest, vectors, verify
 from pipeline.bundle import folder as folder_of
 from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
@@ -81,7 +81,7 @@ def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
     card = (bundle / "MODEL_CARD.md").read_text()
     assert f"| MembraneUpdates | {told['MembraneUpdates']:.1f} a recording |" in card
     assert "Energy" not in card
-    assert "(seeds: 7 of the data, 1 of the training)" in card
+    assert "(seed 7 of the data)" in card
 
 
 @pytest.mark.parametrize(("task", "reset"), ROADS)
@@ -250,20 +250,99 @@ def test_the_card_warns_where_plain_nir_is_not_enough(tiny_road, task, reset):
     assert facts["reset"] == reset
     assert facts["spike_delay"] == (1 if reset == "subtract" else 0)
     head = yaml.safe_load(text.split("---\n")[1])
-    assert head["license"] == "apache-2.0"
     assert head["library_name"] == "nir"
     (result,) = head["model-index"][0]["results"]
     accuracy = json.loads((bundle.parent.parent / "parity.json").read_text())["accuracy"]["trained"]
     assert result["metrics"][0]["value"] == accuracy["accuracy"]
 
 
-def test_the_card_of_real_recordings_carries_their_licence(bundle):
+def trained_here(bundle: Path) -> dict:
+    """The manifest as it is for weights that the stage `train` made."""
     facts = json.loads((bundle / "manifest.json").read_text())
+    facts["weights"] |= {"trained_here": True, "started_from": None}
+    return facts
+
+
+def test_the_card_of_simulated_recordings_and_weights_of_this_pipeline(bundle):
+    text = card.write(trained_here(bundle))
+    assert "license: apache-2.0" in text
+    assert "Trained in JAX" in text
+    assert "no recording of the original data set is in it" in text
+    assert "that training never saw (seeds: 7 of the data, 1 of the training)" in text
+
+
+def test_the_card_of_real_recordings_carries_their_licence(bundle):
+    facts = trained_here(bundle)
     facts["parameters"]["data"]["source"] = "folder"
     text = card.write(facts)
     assert "license: cc-by-4.0" in text
     assert "Müller-Cleve et al." in text
     assert "simulated" not in text
+
+
+def test_a_task_without_a_simulator_is_not_called_simulated(bundle, monkeypatch):
+    """With the default source its own `recordings` reads or makes them: real ones, for all we know."""
+    facts = trained_here(bundle)
+    assert facts["parameters"]["data"]["source"] == "simulated"  # the default
+    monkeypatch.delattr("pipeline.tasks.braille.simulate")
+    text = card.write(facts)
+    assert "license: cc-by-4.0" in text
+    assert "simulate" not in text
+    assert "no recording" not in text
+    assert "carry its licence" in text
+    assert tasks.source("braille", "simulated") == "task"
+    assert tasks.source("braille", "folder") == "folder"
+
+
+@pytest.mark.parametrize("source", ["simulated", "folder"])
+@pytest.mark.parametrize("start", [None, "ab" * 32])
+def test_a_card_does_not_say_of_given_weights_what_nobody_recorded(bundle, source, start):
+    """The small road's weights are written by hand; with `start` training went on from given ones."""
+    facts = json.loads((bundle / "manifest.json").read_text())
+    assert facts["weights"]["trained_here"] is False
+    assert facts["weights"]["sha256"] == files.sha256(bundle.parents[1] / "weights.safetensors")
+    facts["parameters"]["data"]["source"] = source
+    if start:
+        facts["weights"] |= {"trained_here": True, "started_from": start}
+    text = card.write(facts)
+    assert "license: unknown" in text
+    assert "Trained in JAX" not in text
+    assert "never saw" not in text
+    assert "is in it" not in text
+    assert "is not recorded, nor their licence" in text
+    assert (start in text) if start else ("not trained by this pipeline" in text)
+
+
+def test_a_manifest_has_no_path_of_the_machine(road):
+    """A profile of one's own and the weights that training started from are files somewhere."""
+    task = tiny_task("braille", "v_reset")
+    start = str(road / "models" / "braille" / "weights.safetensors")
+    task = dataclasses.replace(
+        task,
+        train=dataclasses.replace(task.train, start_from=start),
+        targets={str(road / "mine.yaml"): params.Target(str(road / "mine.yaml"), 1, 1e-3)},
+    )
+    told = manifest.parameters(task, files.sha256(start))
+    assert str(road) not in json.dumps(told)
+    assert told["train"]["start_from"] == files.sha256(start)
+    assert told["targets"] == {"mine": {"name": "mine", "epochs": 1, "learning_rate": 1e-3}}
+
+
+def test_a_bundle_says_what_the_channels_are(tiny_road):
+    """p of an event, which is its channel: tonic's 0 is OFF and 1 is ON; Braille merges both."""
+    found = {}
+    for task in ("braille", "nmnist"):
+        bundle = tiny_road(task, "v_reset") / "models" / task / "deploy" / "generic"
+        found[task] = json.loads((bundle / "manifest.json").read_text())
+        text = (bundle / "MODEL_CARD.md").read_text()
+        assert all(channel in text for channel in found[task]["input_channels"])
+        assert found[task]["input_values"] in text
+    assert found["nmnist"]["input_channels"] == [
+        "events with p = 0 (OFF)",
+        "events with p = 1 (ON)",
+    ]
+    assert found["braille"]["input_channels"] == ["events of any polarity"]
+    assert found["braille"]["input_values"].startswith("1 where")
 
 
 # --------------------------------------------------------------------------------- what deploy refuses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import pickle
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import params
+from pipeline import params, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
 from pipeline.datasets.nmnist import NMNIST
@@ -162,6 +163,37 @@ def test_a_file_that_is_not_read_is_named(
     said = capsys.readouterr().out
     assert "reading taxels_40Hz.npz: 24 recordings" in said
     assert "not read, the one above comes first: data_braille_letters_th_1.pkl" in said
+
+
+def test_the_channel_is_the_polarity_bit(tmp_path: Path) -> None:
+    """N-MNIST's published words: the bit before the time is set where a pixel became brighter (ON)."""
+    word = {False: bytes([30, 9, 0x00, 0x00, 0x10]), True: bytes([30, 9, 0x80, 0x00, 0x10])}
+    for split, digit, number in itertools.product(("Train", "Test"), (0, 7), range(8)):
+        file = tmp_path / "in" / split / str(digit) / f"{number:05}.bin"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(word[True] * 3 + word[False])
+    task = small("nmnist", source="folder", path=str(tmp_path / "in"))
+    stage.prepare(task, tmp_path)
+    events, _ = prepared.read(tmp_path / "data" / "prepared" / "nmnist.h5").subset("test")
+    assert tasks.channels(task) == ["events with p = 0 (OFF)", "events with p = 1 (ON)"]
+    assert (events[:, 0, :, 9, 30] == [1, 3]).all()
+    assert events.sum() == 4 * len(events)
+
+
+def test_the_on_times_of_a_taxel_are_channel_1(tmp_path: Path) -> None:
+    """The published pickle: on times, then off times, of each of 12 taxels."""
+    taxels = [[[], []] for _ in range(12)]
+    taxels[4] = [[0.001, 0.002], [0.003]]
+    rows = [
+        {"letter": letter, "events": taxels} for letter in ("Space", "A", "Y") for _ in range(8)
+    ]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "data_braille_letters_th_1.pkl").write_bytes(pickle.dumps(rows))
+    task = small("braille", source="folder", path=str(tmp_path / "in"), merge_polarity=False)
+    stage.prepare(task, tmp_path)
+    events, _ = prepared.read(tmp_path / "data" / "prepared" / "braille.h5").subset("test")
+    assert tasks.channels(task) == ["events with p = 0 (OFF)", "events with p = 1 (ON)"]
+    assert (events[:, 0, :, 4] == [1, 2]).all()
 
 
 def test_events_past_the_last_bin_are_counted(simulated: dict[str, Path], tmp_path: Path) -> None:

@@ -69,11 +69,12 @@ events within a step matters. `test_data_set_0/events.npz` holds the vectors' re
     first = network.chip_layers_ordering[0]
     for_chip = ChipFactory("{device}").xytp_to_events(events, first, reset_timestamps=False)
 
-`t` is in microseconds from the recording's start, p is the channel: {channels}.
-Recording n is `events[start[n]:start[n + 1]]`. The project keeps counts, not events, so the times within
-a bin are made up: of n events of one pixel and channel in a bin the i-th (from 0) comes at the bin's start
-plus (2 i + 1) / (2 n) of its length, rounded down to microseconds. Counted by bins of {bin_ms:g} ms they are `input`
-of `vectors.npz` again, which `verify_integers.py` checks.""",
+`t` is in microseconds from the recording's start, p is the channel:
+{channels}.
+Recording n is `events[start[n]:start[n + 1]]`. The project keeps counts, not events, so the times
+within a bin are made up: of n events of one pixel and channel in a bin the i-th (from 0) comes at the
+bin's start plus (2 i + 1) / (2 n) of its length, rounded down to microseconds. Counted by bins of
+{bin_ms:g} ms they are `input` of `vectors.npz` again, which `verify_integers.py` checks.""",
     "lava": """lava-nc {version} reads no NIR: its processes are built from `integer_vectors.npz`. It is
 made for Python 3.10 and older; 3.11 refuses its dataclasses' mutable defaults. Every line printed should
 say 0.
@@ -102,7 +103,7 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
         device=chip["graph.device"],
         bin_s=task.data.bin_s,
         bin_ms=task.data.bin_us / 1e3,
-        channels=", ".join(f"{i} {name}" for i, name in enumerate(tasks.channels(task))),
+        channels="; ".join(f"channel {i} is {name}" for i, name in enumerate(tasks.channels(task))),
         specification=_specification(network) if chip.rule == "xylo" else "",
         lava=textwrap.indent(LAVA.read_text(encoding="utf-8").strip(), "    "),
         output=output,

@@ -207,8 +207,8 @@ def _input(manifest: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"`dt` = {manifest['dt']:g} ({_unit(manifest)}) is the step by which time constants become decays, "
-        "in the unit of the time constants, in the graph, `manifest.json` and `nir_data.h5`. "
+        f"`dt` = {manifest['dt']:g} ({_unit(manifest)}) is the step by which time constants become "
+        "decays, in the unit of the time constants, in the graph, `manifest.json` and `nir_data.h5`. "
         f"`input_bin_s` = {manifest['input_bin_s']:g} is how many seconds of a recording a step takes.",
     ]
 
@@ -224,8 +224,8 @@ def _measured_on(manifest: dict[str, Any], simulated: bool) -> str:
             "training):"
         )
     return (
-        f"On the {n} {kind} of the test set (seeds: {data} of the data, {train} of the training); whether "
-        "the weights of unknown origin were trained on some of them is not recorded:"
+        f"On the {n} {kind} of the test set (seed {data} of the data). Whether the given weights were "
+        "trained on some of them is not recorded:"
     )
 
 
@@ -358,7 +358,8 @@ def _licence(data: tasks.About, source: str, manifest: dict[str, Any]) -> list[s
     known = _known(manifest["weights"])
     unknown = [
         "",
-        "What the given weights were trained on is not recorded, nor their licence, which holds here too.",
+        "What the given weights were trained on is not recorded, nor their licence, which holds here "
+        "too.",
     ]
     if source == "simulated":
         return [

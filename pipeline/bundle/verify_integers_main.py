@@ -105,7 +105,7 @@ def frames(stored: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def check(folder: Path) -> list[str]:
-    """A line for every population whose spikes or states differ, and for events that are not the input."""
+    """A line for every population whose spikes or states differ, and for events beside the input."""
     arrays = read(folder)
     network = network_of(arrays)
     (name,) = network.inputs
