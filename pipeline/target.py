@@ -196,7 +196,7 @@ def bundle(
     from pipeline.bundle import bringup, events, integers, vectors
     from pipeline.bundle.folder import VECTORS, Golden, complete
     from pipeline.converter import file, reference
-    from pipeline.hardware import fit, simulate
+    from pipeline.hardware import fit, judge, simulate
 
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
@@ -215,7 +215,7 @@ def bundle(
         if chip.rule in events.RULES:
             events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
-        found = fit.fit(written, chip)
+        found = judge.judge(written, chip)
         files.write_json(folder / "fit.json", fit.as_data(found))
         files.write_text(folder / "BRINGUP.md", bringup.write(task, network, run, labels[chosen]))
         samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)

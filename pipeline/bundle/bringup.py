@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import params, tasks
-from pipeline.errors import GraphError
 from pipeline.hardware import simulate
 from pipeline.hardware.network import Network, Run
 
@@ -160,32 +159,38 @@ def write(task: params.Task, network: Network, run: Run, labels: np.ndarray) -> 
 
 
 def _specification(network: Network) -> str:
-    """Xylo's specification, as lines of Python, of one hidden population and the outputs.
-
-    Raises:
-        GraphError: there are several hidden populations.
-    """
+    """Xylo's specification, as lines of Python; hidden populations lie one behind the other there."""
+    sizes = {name: shape[0] for name, shape in network.inputs.items()}
+    sizes |= {p.name: p.shape[0] for p in network.populations}
     hidden, shown = (
-        [p for p in network.populations if p.output is output] for output in (False, True)
+        [p.name for p in network.populations if p.output is output] for output in (False, True)
     )
-    if len(hidden) != 1 or len(shown) != 1:
-        raise GraphError(
-            f"`{hidden[-1].name}`: one hidden population and one of outputs are needed"
-        )
-    (h,), (o,) = hidden, shown
-    lines = []
-    for field, key in (("weights_in", "in"), ("weights_rec", "rec"), ("weights_out", "out")):
-        ends = {"in": (*network.inputs, h.name), "rec": (h.name, h.name), "out": (h.name, o.name)}
-        found = [w.node for w in network.weights if (w.source, w.target) == ends[key]]
-        value = " + ".join(f'v["weight/{node}"].T' for node in found)
-        lines.append(f"{field}={value or f'numpy.zeros(({h.shape[0]}, {h.shape[0]}), int)'}")
-    for p, suffix in ((h, ""), (o, "_out")):
-        for field, name in (
+
+    def block(source: str, target: str) -> str:
+        found = [w.node for w in network.weights if (w.source, w.target) == (source, target)]
+        sum_of = " + ".join(f'v["weight/{node}"].T' for node in found)
+        return sum_of or f"numpy.zeros(({sizes[source]}, {sizes[target]}), int)"
+
+    def matrix(sources: list[str], targets: list[str]) -> str:
+        if len(sources) == len(targets) == 1:
+            return block(sources[0], targets[0])
+        rows = [f"[{', '.join(block(s, t) for t in targets)}]" for s in sources]
+        return f"numpy.block([{', '.join(rows)}])"
+
+    def vector(kind: str, names: list[str]) -> str:
+        parts = [f'numpy.broadcast_to(v["{kind}/{n}"], ({sizes[n]},))' for n in names]
+        return parts[0] if len(parts) == 1 else f"numpy.concatenate([{', '.join(parts)}])"
+
+    lines = [
+        f"weights_in={matrix([*network.inputs], hidden)}",
+        f"weights_rec={matrix(hidden, hidden)}",
+        f"weights_out={matrix(hidden, shown)}",
+    ]
+    for names, suffix in ((hidden, ""), (shown, "_out")):
+        for field, kind in (
             ("dash_syn", "decay_syn"), ("dash_mem", "decay_mem"), ("threshold", "threshold"),
         ):  # fmt: skip
-            lines.append(
-                f'{field}{suffix}=numpy.broadcast_to(v["{name}/{p.name}"], ({p.shape[0]},))'
-            )
+            lines.append(f"{field}{suffix}={vector(kind, names)}")
     return ",\n".join(f"        {line}" for line in lines) + ","
 
 

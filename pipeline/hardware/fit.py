@@ -19,14 +19,16 @@ from pipeline.hardware import dynapcnn, grid
 from pipeline.hardware.profile import Profile
 from pipeline.hardware.structure import SHAPING, WEIGHTS, Structure, analyse
 
-SEVERITIES = ("error", "warning", "note")
+SEVERITIES = ("error", "change", "warning", "note")
+FITS, CHANGED, REFUSED = "fits", "fits when changed", "refused"
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that does not fit, or that the chip does differently.
 
-    severity: error: does not fit; warning: may not mean the same; note: known difference.
+    severity: error: does not fit; change: the stage `target` changes it and trains on; warning: may
+    not mean the same; note: known difference.
     layer: node path, "" for the whole graph. number, limit: what is there and what is allowed.
     """
 
@@ -51,7 +53,7 @@ class Row:
 
 @dataclass
 class Report:
-    """What `fit` found; `placement` maps a layer to its core, memory by core is in `cores`."""
+    """What `fit` found; `cores` has a row for each core in use."""
 
     profile: Profile
     findings: list[Finding] = field(default_factory=list)
@@ -59,9 +61,15 @@ class Report:
     cores: list[dict[str, Any]] = field(default_factory=list)
 
     @property
+    def verdict(self) -> str:
+        """`FITS` as it is, `CHANGED`: once all that is marked `change` is changed, or `REFUSED`."""
+        found = {finding.severity for finding in self.findings}
+        return REFUSED if "error" in found else CHANGED if "change" in found else FITS
+
+    @property
     def fits(self) -> bool:
         """No error was found."""
-        return all(found.severity != "error" for found in self.findings)
+        return self.verdict != REFUSED
 
 
 def fit(
@@ -121,6 +129,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "target": report.profile.name,
         "chip": report.profile.chip,
         "fits": report.fits,
+        "verdict": report.verdict,
         "findings": [dataclasses.asdict(found) for found in report.findings],
         "utilisation": [
             {

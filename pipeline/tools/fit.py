@@ -12,7 +12,7 @@ from pipeline.converter.reference import RESETS
 from pipeline.converter.repair import spiking
 from pipeline.errors import UsageError, UserError, about
 from pipeline.hardware import fit as hardware
-from pipeline.hardware import profile
+from pipeline.hardware import judge, profile
 from pipeline.tools import show
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
@@ -33,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
-        "An error does not fit; a warning may not mean the same; a note is a known difference.\n"
-        "A limit of ? is one that no source gives.\n"
-        "exit code 0: fits; 1: does not; 2: wrong command line"
+        "An error does not fit; a change is what the stage `target` changes before it trains on; a\n"
+        "warning may not mean the same; a note is a known difference. A limit of ? is one that no\n"
+        "source gives.\n"
+        "exit code 0: fits, as it is or when changed; 1: does not; 2: wrong command line"
     )
 
 
@@ -48,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--target: {error}") from None
     graph = file.read_dict(arguments.file)
     with about(arguments.file):
-        found = hardware.fit(graph, chip, arguments.dt, arguments.reset)
+        found = judge.judge(graph, chip, arguments.dt, arguments.reset)
     found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
     found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))
     if arguments.json:
@@ -77,7 +78,7 @@ def _unsaid(
 ) -> Iterator[hardware.Finding]:
     """What neither the file nor the caller says, and `found` does not name yet."""
     told = graph.get("metadata", {})
-    if dt is None and "dt" not in told:
+    if dt is None and "dt" not in told and not any(finding.code == "dt" for finding in found):
         why, fix = "dt is not said, so decays were not judged", "say it: `--dt DT`"
         yield hardware.Finding("warning", "dt", "", None, "a step", why, fix, "")
     named = {finding.layer for finding in found if finding.code == "reset"}
@@ -121,6 +122,14 @@ def _print(name: str, report: hardware.Report) -> None:
         first = errors[0]
         where = f"`{first.layer}`: " if first.layer else ""
         print(f"{name}: does not fit {chip.name} ({show.count(len(errors), 'error')})")
-        print(f"first: {where}{first.reason}; {first.fix} (source: {first.source})")
+        source = f" (source: {first.source})" if first.source else ""
+        print(f"first: {where}{first.reason}{f'; {first.fix}' if first.fix else ''}{source}")
+        return
+    fits = f"{name}: fits {chip.name}, {chip.chip}"
+    changes = sum(finding.severity == "change" for finding in report.findings)
+    if changes:
+        print(f"{fits}, when changed: {show.count(changes, 'change')}, then training on its grid")
+    elif chip.rule == "none":
+        print(f"{fits}, by its limits; no integer rule of it is known here")
     else:
-        print(f"{name}: fits {chip.name}, {chip.chip}")
+        print(fits)

@@ -16,8 +16,10 @@ import pytest
 
 from pipeline.__main__ import main
 from pipeline.converter import file
-from pipeline.hardware import fit, profile
+from pipeline.errors import GraphError
+from pipeline.hardware import fit, judge, profile, quantise
 from pipeline.hardware.placement import place
+from pipeline.hardware.variant import variant
 
 RNG = np.random.default_rng(5)
 
@@ -314,17 +316,24 @@ def test_a_file_that_says_too_little_is_told_so(
         part.pop("metadata", None)
     silent = write(tmp_path, graph)
     for told, codes in {
-        (): {"dt", "legacy-reset"},
+        (): {"legacy-reset"},
         ("--dt", "1e-4"): {"legacy-reset"},
         ("--dt", "1e-4", "--reset", "v_reset"): set(),
     }.items():
         main(["fit", silent, "--target", "loihi", "--json", *told])
         found = json.loads(capsys.readouterr().out)["findings"]
         assert {f["code"] for f in found if f["severity"] == "warning"} == codes
-    # What is said of a layer by name is not said again.
-    main(["fit", silent, "--target", "xylo-audio-2", "--dt", "1e-4", "--json"])
+    # What is said of a layer by name is not said again; and without an answer it is refused.
+    assert main(["fit", silent, "--target", "xylo-audio-2", "--dt", "1e-4", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)["findings"]
-    assert {f["code"] for f in found if f["severity"] == "warning"} == {"reset"}
+    assert {f["code"] for f in found if f["severity"] in ("error", "warning")} == {"reset"}
+    answered = ["--dt", "1e-4", "--reset", "subtract"]
+    assert main(["fit", silent, "--target", "xylo-audio-2", *answered]) == 0
+    # Where there is no rule, nothing needs the step.
+    capsys.readouterr()
+    assert main(["fit", silent, "--target", "generic", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert {f["code"] for f in found if f["severity"] == "warning"} == {"dt", "legacy-reset"}
 
 
 def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -344,7 +353,10 @@ def test_a_file_without_contract_and_without_edges_that_matter(
 ) -> None:
     graph = braille()
     graph["metadata"] = {}
-    assert main(["fit", write(tmp_path, graph), "--target", "xylo-audio-2"]) == 0
+    assert main(["fit", write(tmp_path, graph), "--target", "xylo-audio-2"]) == 1
+    assert "no contract says the step" in capsys.readouterr().out
+    told = ["--target", "xylo-audio-2", "--dt", "1e-4"]
+    assert main(["fit", write(tmp_path, graph), *told]) == 0
     graph["edges"] = graph["edges"][1:]
     assert main(["fit", write(tmp_path, graph), "--target", "xylo-audio-2"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -361,3 +373,102 @@ def test_fit_imports_no_jax(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- the verdict, and what is then done
+
+
+def quantised(graph: dict[str, Any], chip: profile.Profile) -> bool:
+    try:
+        quantise.quantise(graph, chip)
+    except GraphError:
+        return False
+    return True
+
+
+def late(graph: dict[str, Any]) -> dict[str, Any]:
+    """Spikes a step late, as Spyx's own layers send them."""
+    for _, node in file.nodes(graph):
+        if "v_threshold" in node:
+            node["metadata"]["spike_delay"] = 1
+    return graph
+
+
+def steps_unsaid(graph: dict[str, Any]) -> dict[str, Any]:
+    return graph | {"metadata": {}}
+
+
+def biased(graph: dict[str, Any]) -> dict[str, Any]:
+    weight = graph["nodes"]["w_in"]["weight"]
+    graph["nodes"]["w_in"] = nir.Affine(weight, np.eye(1, 40, 3)[0]).to_dict()
+    return graph
+
+
+def decaying(alpha: Any) -> dict[str, Any]:
+    graph = braille()
+    graph["nodes"]["out"] = graphs.cuba(7, alpha, 0.75).to_dict()
+    return graph
+
+
+def negative() -> dict[str, Any]:
+    graph = braille()
+    graph["nodes"]["out"]["r"] = -graph["nodes"]["out"]["r"]
+    return graph
+
+
+GRAPHS = {
+    "as the chip's": (braille, "xylo-audio-2", "fits"),
+    "another reset": (lambda: braille(reset="v_reset"), "xylo-audio-2", "fits when changed"),
+    "a bias": (lambda: biased(braille()), "xylo-audio-2", "fits when changed"),
+    "a decay that becomes 0": (lambda: decaying(0.2), "xylo-audio-2", "fits when changed"),
+    "a decay of 0": (lambda: decaying(0.0), "xylo-audio-2", "fits when changed"),
+    "many decays": (lambda: decaying(np.linspace(0.5, 0.8, 7)), "loihi", "fits when changed"),
+    "too many outputs": (lambda: braille(out=9), "xylo-audio-2", "refused"),
+    "no step": (lambda: steps_unsaid(braille()), "xylo-audio-2", "refused"),
+    "no step, no decay": (lambda: steps_unsaid(graphs.paper_scnn(RNG)), "speck-2f", "refused"),
+    "a gain below 0": (negative, "xylo-audio-2", "refused"),
+    "late spikes": (lambda: late(braille()), "xylo-audio-2", "fits"),
+    "neurons that it has not": (braille, "speck-2f", "refused"),
+    "the network of the paper": (lambda: graphs.paper_scnn(RNG), "speck-2f", "fits"),
+}
+
+
+@pytest.mark.parametrize("case", GRAPHS)
+def test_the_verdict_is_what_is_then_done(case: str, tmp_path: Path, capsys: Any) -> None:
+    make, target, verdict = GRAPHS[case]
+    graph, chip = make(), profile.load(target)
+    as_it_is = quantised(graph, chip)
+    try:
+        changed = quantised(variant(graph, chip), chip)
+    except GraphError:  # no step
+        changed = False
+    assert verdict == ("fits" if as_it_is else "fits when changed" if changed else "refused")
+    code = main(["fit", write(tmp_path, graph), "--target", target, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verdict"], told["fits"], code) == (
+        verdict,
+        as_it_is or changed,
+        int(not told["fits"]),
+    )
+    severities = {finding["severity"] for finding in told["findings"]}
+    assert ("error" in severities) == (verdict == "refused")
+    assert ("change" in severities) >= (verdict == "fits when changed")
+    # Asked again as read back: a file may say no more than its graph.
+    assert judge.judge(file.read_dict(tmp_path / "graph.nir"), chip).verdict == verdict
+
+
+@pytest.mark.parametrize(("task", "target"), [("nmnist", "speck-2f"), ("braille", "xylo-audio-2")])
+def test_a_file_that_the_pipeline_puts_on_a_chip_fits_it(
+    tiny_road: Any, task: str, target: str, capsys: Any
+) -> None:
+    """`target` makes bundles of these files (tests/test_target.py)."""
+    path = tiny_road(task, "v_reset") / "models" / task / "model.nir"
+    assert main(["fit", str(path), "--target", target]) == 0
+    out = capsys.readouterr().out
+    assert "when changed" in out and "resets by v_reset, the target by subtract" in out
+    assert "error\t" not in out
+
+
+def test_a_chip_without_a_rule_is_judged_by_its_limits(tmp_path: Path, capsys: Any) -> None:
+    assert main(["fit", write(tmp_path, braille()), "--target", "spinnaker2"]) == 0
+    assert "by its limits; no integer rule" in capsys.readouterr().out
