@@ -117,6 +117,7 @@ def train(
         "n": len(judged.labels),
         "start": rows[0]["right"],
         "best": max(row["right"] for row in rows),
+        "epoch": max(row["epoch"] for row in rows if row["kept"]),
     }
 
 

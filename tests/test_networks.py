@@ -183,6 +183,13 @@ def test_weights_come_back_and_repeat_their_bytes(saved, tmp_path):
     assert json.loads(metadata["epoch"]) == 3
 
 
+def test_weights_say_whether_training_here_made_them(saved, tmp_path):
+    task, path, model = saved
+    assert weights.origin(path) == {"trained_here": True, "started_from": None}
+    networks.save_weights(model, task, tmp_path / "given")
+    assert weights.origin(tmp_path / "given") == {"trained_here": False, "started_from": None}
+
+
 def test_weights_of_another_network_are_refused(saved):
     task, path, _ = saved
     with pytest.raises(UserError, match="trained with other network parameters; run"):

@@ -19,7 +19,7 @@ from roads import GUARD, ROOT, tiny_task
 
 from pipeline import files, params
 from pipeline import target as stage
-from pipeline.bundle import events, verify_integers_main
+from pipeline.bundle import card, events, verify_integers_main
 from pipeline.converter import file
 from pipeline.errors import UserError, exit_status
 from pipeline.hardware import profile, quantise, simulate
@@ -326,6 +326,18 @@ def test_without_validation_recordings_the_training_split_chooses_the_epoch(road
     stage.target(task, "loihi", road)
     told = json.loads((road / "metrics" / "braille-loihi.json").read_text())["judged"]
     assert (told["on"], told["n"]) == ("train", 6)
+
+
+def test_a_card_says_whether_training_on_the_grid_was_kept(made):
+    bundle = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+    facts = json.loads((bundle / "manifest.json").read_text())
+    for epoch, words in (
+        (0, "They are rounded only"),
+        (1, "They are those of epoch 1 of training"),
+    ):
+        facts["target"]["judged"]["epoch"] = epoch
+        assert words in card.write(facts)
+        assert ("rounded only:" in card.write(facts)) == (epoch == 0)
 
 
 def test_a_target_that_the_task_has_not_is_named(road):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import hashlib
 import json
 import math
 import os
@@ -197,6 +198,19 @@ def test_what_is_stored_is_the_running_average(tmp_path):
         expected = 0.75 * np.asarray(first[...], np.float64) + 0.25 * found[0.0][name]
         # float32 sums of numbers below 4
         np.testing.assert_allclose(found[0.75][name], expected, atol=1e-6)
+
+
+def test_weights_remember_what_training_started_from(tmp_path):
+    task = small(epochs=1)
+    root = write_samples(task, tmp_path)
+    path = root / "models" / "braille" / "weights.safetensors"
+    train.train(task, root)
+    assert weights.origin(path) == {"trained_here": True, "started_from": None}
+    given = tmp_path / "given.safetensors"
+    given.write_bytes(path.read_bytes())
+    train.train(changed(task, "train", start_from=str(given)), root)
+    digest = hashlib.sha256(given.read_bytes()).hexdigest()
+    assert weights.origin(path) == {"trained_here": True, "started_from": digest}
 
 
 def test_without_validation_recordings_the_last_epoch_is_stored(tmp_path):

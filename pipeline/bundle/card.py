@@ -20,9 +20,9 @@ SUBTRACT = """> **This model needs more than plain NIR.**
 FOR_A_CHIP = """> **This graph is for {chip}.**
 >
 > Its weights, thresholds and decays are the chip's integers, written as the floats that they stand for
-> (`grid` in the graph's metadata), and it was trained with the chip's own rule of spiking. A reader that
-> follows NIR's equations runs the same numbers by another rule; `test_data_set_0/integer_vectors.npz`
-> holds what the chip's rule gives. `BRINGUP.md` says how to load it, `fit.json` how full the chip is.
+> (`grid` in the graph's metadata). {trained} A reader that follows NIR's equations runs the same numbers
+> by another rule; `test_data_set_0/integer_vectors.npz` holds what the chip's rule gives. `BRINGUP.md`
+> says how to load it, `fit.json` how full the chip is.
 """
 
 # For recordings of one's own, by the rule that the bundle's numbers are for.
@@ -55,7 +55,13 @@ def write(manifest: dict[str, Any]) -> str:
         "",
     ]
     if "target" in manifest:
-        lines += [FOR_A_CHIP.format(**manifest["target"])]
+        epoch = manifest["target"]["judged"]["epoch"]
+        trained = (
+            f"They are those of epoch {epoch} of training with the chip's own rule of spiking."
+            if epoch
+            else "They are rounded only: no epoch of training with the chip's own rule was better."
+        )
+        lines += [FOR_A_CHIP.format(chip=manifest["target"]["chip"], trained=trained)]
     elif not manifest["plain_nir_is_enough"]:
         delay = "one step" if manifest["spike_delay"] == 1 else "with a delay"
         lines += [SUBTRACT.format(delay=delay)]

@@ -137,7 +137,7 @@ class Tuning:
         floats = average = self.start()
         state = self.optimiser.init(floats)
         best, quality = self.network, self.judge(floats, judged)
-        on_epoch({"epoch": 0, "loss": float("nan"), "right": quality[0]})
+        on_epoch({"epoch": 0, "loss": float("nan"), "right": quality[0], "kept": True})
         for epoch in range(1, self.target.epochs + 1):
             losses = 0.0
             for events, labels in ahead(self._batches(train, epoch)):
@@ -150,9 +150,10 @@ class Tuning:
                     f"({self.target.learning_rate})"
                 )
             here = self.judge(average, judged)
-            if here > quality:
+            kept = here > quality
+            if kept:
                 best, quality = self.rounded(average), here
-            on_epoch({"epoch": epoch, "loss": losses / self.steps, "right": here[0]})
+            on_epoch({"epoch": epoch, "loss": losses / self.steps, "right": here[0], "kept": kept})
         return best
 
     def judge(self, floats: Floats, split: Split) -> tuple[int, float]:

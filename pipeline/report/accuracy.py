@@ -21,7 +21,9 @@ def make(source: Source) -> Part:
     if source.train:
         sets = source.train["accuracy"]
         found += [
-            (f"{name}: best epoch", sets[name]) for name in ("train", "validation") if name in sets
+            (f"{name}: stored epoch", sets[name])
+            for name in ("train", "validation")
+            if name in sets
         ]
     else:
         missing.append(source.unmade("train.json"))

@@ -65,6 +65,7 @@ def _lost(metrics: dict[str, Any]) -> Table:
             for key, when in (("start", "before"), ("best", "after"))
         ),
         (f"recordings of the {judged['on']} set", count(judged["n"])),
+        ("epoch of training on the grid that is kept; 0: rounded only", count(judged["epoch"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 

@@ -35,7 +35,7 @@ METRICS = {
     },
     "lost_points": {"integer": 5.0, "rounded_only": 15.0},
     "saturated": 3,
-    "judged": {"on": "validation", "n": 4, "start": 1, "best": 2},
+    "judged": {"on": "validation", "n": 4, "start": 1, "best": 2, "epoch": 3},
     "layers": [
         {
             "node": "cubalif_3",

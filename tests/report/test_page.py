@@ -168,7 +168,7 @@ def test_a_training_without_validation_recordings_is_shown(small_project, tmp_pa
         (2, "train", 0.75),
     ]
     runs = [cells[0] for cells in shown.tables["nmnist-accuracy", caption]]
-    assert "train: best epoch" in runs and "validation: best epoch" not in runs
+    assert "train: stored epoch" in runs and "validation: stored epoch" not in runs
 
 
 def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypatch, capsys):
