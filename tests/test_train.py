@@ -2,8 +2,8 @@
 
 import csv
 import dataclasses
-import itertools
 import hashlib
+import itertools
 import json
 import math
 import os
