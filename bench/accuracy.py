@@ -31,7 +31,7 @@ FOLDERS = {"braille": "Braille", "nmnist": "NMNIST"}
 
 # With these first weights the settings below were chosen for digits; the default's are smaller.
 FIRST_WEIGHTS = {"first_gain": 1.0}
-# What differs from the simulated default. 168 recordings of a fingertip are few: decays of their own
+# What differs from the simulated default. 210 recordings of a fingertip are few: decays of their own
 # spread over many time scales, an average over steps and a penalty on silence make up for it.
 CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "braille": {
