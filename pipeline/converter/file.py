@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.converter import hdf5
 from pipeline.converter.node import as_dict, kinds
-from pipeline.converter.reference import Equation
+from pipeline.converter.reference import DEFAULTS, Equation, says_nothing
 from pipeline.errors import GraphError
 from pipeline.files import hdf5 as hdf5_file
 
@@ -142,8 +142,11 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
     kind = node["type"]
     fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
     for word in _equation(kind).fields.split():
-        if word.endswith("?") and word != "v_reset?":
-            fields.setdefault(word[:-1], None)
+        name = word.rstrip("?")
+        if word != name and says_nothing(name, fields.get(name)):
+            del fields[name]
+        if word != name and name != "v_reset" and name not in DEFAULTS:
+            fields.setdefault(name, None)
     make = _MAKE.get(kind, getattr(nir, kind))
     try:
         with np.errstate(all="ignore"):
@@ -176,7 +179,8 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
     names = {word.rstrip("?") for word in words}
     for name, value in node.items():
         if name in names:
-            _check_field(where, name, value)
+            if name in words or not says_nothing(name, value):
+                _check_field(where, name, value)
         elif name not in ("type", "metadata"):
             raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
     for word in words:
@@ -209,8 +213,8 @@ def graphs(graph: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[
 _MAKE = {
     "Input": lambda shape, metadata: nir.Input(shape, metadata=metadata),
     "Output": lambda shape, metadata: nir.Output(shape, metadata=metadata),
-    "Flatten": lambda input_type, start_dim, end_dim, metadata: nir.Flatten(
-        {"input": input_type}, start_dim, end_dim, metadata=metadata
+    "Flatten": lambda input_type, metadata, **dims: nir.Flatten(
+        {"input": input_type}, **dims, metadata=metadata
     ),
 }
 
@@ -231,9 +235,11 @@ def _check_field(where: str, name: str, value: Any) -> None:
         found = repr(value[:40]) if isinstance(value, str) else "no array of numbers"
         allowed = "numbers, 'same' or 'valid'" if name == "padding" else "numbers are needed"
         raise GraphError(f"{where}: `{name}` is {found}; {allowed}")
+    if value.size == 0:
+        raise GraphError(f"{where}: `{name}` holds nothing at all; numbers are needed")
     if name in WHOLE:
         # 8 axes and 2^31 are far beyond any network; what nir computes from them stays small.
-        if value.size > 8 or value.ndim > 1 or (name != "input_shape" and value.size == 0):
+        if value.size > 8 or value.ndim > 1:
             raise GraphError(f"{where}: `{name}` has shape {value.shape}; a few numbers are needed")
         if value.dtype.kind == "f" and not (value == np.floor(value)).all():
             raise GraphError(f"{where}: `{name}` is {value.tolist()}; whole numbers are needed")

@@ -48,6 +48,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         Groups as dictionaries in order of name; numbers as arrays, or NumPy scalars where the shape
         is (), in the byte order of this machine; texts as `str`, or arrays of `str` (dtype object).
+        An empty dataspace is an array of shape (0,).
 
     Raises:
         GraphError: not to be read, damaged, beyond the limits above, or anything but groups,
@@ -251,7 +252,7 @@ class _Reader:
                 f"`{place}` holds {_type(dtype)}; numbers up to 64 bits and text are read"
             )
         if item.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-            raise GraphError(f"`{place}` holds nothing at all (an empty dataspace)")
+            return _Array(place, item, dtype, (0,), text, False)
         shape = item.shape
         count = stored = math.prod(shape)
         creation = item.get_create_plist()
@@ -286,6 +287,8 @@ class _Reader:
         return _Array(place, item, dtype, shape, text, text and dtype.kind == "O")
 
     def value(self, array: _Array) -> Any:
+        if array.shape == (0,):  # also an empty dataspace, which HDF5 does not read
+            return np.empty(0, object if array.text else array.dtype.newbyteorder("="))
         if array.text:
             raw = self.heap.texts(array) if array.vlen else _fixed(array)
             texts = [self.decoded(array.place, one) for one in raw]

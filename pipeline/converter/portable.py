@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
-from pipeline.converter.reference import make_plan, step_dt
+from pipeline.converter.reference import make_plan, says_nothing, step_dt
 from pipeline.errors import GraphError
 
 Graph = dict[str, Any]
@@ -265,4 +265,9 @@ def profile(graph: Graph, reader: str) -> Graph:
     """
     if reader not in PROFILES:
         raise GraphError(f"`profile` must be one of {', '.join(PROFILES)}, got {reader!r}")
-    return PROFILES[reader](graph)
+    return PROFILES[reader](_rewritten(graph, _said))
+
+
+def _said(_: str, node: Graph) -> Graph:
+    """A node without the fields that say nothing."""
+    return {name: value for name, value in node.items() if not says_nothing(name, value)}

@@ -42,7 +42,8 @@ FLOAT32 = float(np.finfo(np.float32).max)
 class Equation:
     """One kind of node: `step(node, x, state, dt) -> (y, state)`, `shape(node, shape) -> shape`.
 
-    `fields` names what the node's dictionary holds; a name with "?" may be missing.
+    `fields` names what the node's dictionary holds; a name with "?" may be missing, and then is what
+    `DEFAULTS` says, or not given at all.
     """
 
     step: Callable[..., tuple[Any, dict]]
@@ -53,6 +54,10 @@ class Equation:
 
 
 EQUATIONS: dict[str, Equation] = {}
+# What the classes of nir take where a file has no such field.
+DEFAULTS = {"w_in": 1.0, "start_dim": 1, "end_dim": -1}
+# Fields of sizes: all 0, as sinabs writes them, they say as little as none at all.
+SIZES = ("shape", "input_shape", "input_type")
 
 
 # ---------------------------------------------------------------- what several equations share
@@ -70,6 +75,16 @@ def uniform(value: Any, shape: tuple) -> np.ndarray:
     """A parameter as float64, a single number of any shape spread as a scalar."""
     array = np.asarray(value, np.float64)
     return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
+
+
+def says_nothing(name: str, value: Any) -> bool:
+    """Whether a field is there and empty: an array of no numbers, or a shape of zeros."""
+    array = value.get("input") if isinstance(value, Mapping) else value
+    if not isinstance(array, (np.ndarray, np.generic, list, tuple)):
+        return False
+    array = np.asarray(array)
+    zeros = name in SIZES and array.dtype.kind in "iuf"
+    return array.size == 0 or (zeros and not array.any())
 
 
 def text(value: Any) -> Any:
@@ -335,8 +350,13 @@ def _check_fields(path: str, node: dict) -> None:
     told = {"type", "reset", "spike_delay", "v_init"}
     allowed = {word.rstrip("?") for word in words} | told
     for word in words:
-        if not word.endswith("?") and node.get(word) is None:
-            raise GraphError(f"{where}: the field `{word}` is missing")
+        name = word.rstrip("?")
+        if word != name and says_nothing(name, node.get(name)):
+            del node[name]
+        if node.get(name) is None and name in DEFAULTS:
+            node[name] = np.asarray(DEFAULTS[name])
+        if word == name and node.get(name) is None:
+            raise GraphError(f"{where}: the field `{name}` is missing")
     for name, value in node.items():
         if name not in allowed:
             raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")

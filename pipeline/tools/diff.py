@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
+from pipeline.converter.reference import says_nothing
 from pipeline.errors import UsageError
 from pipeline.tools import show
 
@@ -24,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "Compared are nodes, their fields, edges and contract; not: the type a number is stored in, "
-        "the order\nof anything, or a `v_reset` of 0 that one file leaves out.\n\n"
+        "the order\nof anything, or a field that says nothing or a `v_reset` of 0 that one file leaves "
+        "out.\n\n"
         "exit code 0: equal; 1: different"
     )
 
@@ -81,7 +83,10 @@ def _fields(add: Any, path: str, a: dict[str, Any], b: dict[str, Any], tolerance
         (n, f"contract {n}", told_a.get(n), told_b.get(n))
         for n in sorted(set(told_a) | set(told_b))
     ]
-    for name, what, one, other in pairs:
+    for name, what, *both in pairs:
+        one, other = (None if says_nothing(name, value) else value for value in both)
+        if one is None and other is None:
+            continue
         if one is None or other is None:
             present = other if one is None else one
             if name == "v_reset" and file.is_number(present) and not np.any(present):

@@ -28,6 +28,9 @@ CODES = {
     "duplicate-edge": "error: the same edge twice",
     "declared-shape": "error: an Input, Output or Flatten declares another shape than its neighbours",
     "declared-type": "warning: types stored beside the fields they follow from",
+    "batch-axis": "error: an axis of 1 that stands for a batch",
+    "empty-field": "warning: a field that is there and says nothing",
+    "missing-field": "warning: a field that nir has a value for and the file has not",
     "refused": "error: the graph has no meaning as it is",
     "dt-too-large": "error: the step is longer than a time constant",
     "older-nir": "error: the target's version of nir cannot read or say this",
@@ -44,7 +47,9 @@ CODES = {
     "reset-value": "note: a reset to another value than 0",
 }
 WRITE_AGAIN = "write the file again with a current version of its writer"
-REPAIRED = {"declared-shape": "error", "duplicate-edge": "error", "dangling-edge": "error"}
+REPAIRED = dict.fromkeys(
+    ("declared-shape", "duplicate-edge", "dangling-edge", "batch-axis"), "error"
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -381,7 +381,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     ),
     "no data": (
         field("fc", "weight", h5py.Empty("f4")),
-        r"`/node/nodes/fc/weight` holds nothing at all",
+        r"Linear node `fc`: `weight` holds nothing at all; numbers are needed",
     ),
     "filter": (unknown_filter, r"`/node/nodes/fc/weight` is packed with filter 6; known are gzip"),
     "much text": (much_text, r"more than 16777216 bytes of text in one file"),

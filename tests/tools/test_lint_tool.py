@@ -47,6 +47,18 @@ def seconds() -> nir.NIRGraph:
     return graph
 
 
+def cuba() -> nir.NIRGraph:
+    """The clean graph with a current that is gone after a step: a w_in of 1 adds the whole input."""
+    graph = clean()
+    own = graph.nodes["lif"]
+    fields = {n: getattr(own, n) for n in ("r", "v_leak", "v_threshold", "v_reset", "metadata")}
+    tau_syn = np.full(2, DT, np.float32)
+    graph.nodes["lif"] = nir.CubaLIF(
+        tau_mem=own.tau, tau_syn=tau_syn, w_in=np.ones(2, np.float32), **fields
+    )
+    return graph
+
+
 def dead_end() -> nir.NIRGraph:
     graph = clean()
     graph.nodes["extra"] = lif(reset="v_reset")
@@ -89,6 +101,38 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         "error",
         "output",
         "declares `shape` (1, 2), but (2,) arrives",
+    ),
+    "batch-axis": (
+        clean,
+        both(
+            *(
+                put(f"{LIF}/{n}", np.full((1, 2), v, "f4"))
+                for n, v in {
+                    "tau": TAU,
+                    "r": R,
+                    "v_leak": 0,
+                    "v_threshold": 1,
+                    "v_reset": 0,
+                }.items()
+            )
+        ),
+        "error",
+        "lif",
+        "of shape (1, 2) have an axis for a batch",
+    ),
+    "empty-field": (
+        clean,
+        put(f"{LIF}/v_reset", np.zeros(0, "f4")),
+        "warning",
+        "lif",
+        "`v_reset` is there and says nothing",
+    ),
+    "missing-field": (
+        cuba,
+        put(f"{LIF}/w_in", None),
+        "warning",
+        "lif",
+        "`w_in` is missing; nir takes 1",
     ),
     "declared-type": (
         clean,

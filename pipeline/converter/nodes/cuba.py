@@ -129,7 +129,7 @@ def li_examples(rng):
     return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
 
 
-FIELDS = "tau_syn tau_mem r v_leak w_in"
+FIELDS = "tau_syn tau_mem r v_leak w_in?"
 KINDS = [
     Kind(
         "CubaLIF",

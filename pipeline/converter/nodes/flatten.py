@@ -72,7 +72,7 @@ def examples(rng):
 KINDS = [
     Kind(
         "Flatten",
-        Equation(step_flatten, shape_flatten, "start_dim end_dim input_type?"),
+        Equation(step_flatten, shape_flatten, "start_dim? end_dim? input_type?"),
         load,
         examples,
         {
