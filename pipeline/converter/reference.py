@@ -22,7 +22,7 @@ import importlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -407,13 +407,49 @@ def check_dt(plan: Plan, dt: float) -> None:
         GraphError: names the node and the largest dt that is allowed. A file's float32 may put a
             tau of exactly dt up to one part in 2^23 below it; that counts as equal.
     """
+    for _, text in too_long(plan, dt):
+        raise GraphError(f"{text}; {step_meant(plan, dt)}")
+
+
+def too_long(plan: Plan, dt: float) -> Iterator[tuple[str, str]]:
+    """The nodes with a time constant shorter than dt, and what is to be said of each."""
     for path, node in plan.nodes.items():
         for name, value in node.items():
             if name.startswith("tau") and (smallest := float(np.min(value))) * (1 + 2**-22) < dt:
-                raise GraphError(
-                    f"{node['type']} node `{path}`: dt = {dt:g} is longer than {name} = "
-                    f"{smallest:g}; the largest dt allowed is {smallest:g}"
+                yield (
+                    path,
+                    f"{node['type']} node `{path}`: dt = {dt:g} is longer than {name} = {smallest:g}; "
+                    f"the largest dt allowed is {smallest:g}",
                 )
+                break
+
+
+def step_meant(plan: Plan, dt: float) -> str:
+    """What to do where dt is too long: which step known programs mean by such gains."""
+    gains, made, spyx, taus = [], set(), set(), []
+    for node in plan.nodes.values():
+        taus += [float(np.min(value)) for name, value in node.items() if name.startswith("tau")]
+        if "r" in node:
+            r = np.asarray(node["r"], np.float64)
+            tau = np.asarray(node.get("tau", node.get("tau_mem", 1.0)), np.float64)
+            r, tau = (np.ravel(array) for array in np.broadcast_arrays(r, tau))
+            gains.append(r)
+            made |= {f"{step:.6g}" for step in tau[r > 1] / r[r > 1]}
+            spyx |= {f"{step:.5g}" for step in tau * (1 - r)}
+    every = np.concatenate(gains) if gains else np.zeros(0)
+    if every.size and (every == 1).all() and dt * dt <= min(taus):
+        return (
+            "if Norse 1.1.0 wrote it, whose tau is dt/tau_mem_inv, `upgrade --writer norse-1.1.0 "
+            f"--dt {dt:g}` writes what is meant; where all neurons are LIF and LI, "
+            f"dt*dt = {dt * dt:g} runs as Norse does"
+        )
+    if (every >= 1).all() and len(made) == 1:
+        return f"if r is tau/dt, as snnTorch writes it, dt = {made.pop()} is meant"
+    if ((every > 0) & (every < 1)).all() and len(spyx) == 1:
+        return (
+            f"if r is 1 - dt/tau, as spyx.nir 1.0.0 writes by mistake, dt = {spyx.pop()} is meant"
+        )
+    return "only the dt of the training gives the spikes of the training"
 
 
 def _check_reach(plan: Plan) -> None:

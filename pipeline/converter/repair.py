@@ -59,7 +59,7 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population; written out in full.
     """
     register()
-    graph = _copy(graph)
+    graph = copy(graph)
     empty = [*_empty_fields(graph)]
     faults = [*_missing_fields(graph), *_declared_types(graph), *_edges(graph), *_legacy(graph)]
     faults += _renamed(graph)
@@ -74,9 +74,10 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     return graph, [*said, *faults, *shapes]
 
 
-def _copy(value: Any) -> Any:
+def copy(value: Any) -> Any:
+    """Dictionaries and lists copied, arrays shared."""
     if isinstance(value, dict):
-        return {name: _copy(inner) for name, inner in value.items()}
+        return {name: copy(inner) for name, inner in value.items()}
     return list(value) if isinstance(value, list) else value
 
 
@@ -280,11 +281,11 @@ def _with_shapes(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     Where a graph has no meaning as it is and has one with the leading axis of 1 of its Inputs gone,
     that axis is a batch.
     """
-    made = _copy(graph)
+    made = copy(graph)
     faults = [*_shapes(made)]
     if _means_something(made):
         return made, faults
-    tried = _copy(graph)
+    tried = copy(graph)
     stripped = [*_without_batch(tried)]
     stripped += _shapes(tried) if stripped else []
     return (tried, stripped) if stripped and _means_something(tried) else (made, faults)

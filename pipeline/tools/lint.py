@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.converter import file
+from pipeline.converter import file, writers
 from pipeline.converter.contract import UNITS
-from pipeline.converter.reference import Plan, check_dt, make_plan, step_dt
+from pipeline.converter.reference import Plan, make_plan, step_dt, step_meant, too_long
 from pipeline.converter.repair import Fault, repair, spiking
 from pipeline.errors import GraphError, UsageError
 from pipeline.tools import show
@@ -42,6 +42,7 @@ CODES = {
     "channels-last": "warning: an Input that looks like (H, W, C)",
     "gain": "warning: a neuron that scales its input",
     "spyx-gain": "warning: r = 1 - dt/tau, as spyx.nir 1.0.0 writes by mistake",
+    "norse-tau": "warning: time constants as Norse 1.1.0 writes them by mistake",
     "nir-type-check": "warning: nir's own type check refuses the graph",
     "double-precision": "note: float64 parameters",
     "reset-value": "note: a reset to another value than 0",
@@ -243,13 +244,17 @@ def _unit(
 
 def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
     if dt is not None:
-        for path, node in plan.nodes.items():
-            one = Plan({path: node}, [], [], [])
-            try:
-                check_dt(one, dt)
-            except GraphError as error:
-                remedy = "take a smaller dt: Euler's step must not be longer than a time constant"
-                yield Finding("error", "dt-too-large", path, str(error), remedy)
+        for path, text in too_long(plan, dt):
+            yield Finding("error", "dt-too-large", path, text, step_meant(plan, dt))
+    if "contract_version" not in plan.metadata and (small := writers.like_norse(plan)):
+        yield Finding(
+            "warning",
+            "norse-tau",
+            "",
+            f"every r is 1 and no time constant is longer than {small:g}: Norse 1.1.0 writes "
+            "dt/tau_mem_inv as tau, a thousand times too little for its usual dt",
+            "if Norse wrote it: `upgrade --writer norse-1.1.0 --dt DT` with the dt it was trained with",
+        )
     for path, node in plan.nodes.items():
         wide = [n for n, v in node.items() if getattr(v, "dtype", None) == np.float64]
         wide = [n for n in wide if not (n == "v_reset" and not np.any(node[n]))]

@@ -8,7 +8,8 @@ from typing import Any
 from pipeline.converter import contract, file
 from pipeline.converter.reference import RESETS, check_dt, make_plan, step_dt
 from pipeline.converter.repair import repair, spiking
-from pipeline.errors import UsageError, about
+from pipeline.converter.writers import WRITERS
+from pipeline.errors import GraphError, UsageError, about
 from pipeline.tools import check_name, show
 
 
@@ -22,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--spike-delay", type=int, choices=(0, 1), help="steps by which spikes leave late"
     )
     parser.add_argument(
+        "--writer",
+        choices=sorted(WRITERS),
+        help="who wrote FILE, and with which mistake; needs --dt, the step of the training",
+    )
+    parser.add_argument(
         "--nir-version", choices=file.NIR_VERSIONS, default="1.0.8", help="default: %(default)s"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -30,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.dt is None and arguments.time_unit:
         raise UsageError("--time-unit says the unit of --dt: give both")
+    if arguments.writer and arguments.dt is None:
+        raise UsageError(f"--writer {arguments.writer} needs --dt, the step of the training")
     check_name(arguments.out, ".nir", "OUT")
     content = file.read_dict(arguments.file)
     with about(arguments.file):
@@ -39,6 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
             time_unit=arguments.time_unit,
             reset=arguments.reset,
             spike_delay=arguments.spike_delay,
+            writer=arguments.writer,
         )
         built = file.build(graph)
     file.write(arguments.out, built, arguments.nir_version)
@@ -68,12 +77,14 @@ def upgrade(
     time_unit: str | None = None,
     reset: str | None = None,
     spike_delay: int | None = None,
+    writer: str | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """A repaired graph's dictionary, and one line for each change.
 
     Args:
         graph: as `file.read_dict` gives it; it is not changed.
         dt, time_unit: written as a contract. reset, spike_delay: written to every neuron.
+        writer: one of `WRITERS`, whose mistake is put right; needs dt.
 
     Raises:
         GraphError: faults are left that are not understood, or what is given contradicts the file.
@@ -85,6 +96,11 @@ def upgrade(
     ]
     for path, node in file.nodes(graph):
         file.check_node(node, path)
+    if writer is not None and dt is not None:
+        if "contract_version" in graph.get("metadata", {}):
+            raise GraphError(f"has a contract, which {writer} does not write: nothing to put right")
+        graph, lines = WRITERS[writer](graph, dt)
+        changes += lines
     told = graph.setdefault("metadata", {})
     if dt is not None:
         plan = make_plan(graph)

@@ -107,7 +107,7 @@ def test_fields_that_say_nothing_are_absent(
     same(bare, whole, 2, 8, 8)
     same(empty, whole, 2, 8, 8)
     assert main(["diff", bare, empty]) == 0
-    same(adapted(empty, "norse"), adapted(whole, "norse"), 2, 8, 8)
+    same(adapted(empty, "sinabs"), adapted(whole, "sinabs"), 2, 8, 8)
     capsys.readouterr()
     out, lines = upgraded(empty, capsys)
     same(out, whole, 2, 8, 8)
