@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import importlib.machinery
+import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
@@ -81,7 +82,37 @@ def start_sooner() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     # Spyx imports its data loaders, and with them grain, orbax and tonic: a third of all imports.
-    sys.modules.setdefault("spyx.data", ModuleType("spyx.data"))
+    import_when_asked("spyx.data")
+
+
+def import_when_asked(name: str) -> None:
+    """Enter the module `package.module` without running it; the first use of anything in it does.
+
+    The package may then import it at no cost. A package that is not installed is left alone.
+    """
+    package = importlib.util.find_spec(name.rpartition(".")[0])
+    if name in sys.modules or package is None:
+        return
+    places = package.submodule_search_locations
+    spec = importlib.machinery.PathFinder.find_spec(name, places)
+    if spec is None or spec.loader is None:
+        return
+    loader, module = spec.loader, importlib.util.module_from_spec(spec)
+
+    def first_use(attribute: str) -> Any:
+        # Whoever looks through all modules asks for names such as __warningregistry__.
+        if attribute.startswith("__") and attribute != "__all__":
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        del module.__getattr__
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            module.__getattr__ = first_use  # type: ignore[method-assign]
+            raise
+        return getattr(module, attribute)
+
+    module.__getattr__ = first_use  # type: ignore[method-assign]
+    sys.modules[name] = module
 
 
 def keep_memory() -> None:
