@@ -57,6 +57,7 @@ peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every 
 	@$(BIN)/python -m pipeline.peers
 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
+	@$(BIN)/python -m pipeline.params
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+# What is installed under another name than it is imported.
+_PACKAGES = {"yaml": "pyyaml", "vl_convert": "vl-convert-python"}
+
 
 class UserError(Exception):
     """A mistake of the user's: the message names the place, the value and what is allowed.
@@ -59,14 +62,24 @@ class Parser(argparse.ArgumentParser):
 def exit_status(command: Callable[[], object]) -> int:
     """Run `command` and hand on the exit code that it returns, 0 if it returns something else.
 
-    A user's mistake, Ctrl-C, a full disk or a path that can be no file becomes one line and an exit
-    code.
+    A user's mistake, Ctrl-C, a full disk, a path that can be no file or a package that is not
+    installed becomes one line and an exit code.
     """
     try:
         code = command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "pipeline"):
+            raise
+        print(
+            f"error: the package `{_PACKAGES.get(package, package)}` is not installed in {sys.prefix}; "
+            "`make setup` installs all that the project needs",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left; run the command again", file=sys.stderr)
         return 130

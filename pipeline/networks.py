@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import spyx.nn as snn
 from flax import nnx
 
 from pipeline import tasks, weights
@@ -20,8 +21,22 @@ from pipeline.tasks import input_shape as input_shape
 
 
 def build(task: Task) -> Any:
-    """The untrained network of `task`; its weights depend on `task.train.seed` alone."""
-    return tasks.find(task.name).network(task)
+    """The untrained network of `task`; its weights depend on `task.train.seed` alone.
+
+    Raises:
+        UserError: what the task's `network` returns is no sequence of layers.
+    """
+    module = tasks.find(task.name)
+    model = module.network(task)
+    if isinstance(model, (list, tuple)) and model and all(map(callable, model)):
+        return snn.Sequential(*model)
+    if not (hasattr(model, "initial_state") and getattr(model, "layers", None)):
+        got = f"{model!r:.60}" if isinstance(model, (list, tuple)) else type(model).__name__
+        raise UserError(
+            f"pipeline/tasks/{task.name}.py: `network` must return a spyx.nn.Sequential, or a list of "
+            f"layers, got {got}"
+        )
+    return model
 
 
 def output_shape(task: Task) -> tuple[int, ...]:

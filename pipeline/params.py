@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import tasks
-from pipeline.errors import UserError
+from pipeline.errors import UserError, exit_status
 from pipeline.hardware import profile
 
 
@@ -204,6 +205,25 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
     return result
 
 
+def check_folders(path: str | Path = "params.yaml") -> None:
+    """Refuse a `data.path` that is not there: DVC, which watches it, says no more than its name.
+
+    Raises:
+        UserError: as `load`, or the folder of a task is missing.
+    """
+    for name, block in _document(path).items():
+        folder = block["data"].get("path") if _has_data(block) else None
+        if isinstance(folder, str) and folder and not Path(folder).exists():
+            raise UserError(
+                f"{path}: tasks.{name}.data.path: {folder}: no such folder; DVC watches it whatever the "
+                "`source`: make it, or name one that is there"
+            )
+
+
+def _has_data(block: Any) -> bool:
+    return isinstance(block, dict) and isinstance(block.get("data"), dict)
+
+
 def names(path: str | Path = "params.yaml") -> list[str]:
     """The tasks that a params file holds, in its order."""
     return list(_document(path))
@@ -307,3 +327,7 @@ def _check_ranges(task: Task, ranges: Sequence[Any], where: str) -> None:
         raise UserError(f"{where}.data: validation + test leave nothing to train on")
     if not task.data.path:
         raise UserError(f"{where}.data.path: must name a folder; DVC watches it")
+
+
+if __name__ == "__main__":  # before `dvc repro`
+    sys.exit(exit_status(check_folders))

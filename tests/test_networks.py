@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import spyx.nn as snn
+from flax import nnx
 from roads import tiny_task
 
-from pipeline import engine, networks, weights
+from pipeline import engine, networks, tasks, weights
 from pipeline.errors import UserError
 
 
@@ -54,6 +55,40 @@ def test_nmnist_is_the_network_of_the_paper():
     }
     sizes = [layer.hidden_shape for layer in model.layers if hasattr(layer, "hidden_shape")]
     assert sizes == [(16, 16, 16), (16, 16, 16), (8, 8, 8), (256,), (10,)]
+
+
+@pytest.fixture
+def returning(monkeypatch):
+    """Let `network` of the Braille task return what it is given."""
+    return lambda made: monkeypatch.setattr(tasks.find("braille"), "network", lambda task: made)
+
+
+def test_a_list_of_layers_is_a_network(returning):
+    task = tiny_task("braille", "v_reset")
+    own = networks.build(task)
+    returning(list(own.layers))
+    model = networks.build(task)
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (20, 2, 12)), jnp.float32)
+    assert (snn.run(model, x)[0] == snn.run(own, x)[0]).all()
+    assert list(networks.named_parameters(model)) == list(networks.named_parameters(own))
+
+
+@pytest.mark.parametrize(
+    ("made", "got"),
+    [
+        (None, "NoneType"),
+        ([], r"\[\]"),
+        ([3], r"\[3\]"),
+        (lambda x: x, "function"),
+        (nnx.Sequential(nnx.relu), "Sequential"),
+        (snn.IF((3,)), "IF"),
+    ],
+    ids=["nothing", "no layer", "a number", "a function", "without state", "one neuron"],
+)
+def test_what_is_no_sequence_of_layers_is_one_line(returning, made, got):
+    returning(made)
+    with pytest.raises(UserError, match=rf"tasks/braille.py: `network` must return .* got {got}$"):
+        networks.build(tiny_task("braille", "v_reset"))
 
 
 def test_subtract_builds_stock_spyx_neurons():

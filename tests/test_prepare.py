@@ -302,6 +302,27 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (code, said) == (1, f"error: tasks.nmnist.data.path: {place}: no such folder\n")
 
 
+def test_a_folder_that_dvc_watches_and_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make repro` says it first: DVC itself says `[Errno 2]` and the name."""
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    for block in document["tasks"].values():
+        Path(block["data"]["path"]).mkdir(parents=True)
+    Path("params.yaml").write_text(yaml.safe_dump(document))
+    assert exit_status(params.check_folders) == 0
+    document["tasks"]["nmnist"]["data"]["path"] = "data/nowhere"
+    Path("params.yaml").write_text(yaml.safe_dump(document))
+    assert exit_status(params.check_folders) == 1
+    assert capsys.readouterr().err == (
+        "error: params.yaml: tasks.nmnist.data.path: data/nowhere: no such folder; DVC watches it "
+        "whatever the `source`: make it, or name one that is there\n"
+    )
+    recipe = (ROOT / "Makefile").read_text().partition("\nrepro:")[2].partition("\n\n")[0]
+    assert recipe.index("-m pipeline.params") < recipe.index("/dvc repro")
+
+
 def test_too_few_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Half of 4 for the test, half of 4 for validation: none is left.
     task = small("braille", simulated_per_class=4, validation=0.49, test=0.5)

@@ -289,10 +289,11 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
         elif value is not None:
             try:
                 _store(group, name, np.array(value, object) if name == "edges" else value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RuntimeError) as error:
+                remedy = f" ({error})" if isinstance(error, RuntimeError) else ""  # a tensor's own
                 raise GraphError(
                     f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
-                    "text and arrays of numbers"
+                    f"text and arrays of numbers{remedy}"
                 ) from None
 
 

@@ -380,11 +380,20 @@ def _check_fields(path: str, node: dict) -> None:
             raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
 
 
-def _numbers(value: Any, where: str) -> np.ndarray:
+def as_array(value: Any, where: str) -> np.ndarray:
+    """`value` as NumPy takes it; what it refuses, such as rows of several lengths or a tensor that
+    requires a gradient, is said in its owner's words."""
     try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):
-        raise GraphError(f"{where} is no array of numbers: its rows differ in length") from None
+        return np.asarray(value)
+    except Exception as error:  # a tensor's own kinds of error, too
+        said = " ".join(str(error).split())[:200]
+        rows = isinstance(value, (list, tuple)) and "inhomogeneous" in said
+        said = "its rows differ in length" if rows else f"{type(value).__name__}: {said}"
+        raise GraphError(f"{where} is no array of numbers: {said}") from None
+
+
+def _numbers(value: Any, where: str) -> np.ndarray:
+    array = as_array(value, where)
     if array.dtype.kind not in "buif":
         shown = repr(value) if isinstance(value, str) else f"{array.dtype}"
         raise GraphError(f"{where} holds {shown}, numbers are needed")
@@ -673,10 +682,7 @@ def _number(value: Any) -> float:
 
 def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
     """`x` as an array (T, B, *shape) of finite numbers."""
-    try:
-        x = np.asarray(x)
-    except (TypeError, ValueError):
-        raise GraphError(f"input `{name}`: an array of numbers is needed") from None
+    x = as_array(x, f"input `{name}`")
     if x.dtype.kind not in "buif":
         raise GraphError(f"input `{name}`: numbers are needed, got dtype {x.dtype}")
     if x.ndim != 2 + len(shape) or x.shape[2:] != tuple(shape):

@@ -13,7 +13,7 @@ from flax import nnx
 
 from pipeline.converter.graph import Loaded, load
 from pipeline.converter.layout import last, to_last
-from pipeline.converter.reference import check_input
+from pipeline.converter.reference import as_array, check_input
 from pipeline.errors import GraphError
 
 
@@ -120,12 +120,7 @@ def model_input(loaded: Loaded, data: Any) -> Any:
 
 
 def _channels_last(data: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        array = np.asarray(data)
-    except (TypeError, ValueError):
-        raise GraphError(
-            f"input `{name}`: an array of numbers is needed, got {type(data)}"
-        ) from None
+    array = as_array(data, f"input `{name}`")
     wanted = last(shape)
     if array.shape[2:] == shape != wanted:
         array = to_last(array, len(shape))

@@ -18,7 +18,7 @@ from small_graphs import chain, changed, cuba, full, graph, li, lif, linear
 from spyx import axn
 
 from pipeline import neurons
-from pipeline.converter import export_named, from_nir, load, reference, reorder_layers, to_nir
+from pipeline.converter import export_named, file, from_nir, load, reference, reorder_layers, to_nir
 from pipeline.converter.layers import Delay, Pool, Scale
 from pipeline.errors import GraphError
 
@@ -760,6 +760,25 @@ def test_data_that_does_not_fit_is_refused(name):
     data, *words = DATA[name]
     refused(lambda: from_nir(chain(lif()), data), *words)
     refused(lambda: reference.run(chain(lif()).to_dict(), data, 1.0), *words)
+
+
+class Tensor:
+    """As a tensor of torch that requires a gradient refuses NumPy."""
+
+    dtype = "torch.float32"
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use detach() instead.")
+
+
+def test_a_tensor_that_numpy_may_not_read_is_named():
+    words = ("Tensor", "requires grad", "detach()")
+    refused(lambda: from_nir(chain(lif()), Tensor()), "input `input`", *words)
+    refused(lambda: reference.run(chain(lif()).to_dict(), Tensor(), 1.0), "input `input`", *words)
+    broken = chain(changed(lif(), tau=Tensor()))
+    for call in (lambda: load(broken), lambda: reference.run(broken.to_dict(), X, 1.0)):
+        refused(call, "LIF node", "`tau`", *words)
+    refused(lambda: file.write("never.nir", broken), "tau", *words)
 
 
 def test_images_must_fit_in_one_of_both_orders():

@@ -119,6 +119,30 @@ def test_start_without_jax(path: str, tiny_road: Callable[[str, str], Path]) -> 
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("package", "name", "arguments"),
+    [
+        ("yaml", "pyyaml", ["fit", "{path}", "--target", "xylo-audio-2"]),
+        ("yaml", "pyyaml", ["new-task", "mine"]),
+        ("shtab", "shtab", ["completion", "bash"]),
+        ("nir", "nir", ["inspect", "{path}"]),
+    ],
+)
+def test_a_package_that_is_missing_is_one_line(
+    path: str, package: str, name: str, arguments: list[str]
+) -> None:
+    program = (
+        f"import sys\nsys.modules[{package!r}] = None\nfrom pipeline.__main__ import main\n"
+        f"sys.exit(main({[a.format(path=path) for a in arguments]!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: the package `{name}` is not installed in ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_table_on_a_terminal(path: str) -> None:
     """On a terminal there is a table with a header; markup in a file's names is shown as it is."""
     made = old_files.clean()
