@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,13 +14,15 @@ import numpy as np
 
 from pipeline.converter import hdf5
 from pipeline.converter.node import as_dict, kinds
-from pipeline.converter.reference import DEFAULTS, Equation, says_nothing
+from pipeline.converter.reference import DEFAULTS, Equation, same_shape, says_nothing
 from pipeline.errors import GraphError
 from pipeline.files import hdf5 as hdf5_file
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
 MAX_NODES = 1024
 MAX_NESTING = 16
+# Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
+MOST_WRITTEN_OUT = 2**24
 # Nodes that have no metadata in nir 1.0.4: it fails where there is some.
 BARE = ("AvgPool2d", "Conv2d", "Input", "Linear", "Output", "Scale")
 
@@ -147,6 +150,9 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
             del fields[name]
         if word != name and name != "v_reset" and name not in DEFAULTS:
             fields.setdefault(name, None)
+    for name in {"shape", "input_type"} & set(fields):
+        fields[name] = None if fields[name] is None else np.atleast_1d(fields[name])
+    fields |= _spread(kind, fields)
     make = _MAKE.get(kind, getattr(nir, kind))
     try:
         with np.errstate(all="ignore"):
@@ -154,6 +160,18 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
     except Exception as error:  # nir's constructors compute with what they get
         text = " ".join(str(error).split()) or type(error).__name__
         raise GraphError(f"{kind} node `{path}`: nir refuses it: {text[:200]}") from None
+
+
+def _spread(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Single numbers among parameters of one shape, which nir wants all alike, in that shape."""
+    shapes = {np.shape(value) for value in fields.values() if np.size(value) > 1}
+    if _equation(kind).shape is not same_shape or len(shapes) != 1:
+        return {}
+    (shape,) = shapes
+    if math.prod(shape) > MOST_WRITTEN_OUT:
+        return {}
+    single = {n: np.asarray(v) for n, v in fields.items() if v is not None and np.size(v) == 1}
+    return {n: np.full(shape, v.reshape(()), v.dtype) for n, v in single.items()}
 
 
 def _equation(kind: str) -> Equation:

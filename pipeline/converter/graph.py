@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -335,7 +336,9 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     """
     register()
     if not isinstance(graph, nir.NIRGraph):
-        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}")
+        name = isinstance(graph, str | os.PathLike)
+        read = "; read a file with pipeline.converter.file.read" if name else ""
+        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}{read}")
     plan = make_plan(as_dict(graph), reset)
     step = step_dt(plan, dt)
     check_dt(plan, step)

@@ -66,7 +66,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         with h5py.File(path, "r") as file, open(path, "rb") as stream:
             creation = file.id.get_create_plist()
             if creation.get_userblock() or creation.get_sizes() != (8, 8):
-                raise GraphError("HDF5 with a user block or addresses of other than 64 bits")
+                raise GraphError(
+                    "HDF5 with a user block or addresses of other than 64 bits; nir.write makes neither"
+                )
             return _Reader(size, _Heap(stream, size)).contents(file)
     except GraphError as error:
         raise GraphError(f"{path}: {error}") from None
@@ -148,7 +150,9 @@ class _Heap:
                     return raw[: 16 * count]
         if count == 0:
             return b""
-        raise GraphError(f"`{array.place}` stores its texts in a way that is not read here")
+        raise GraphError(
+            f"`{array.place}` stores its texts in a way that is not read here, and not as nir.write does"
+        )
 
     def part(self, offset: int, size: int, place: str) -> bytes:
         self.spent += size

@@ -23,6 +23,14 @@ SNNTORCH_DT = 1e-4
 SCALED = ("v_threshold", "v_leak", "v_reset")
 
 
+def _dt(graph: Graph) -> float:
+    """The contract's step."""
+    plan = make_plan(graph)
+    if "dt" not in plan.metadata:
+        raise GraphError("`dt` is in no contract of this graph: `upgrade --dt DT` writes one")
+    return step_dt(plan, None)
+
+
 def flat(graph: Graph) -> Graph:
     """Subgraphs dissolved: their nodes under dotted names, their Inputs and Outputs gone.
 
@@ -60,7 +68,7 @@ def affine(graph: Graph) -> Graph:
 
 def leaky(graph: Graph) -> Graph:
     """Every IF as a LIF that forgets nothing float32 could hold."""
-    dt = step_dt(make_plan(graph), None)
+    dt = _dt(graph)
 
     def rewrite(_: str, node: Graph) -> Graph:
         if node["type"] != "IF":
@@ -77,7 +85,7 @@ def rescaled(graph: Graph, dt: float) -> Graph:
 
     What a neuron does in a step depends on dt/tau (and on dt*r of IF and I) alone.
     """
-    scale = dt / step_dt(make_plan(graph), None)
+    scale = dt / _dt(graph)
 
     def rewrite(_: str, node: Graph) -> Graph:
         changed = {
@@ -96,7 +104,7 @@ def rescaled(graph: Graph, dt: float) -> Graph:
 
 def unit_gain(graph: Graph) -> Graph:
     """The r of every LIF and IF as 1 (IF: 1/dt), its value moved into the weights in front."""
-    dt = step_dt(make_plan(graph), None)
+    dt = _dt(graph)
 
     def factor(node: Graph) -> Any:
         gain = np.asarray(node["r"], np.float64)
@@ -149,7 +157,8 @@ def forward_bias(graph: Graph) -> Graph:
             ]
             if not outer:
                 raise GraphError(
-                    f"node `{path}`: no weight from outside takes the bias of `{inner}`"
+                    f"node `{path}`: the bias of `{inner}` cannot be moved: no Linear or Affine leads "
+                    "there from outside the cycle"
                 )
             bias = np.asarray(stored[inner]["bias"])
             front = changed.get(outer[0], stored[outer[0]])
@@ -207,10 +216,15 @@ def _weights(plan: Any, path: str) -> list[str]:
             todo += [source for source, _ in plan.sources[at]]
         elif kind in ("Linear", "Affine", "Conv1d", "Conv2d"):
             if sum(source == at for source, _ in plan.edges) != 1:
-                raise GraphError(f"node `{at}` leads to `{path}` and elsewhere: it has two scales")
+                raise GraphError(
+                    f"weight `{at}` leads to `{path}` and to others: the scale of one cannot be moved "
+                    "into it"
+                )
             found.append(at)
         else:
-            raise GraphError(f"node `{path}`: {kind} `{at}` leads to it; a weight is needed")
+            raise GraphError(
+                f"node `{path}`: its scale cannot be moved into a weight: {kind} `{at}` leads to it"
+            )
     return found
 
 
@@ -219,7 +233,10 @@ def _scaled(node: Graph, path: str, neuron: str, by: np.ndarray) -> Graph:
     weight = np.asarray(node["weight"])
     rows = by.reshape(len(by), -1)
     if weight.ndim > 2 and np.any(rows != rows[:, :1]):
-        raise GraphError(f"node `{neuron}`: values differ within a channel of `{path}`")
+        raise GraphError(
+            f"node `{neuron}`: r or v_threshold differ within a channel of `{path}`, whose kernel is one "
+            "for the channel: they cannot be moved into it"
+        )
     first = rows[:, 0]
     made = {**node, "weight": (weight * _column(first, weight.ndim)).astype(weight.dtype)}
     if "bias" in node:

@@ -653,12 +653,13 @@ def step_dt(plan: Plan, dt: float | None) -> float:
     """
     told = plan.metadata.get("dt")
     if dt is None and told is None:
-        raise GraphError("`dt` is in no contract of this graph: give it")
+        raise GraphError(
+            "`dt` is in no contract of this graph: give it, in the unit of the time constants"
+        )
     step = _positive(told if dt is None else dt, "`dt`")
     if told is not None and abs(step / _positive(told, "`dt`") - 1) > 2**-22:
         raise GraphError(
-            f"dt = {step:g} differs from the contract's dt = {_number(told):g}; "
-            f"pass dt={_number(told)!r}"
+            f"dt = {step:g} differs from the contract's dt = {_number(told)!r}: give that one, or none"
         )
     return step
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.converter.file import check_node, graphs, nodes
+from pipeline.converter.file import MOST_WRITTEN_OUT, check_node, graphs, nodes
 from pipeline.converter.node import kinds, register
 from pipeline.converter.reference import (
     DEFAULTS,
@@ -28,9 +28,6 @@ from pipeline.converter.reference import (
     says_nothing,
 )
 from pipeline.errors import GraphError
-
-# Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
-MOST_WRITTEN_OUT = 2**24
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ def main(arguments: argparse.Namespace) -> int:
     content = file.read_dict(arguments.file)
     with about(arguments.file):
         rewritten = portable.profile(content, arguments.reader)
-    file.write(arguments.out, file.build(rewritten))
+        built = file.build(rewritten)
+    file.write(arguments.out, built)
     same = file.content_digest(rewritten) == file.content_digest(content)
     if arguments.json:
         show.as_json({"file": arguments.out, "reader": arguments.reader, "rewritten": not same})

@@ -47,7 +47,14 @@ CODES = {
     "double-precision": "note: float64 parameters",
     "reset-value": "note: a reset to another value than 0",
 }
-WRITE_AGAIN = "write the file again with a current version of its writer"
+# What to do about a node's type or field, by words of what is wrong with it.
+REMEDIES = {
+    "unknown type": "express it by nodes that NIR has, in the program that wrote it",
+    "is missing": "ask who made the file for its value: none follows from the rest",
+    "has no meaning here": "remove it, if the network runs without it",
+    "holds nothing at all": "ask who made the file for its value: none follows from the rest",
+    "the same shape": "give all parameters of the node the shape that arrives",
+}
 REPAIRED = dict.fromkeys(
     ("declared-shape", "duplicate-edge", "dangling-edge", "batch-axis"), "error"
 )
@@ -138,7 +145,7 @@ def _bad_nodes(graph: dict[str, Any]) -> Iterator[Finding]:
         try:
             file.check_node(node, path)
         except GraphError as error:
-            yield Finding("error", "bad-node", path, str(error), WRITE_AGAIN)
+            yield Finding("error", "bad-node", path, str(error), _remedy(str(error)))
     for path, part in file.graphs(graph):
         for name in sorted(set(part) - {"type", "nodes", "edges", "metadata"}):
             yield Finding("error", "bad-node", path, f"the field `{name}` is unknown", "remove it")
@@ -149,7 +156,13 @@ def _unbuilt(graph: dict[str, Any]) -> Iterator[Finding]:
         file.build(graph)
     except GraphError as error:
         named = re.search(r"node `([^`]+)`", str(error))
-        yield Finding("error", "bad-node", named[1] if named else "", str(error), WRITE_AGAIN)
+        where = named[1] if named else ""
+        yield Finding("error", "bad-node", where, str(error), _remedy(str(error)))
+
+
+def _remedy(reason: str) -> str:
+    known = [remedy for words, remedy in REMEDIES.items() if words in reason]
+    return known[0] if known else "write there what NIR has, in the program that wrote the file"
 
 
 def _plan(graph: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
@@ -349,7 +362,7 @@ def _older(graph: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("error", "older-nir", path, "nir 1.0.4 has no CubaLI", remedy)
         if node["type"] in file.BARE and node.get("metadata"):
             reason = f"nir 1.0.4 fails on metadata of {node['type']}: {', '.join(node['metadata'])}"
-            yield Finding("error", "older-nir", path, reason, "remove it")
+            yield Finding("error", "older-nir", path, reason, "remove this metadata")
         if file.is_number(node.get("v_reset")) and np.size(node["v_reset"]):
             only = np.count_nonzero(node["v_reset"]) > 0
             reason = "nir 1.0.4 fails on the field `v_reset`"

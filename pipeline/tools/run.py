@@ -155,7 +155,10 @@ def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.nda
         if keys[0] in (name, "input") or len(found) == 1:
             found = {name: found[keys[0]]}
     if sorted(found) != sorted(shapes):
-        raise GraphError(f"{path}: holds {sorted(found)}, the graph's inputs are {sorted(shapes)}")
+        raise GraphError(
+            f"{path}: holds the arrays {', '.join(sorted(found)) or '(none)'}; the graph's inputs are "
+            f"{', '.join(sorted(shapes))}: one array of that name for each"
+        )
     with about(path):
         return {name: _time_major(found[name], name, shape) for name, shape in shapes.items()}
 

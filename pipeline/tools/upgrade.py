@@ -50,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
             writer=arguments.writer,
         )
         built = file.build(graph)
-    file.write(arguments.out, built, arguments.nir_version)
+        file.write(arguments.out, built, arguments.nir_version)
     if arguments.nir_version == "1.0.4":
         changes += [
             f"nir 1.0.4: `{path}`: v_reset left out, it is 0"

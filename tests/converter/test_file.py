@@ -130,7 +130,36 @@ def test_a_dt_that_differs_is_said_as_a_plain_number(tmp_path: Path) -> None:
     graph = file.read(tmp_path / "a.nir")  # its dt is a NumPy number
     with pytest.raises(GraphError) as error:
         load(graph, 0.25)
-    assert str(error.value) == "dt = 0.25 differs from the contract's dt = 0.5; pass dt=0.5"
+    assert (
+        str(error.value) == "dt = 0.25 differs from the contract's dt = 0.5: give that one, or none"
+    )
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_single_numbers_among_parameters_are_written_out(shape, tmp_path: Path) -> None:
+    """snnTorch writes one threshold and a beta for each neuron; nir's class wants one shape."""
+    path = good(tmp_path / "a.nir")
+    whole = file.read(path)
+    with h5py.File(path, "r+") as f:
+        for name in ("v_threshold", "v_leak"):
+            value = f["node/nodes/lif"][name][0]
+            del f["node/nodes/lif"][name]
+            f["node/nodes/lif"][name] = np.full(shape, value)
+    found = file.read(path).nodes["lif"]
+    for name in ("tau", "r", "v_leak", "v_threshold", "v_reset"):
+        expected = getattr(whole.nodes["lif"], name)
+        assert getattr(found, name).shape == (2,) and (getattr(found, name) == expected).all()
+
+
+def test_a_size_may_be_a_single_number(tmp_path: Path) -> None:
+    path = good(tmp_path / "a.nir")
+    for name, size in (("in", 3), ("out", 2)):
+        with h5py.File(path, "r+") as f:
+            put(f[f"node/nodes/{name}"], "shape", size)
+    graph = file.read(path)
+    assert graph.nodes["in"].input_type["input"].tolist() == [3]
+    file.write(tmp_path / "b.nir", graph)
+    nir.read(tmp_path / "b.nir")
 
 
 def test_writing_what_no_file_holds(tmp_path: Path) -> None:

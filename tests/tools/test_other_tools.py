@@ -352,7 +352,7 @@ def test_run_refuses_data(path: str, tmp_path: Path, capsys: pytest.CaptureFixtu
         "object.npy": "no .npy or .npz file of numbers: ",
         "nan.npy": "input `input` holds NaN or infinite values",
         "wide.npy": "input `input` must be time-major (T, B, 3), got shape (2, 1, 4)",
-        "two.npz": "holds ['a', 'b'], the graph's inputs are ['input']",
+        "two.npz": "holds the arrays a, b; the graph's inputs are input: one array of",
         "text.npy": "no .npy or .npz file of numbers: ",
         "cut.npy": "no .npy or .npz file of numbers: ",
         "a.nir": "no .npy or .npz file of numbers: it begins like neither",
