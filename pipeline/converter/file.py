@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.converter import hdf5
 from pipeline.converter.node import as_dict, kinds
-from pipeline.converter.reference import DEFAULTS, Equation, same_shape, says_nothing
+from pipeline.converter.reference import DEFAULTS, Equation, as_array, same_shape, says_nothing
 from pipeline.errors import GraphError
 from pipeline.files import hdf5 as hdf5_file
 
@@ -305,13 +305,14 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
             if name != "metadata" or value:
                 _write(group.create_group(name), value, inner)
         elif value is not None:
+            if hasattr(value, "__array__"):  # of any framework
+                value = as_array(value, f"`{inner}`")
             try:
                 _store(group, name, np.array(value, object) if name == "edges" else value)
-            except (TypeError, ValueError, RuntimeError) as error:
-                remedy = f" ({error})" if isinstance(error, RuntimeError) else ""  # a tensor's own
+            except (TypeError, ValueError):
                 raise GraphError(
                     f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
-                    f"text and arrays of numbers{remedy}"
+                    "text and arrays of numbers"
                 ) from None
 
 

@@ -71,6 +71,23 @@ def same_shape(node: dict, shape: tuple) -> tuple:
     return tuple(shape)
 
 
+def as_array(value: Any, where: str) -> np.ndarray:
+    """`value` as a NumPy array.
+
+    Raises:
+        GraphError: it is none, such as rows that differ in length or a tensor that keeps a gradient;
+            says what it says itself.
+    """
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of another framework's arrays any
+        reason = " ".join(str(error).split())
+        reason = "its rows differ in length" if "inhomogeneous" in reason else reason
+        raise GraphError(
+            f"{where}: an array of numbers is needed, got {type(value).__name__}: {reason:.160}"
+        ) from None
+
+
 def uniform(value: Any, shape: tuple) -> np.ndarray:
     """A parameter as float64, a single number of any shape spread as a scalar."""
     array = np.asarray(value, np.float64)
@@ -380,18 +397,6 @@ def _check_fields(path: str, node: dict) -> None:
             raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
 
 
-def as_array(value: Any, where: str) -> np.ndarray:
-    """`value` as NumPy takes it; what it refuses, such as rows of several lengths or a tensor that
-    requires a gradient, is said in its owner's words."""
-    try:
-        return np.asarray(value)
-    except Exception as error:  # a tensor's own kinds of error, too
-        said = " ".join(str(error).split())[:200]
-        rows = isinstance(value, (list, tuple)) and "inhomogeneous" in said
-        said = "its rows differ in length" if rows else f"{type(value).__name__}: {said}"
-        raise GraphError(f"{where} is no array of numbers: {said}") from None
-
-
 def _numbers(value: Any, where: str) -> np.ndarray:
     array = as_array(value, where)
     if array.dtype.kind not in "buif":
@@ -442,6 +447,7 @@ def step_meant(plan: Plan, dt: float) -> str:
             r = np.asarray(node["r"], np.float64)
             tau = np.asarray(node.get("tau", node.get("tau_mem", 1.0)), np.float64)
             r, tau = (np.ravel(array) for array in np.broadcast_arrays(r, tau))
+            r, tau = (array[np.isfinite(r) & np.isfinite(tau)] for array in (r, tau))
             gains.append(r)
             made |= {f"{step:.6g}" for step in tau[r > 1] / r[r > 1]}
             spyx |= {f"{step:.5g}" for step in tau * (1 - r)}
