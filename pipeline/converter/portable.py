@@ -277,12 +277,14 @@ def profile(graph: Graph, reader: str) -> Graph:
     """The graph as `reader` wants it, one of `PROFILES`.
 
     Raises:
-        GraphError: the reader has no profile, the contract has no dt where it is needed, or the graph
+        GraphError: the reader has no profile, the graph has no meaning, the contract has no dt where it is needed, or the graph
             cannot be said in that way.
     """
     if reader not in PROFILES:
         raise GraphError(f"`profile` must be one of {', '.join(PROFILES)}, got {reader!r}")
-    return PROFILES[reader](_rewritten(graph, _said))
+    graph = _rewritten(graph, _said)
+    make_plan(graph)  # what has no meaning is refused, also where the profile asks for nothing
+    return PROFILES[reader](graph)
 
 
 def _said(_: str, node: Graph) -> Graph:

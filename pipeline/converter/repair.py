@@ -136,10 +136,7 @@ def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
             node[name] = np.full_like(like, DEFAULTS[name])
             reason = f"`{name}` is missing; nir takes {DEFAULTS[name]:g}"
             if name == "w_in":
-                reason += (
-                    "; Rockpool, which leaves it out, ignores it and takes the input as it is, which "
-                    "is w_in = tau_syn/dt"
-                )
+                reason += "; Rockpool, which leaves it out, adds the whole input to its current"
             yield Fault("missing-field", path, reason, "written out")
 
 
@@ -280,12 +277,12 @@ def _with_shapes(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """
     made = copy(graph)
     faults = [*_shapes(made)]
-    if _means_something(made):
+    if means_something(made):
         return made, faults
     tried = copy(graph)
     stripped = [*_without_batch(tried)]
     stripped += _shapes(tried) if stripped else []
-    return (tried, stripped) if stripped and _means_something(tried) else (made, faults)
+    return (tried, stripped) if stripped and means_something(tried) else (made, faults)
 
 
 def _without_batch(graph: dict[str, Any]) -> Iterator[Fault]:
@@ -296,7 +293,8 @@ def _without_batch(graph: dict[str, Any]) -> Iterator[Fault]:
             yield Fault("batch-axis", name, reason, f"`shape` is now {shape[1:]}")
 
 
-def _means_something(graph: dict[str, Any]) -> bool:
+def means_something(graph: dict[str, Any]) -> bool:
+    """Whether `load` and the reference take the graph."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

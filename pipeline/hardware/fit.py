@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.converter import file
+from pipeline.converter import file, reference
 from pipeline.converter.reference import EQUATIONS, make_plan, step_dt
 from pipeline.errors import GraphError, UsageError
 from pipeline.hardware import dynapcnn, grid
@@ -395,7 +395,8 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                 )
             if kind not in ("shift", "fraction") or dt is None or not tau.size:
                 continue
-            if kind == "shift" and float(tau.min()) <= dt:
+            too_long = [text for at, text in reference.too_long(graph.plan, dt) if at == path]
+            if too_long or (kind == "shift" and float(tau.min()) <= dt):
                 yield Finding(
                     "error",
                     "decay",
@@ -403,7 +404,9 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                     f"{tau.min():.6g}",
                     f"above dt = {dt:.6g}",
                     f"{name} is {tau.min():.6g}, time constants must be longer than dt = {dt:.6g}",
-                    f"train with {name} of 2 dt or more",
+                    reference.step_meant(graph.plan, dt)
+                    if too_long
+                    else f"train with {name} of 2 dt or more",
                     profile.source("neuron.decay"),
                 )
                 continue

@@ -219,7 +219,9 @@ def _structure(
     content: Mapping[str, Any], profile: Profile, dt: float | None, reset: str | None
 ) -> tuple[Structure, float]:
     if profile.rule == "none":
-        raise GraphError(f"target {profile.name} has no integer rule")
+        raise GraphError(
+            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
+        )
     found = fit.fit(dict(content), profile, dt, reset, integers=False)
     for finding in found.findings:
         if finding.severity == "error" or finding.code == "reset":
@@ -403,7 +405,10 @@ def _told(content: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
         exponents, target, version = told["exponents"], told["target"], told["version"]
         assert isinstance(exponents, dict) and version == GRID_VERSION
     except (TypeError, ValueError, KeyError, AssertionError):
-        raise GraphError(f"the contract's `{KEY}` is {text!r:.80}; see docs/hardware.md") from None
+        raise GraphError(
+            f"the contract's `{KEY}` is {text!r:.80}, which no stage of this version writes: make the "
+            "graph again"
+        ) from None
     if target != profile.name:
         raise GraphError(f"the graph is on the grid of {target}, not of {profile.name}")
     return told

@@ -21,7 +21,9 @@ def run(network: Network, x: dict[str, np.ndarray], record: bool = False) -> Run
     """
     profile = network.profile
     if profile.rule not in RULES:
-        raise GraphError(f"target {profile.name} has no integer rule")
+        raise GraphError(
+            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
+        )
     return RULES[profile.rule](network, x, record)
 
 

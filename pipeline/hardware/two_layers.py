@@ -27,7 +27,10 @@ def to_arrays(network: Network) -> dict[str, np.ndarray]:
     hidden = [p for p in network.populations if not p.output]
     shown = [p for p in network.populations if p.output]
     if len(network.inputs) != 1 or not hidden or not shown:
-        raise GraphError("one input, hidden populations and an output population are needed")
+        raise GraphError(
+            "the chip takes one input, hidden populations and an output population; there are "
+            f"{len(network.inputs)}, {len(hidden)} and {len(shown)}"
+        )
     ((name, shape),) = network.inputs.items()
     sources = {name: (0, int(np.prod(shape)))}
     counts = {}
@@ -49,10 +52,12 @@ def to_arrays(network: Network) -> dict[str, np.ndarray]:
         from_input, to_hidden = weight.source == name, weight.target in names
         if weight.values.ndim != 2 or weight.pools or (from_input and not to_hidden):
             raise GraphError(
-                f"weight `{weight.node}` is no matrix from the input or hidden neurons"
+                f"weight `{weight.node}` is no matrix into hidden neurons, or from them to the output"
             )
         if not from_input and weight.source not in names:
-            raise GraphError(f"weight `{weight.node}` leads out of an output")
+            raise GraphError(
+                f"weight `{weight.node}` starts at the output `{weight.source}`; put a layer behind it"
+            )
         which = "in" if from_input else "rec" if to_hidden else "out"
         (a, b), (c, d) = sources[weight.source], sources[weight.target]
         arrays[f"weights_{which}"][a:b, c:d] += weight.values.T

@@ -6,7 +6,7 @@ import argparse
 
 from pipeline.converter import file, portable
 from pipeline.errors import about
-from pipeline.tools import check_name, show
+from pipeline.tools import check_name, mendable, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     check_name(arguments.out, ".nir", "OUT")
     content = file.read_dict(arguments.file)
-    with about(arguments.file):
+    with mendable(arguments.file), about(arguments.file):
         rewritten = portable.profile(content, arguments.reader)
         built = file.build(rewritten)
     file.write(arguments.out, built)

@@ -13,7 +13,7 @@ from pipeline.converter.repair import spiking
 from pipeline.errors import UsageError, UserError, about
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import judge, profile
-from pipeline.tools import show
+from pipeline.tools import mendable, show
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
 
@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
             raise
         raise UsageError(f"--target: {error}") from None
     graph = file.read_dict(arguments.file)
-    with about(arguments.file):
+    with mendable(arguments.file), about(arguments.file):
         found = judge.judge(graph, chip, arguments.dt, arguments.reset)
     found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
     found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))

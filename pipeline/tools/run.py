@@ -15,7 +15,7 @@ from pipeline.converter.layout import to_first, to_last
 from pipeline.converter.node import register
 from pipeline.errors import GraphError, about
 from pipeline.files import atomic
-from pipeline.tools import check_name, show
+from pipeline.tools import check_name, mendable, show
 
 MAX_BYTES = 2**31  # of data, unpacked
 
@@ -50,9 +50,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_name(arguments.output, ".npz", "--output")
     register()
-    graph = file.read(arguments.file)
-    with about(arguments.file):
-        plan = reference.make_plan(graph.to_dict(), arguments.reset)
+    with mendable(arguments.file):
+        graph = file.read(arguments.file)
+        with about(arguments.file):
+            plan = reference.make_plan(graph.to_dict(), arguments.reset)
     with about(f"{arguments.file}: --dt"):
         reference.step_dt(plan, arguments.dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})

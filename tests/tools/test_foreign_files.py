@@ -200,6 +200,26 @@ def test_a_recurrent_file_of_rockpool(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
+@pytest.mark.parametrize(
+    "command", [["run", "{0}", "{1}"], ["fit", "{0}", "--target", "loihi"], ["adapt", "{0}", "{2}"]]
+)
+def test_a_refusal_says_where_upgrade_helps(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(tmp_path / name) for name in ("a.nir", "x.npy", "out.nir")]
+    np.save(names[1], np.zeros((3, 1, 12), np.uint8))
+    arguments = [word.format(*names) for word in command]
+    arguments += ["--reader", "sinabs"] if command[0] == "adapt" else []
+    old_files.write(Path(names[0]), recurrent(inside=12))
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {names[0]}: Input node `rec.input`: ")
+    assert said.endswith(", but (38,) arrives; `upgrade` repairs that\n")
+    old_files.write(Path(names[0]), recurrent(inside=12), put("node/nodes/lif2/tau", np.ones(3)))
+    assert main(arguments) == 1
+    assert "upgrade" not in capsys.readouterr().err
+
+
 def test_an_inner_port_that_nobody_confirms_is_left(tmp_path: Path) -> None:
     """The neuron wants 38 where 12 arrive: which of both is wrong is not known."""
     graph = recurrent(inside=38)

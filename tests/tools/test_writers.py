@@ -98,6 +98,19 @@ def test_lint_names_norse_where_no_dt_is_given(
     assert "norse-1.1.0" in long["remedy"]
 
 
+@pytest.mark.parametrize("target", ["xylo-audio-2", "loihi"])
+def test_fit_does_not_say_to_train_again(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "a.nir")
+    file.write(path, chain(W, cell()[0]))
+    assert main(["fit", path, "--target", target, "--dt", "1e-3", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    fixes = {f["fix"] for f in findings if f["code"] == "decay" and f["severity"] == "error"}
+    assert any("--writer norse-1.1.0 --dt 0.001" in fix for fix in fixes)
+    assert not any(fix.startswith("train with tau") for fix in fixes)
+
+
 @pytest.mark.parametrize(
     ("r", "words"),
     [

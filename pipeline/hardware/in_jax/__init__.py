@@ -54,7 +54,9 @@ def run(
     """
     profile = network.profile
     if profile.rule not in CELLS:
-        raise GraphError(f"target {profile.name} has no integer rule")
+        raise GraphError(
+            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
+        )
     if len(network.inputs) != 1:
         raise GraphError(f"one input is needed, the network has {sorted(network.inputs)}")
     (name,) = network.inputs
