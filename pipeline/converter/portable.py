@@ -277,8 +277,8 @@ def profile(graph: Graph, reader: str) -> Graph:
     """The graph as `reader` wants it, one of `PROFILES`.
 
     Raises:
-        GraphError: the reader has no profile, the graph has no meaning, the contract has no dt where it is needed, or the graph
-            cannot be said in that way.
+        GraphError: the reader has no profile, the graph has no meaning, the contract has no dt where
+            it is needed, or the graph cannot be said in that way.
     """
     if reader not in PROFILES:
         raise GraphError(f"`profile` must be one of {', '.join(PROFILES)}, got {reader!r}")
