@@ -123,7 +123,8 @@ def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, str]]) -> Iterat
                 continue
         elif name in node:
             made = f"it is now {_declared(node[name])}"
-        yield Fault("missing-field" if missing else "empty-field", path, reason, made)
+        code = "declared-shape" if name == "shape" else "empty-field"
+        yield Fault("missing-field" if missing else code, path, reason, made)
 
 
 def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
