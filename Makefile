@@ -58,10 +58,11 @@ peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every 
 
 repro: $(READY) ## rebuild whatever is out of date (dvc repro)
 	@$(BIN)/python -m pipeline.params
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/dvc repro
 
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
 	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python -m pipeline.lock_diff
 
 release: version deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
 	@$(BIN)/python -m pipeline release $(VERSION) $(if $(KEY),--key $(KEY))

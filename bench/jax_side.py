@@ -17,14 +17,16 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+from pipeline import environment
 from pipeline.stage import keep_memory
 
 
 def main(who: str, name: str, steps: int, batch: int) -> None:
     """Build the contender, then answer."""
     if who == "ours":
+        environment.settle()
         keep_memory()
-        os.environ |= {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "2"}
+        os.environ["JAX_NUM_CPU_DEVICES"] = "2"
     started = time.perf_counter()
     import jax
     import numpy as np

@@ -24,6 +24,7 @@ from flax import nnx
 from jax.custom_derivatives import SymbolicZero
 
 from pipeline import convolution, neurons
+from pipeline.matmul import matmul
 
 
 def run(
@@ -132,7 +133,7 @@ def _weigh(kernel, x):
 
     Its own gradient, because the one that JAX derives transposes x twice.
     """
-    return (_turned(kernel) @ x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
+    return matmul(_turned(kernel), x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
 
 
 _weigh.defvjp(
@@ -148,7 +149,7 @@ def _turned(weight):
 
 def _product(a, b):
     """Sum over steps and samples: a (N, T, B) and b (M, T, B) to (N, M)."""
-    return a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+    return matmul(a.reshape(len(a), -1), b.reshape(len(b), -1).T)
 
 
 def _scan(layer, x, state):
@@ -271,7 +272,7 @@ def _backwards(graph, axis, saved, cotangents):
         of_z = _at(axis, of_xs if in_place else of_out, t)
         of_v, of_i = (_at(axis, cotangent, t) for cotangent in cotangents[1:])
         if feedback is not None:
-            of_z = of_z + feedback[0] @ of_x
+            of_z = of_z + matmul(feedback[0], of_x)
         of_v = of_v + (of_state if i is None else of_state[0])
         _, pull = jax.vjp(cell.emit, _at(axis, u, t))
         (of_u,) = pull((of_z, of_v))
@@ -301,7 +302,7 @@ def _backwards(graph, axis, saved, cotangents):
         weight, bias = feedback
         of_bias = None if bias is None else of_xs.sum((1, 2)).reshape(bias.shape)
         of_feedback = _product(_before(axis, out, z), of_xs), of_bias
-        of_z = weight @ of_x
+        of_z = matmul(weight, of_x)
     none = jax.tree.map(jnp.zeros_like, constants)
     return of_parameters, none, of_feedback, of_xs, of_start, of_z
 
@@ -314,7 +315,7 @@ def _drive(feedback, x, z):
     if feedback is None:
         return x
     weight, bias = feedback
-    x = x + weight @ z
+    x = x + matmul(weight, z)
     return x if bias is None else x + bias
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import params
+from pipeline import environment, params
 from pipeline.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
@@ -43,10 +43,12 @@ def main(
         parser.add_argument(flag, **settings)
     given = vars(parser.parse_args())
     task, file = given.pop("task"), given.pop("params")
+    environment.settle()
     start_sooner()
     keep_memory()
 
     def command() -> None:
+        environment.check_platform()
         loaded = params.load(task, file)
         for line in left_out(loaded, Path("dvc.yaml")):
             print(f"warning: {line}", file=sys.stderr)

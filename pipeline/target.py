@@ -15,7 +15,6 @@ and metrics/<task>-<target>.json.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,15 +235,9 @@ def bundle(
     print(f"{task.name} on {chip.name}: {place}: {len(chosen)} vectors, verified")
 
 
-def command(task: params.Task, target_name: str) -> None:
-    """One thread, or the bytes would depend on the number of cores; read when JAX is imported."""
-    os.environ.setdefault("NPROC", "1")
-    target(task, target_name)
-
-
 def main() -> None:
     chip = {"help": "a target of the task, such as loihi"}
-    stage.main(command, "Make the bundle of a task for a chip.", {"target_name": chip})
+    stage.main(target, "Make the bundle of a task for a chip.", {"name": chip})
 
 
 if __name__ == "__main__":

@@ -303,7 +303,7 @@ def command(
     processes: int | None = None,
     process: int | None = None,
 ) -> None:
-    """Choose threads and devices, which JAX reads when it is imported, meet the hosts, train.
+    """Choose threads and devices, which JAX reads when it is imported, connect the hosts, train.
 
     Raises:
         UsageError: a flag is missing or out of range.
@@ -313,18 +313,16 @@ def command(
     if devices is not None and devices < 1:
         raise UsageError(f"--devices: must be at least 1, got {devices}")
     hosts = _hosts(coordinator, processes, process)
-    if devices:
-        os.environ["JAX_NUM_CPU_DEVICES"] = str(devices)
+    # Two devices that share a batch use two cores where there are two; their number is fixed, as that of
+    # XLA's threads is (`environment`), or the bytes would depend on the number of cores.
+    count = devices or 2
     if fast:
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
+        os.environ.pop("NPROC", None)
+        count = devices or os.cpu_count() or 1
         print(
             f"{task.name}: --fast: all cores; the bytes may differ on another machine", flush=True
         )
-    else:
-        # The bytes must not depend on the number of cores: XLA uses a fixed number of threads, and
-        # two devices that share a batch use two cores where there are two.
-        os.environ.setdefault("NPROC", "1")
-        os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
     with contextlib.ExitStack() as stack:
         if hosts:
             from pipeline import cluster

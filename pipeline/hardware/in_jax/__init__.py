@@ -24,6 +24,7 @@ from pipeline.errors import GraphError
 from pipeline.hardware import simulate
 from pipeline.hardware.in_jax import loihi, speck, xylo
 from pipeline.hardware.network import Network, Weight
+from pipeline.matmul import matmul
 
 CELLS = {"xylo": xylo.cell, "lava": loihi.cell, "dynapcnn": speck.cell}
 
@@ -97,7 +98,7 @@ def _scan(cell: Callable, state: Any, drive: jax.Array, back: jax.Array | None) 
 
     def step(carry, x):
         state, last = carry
-        state, spikes, told = cell(state, x if back is None else x + last @ back.T)
+        state, spikes, told = cell(state, x if back is None else x + matmul(last, back.T))
         return (state, spikes), (spikes, told)
 
     return lax.scan(step, (state, jnp.zeros_like(drive[0])), drive)[1]
@@ -113,7 +114,7 @@ def currents(weight: Weight, values: jax.Array, spikes: jax.Array) -> jax.Array:
         x = x.reshape(n, h // size, size, w // size, size, c).sum(axis=(2, 4))
     if values.ndim == 2:
         flat = jnp.moveaxis(x, -1, 1) if x.ndim == 4 else x  # NIR flattens (C, H, W)
-        out = flat.reshape(len(x), -1) @ values.T
+        out = matmul(flat.reshape(len(x), -1), values.T)
     else:
         padding = tuple((p, p) for p in weight.padding)
         out = convolution.convolve(weight.stride, padding, x, values.transpose(2, 3, 1, 0))

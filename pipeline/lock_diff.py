@@ -1,0 +1,117 @@
+"""What the stages made here that differs from the committed lock: `python -m pipeline.lock_diff`.
+
+The last step of `make deploy-artifacts`. A stage counts if it had the committed code, parameters and
+recordings and yet made other bytes: then this machine rounds in another way than the one that wrote
+the lock, and the accuracies of both are printed. It always exits with 0: bundles that differ are right
+for the weights that were trained here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.errors import Parser, UserError, exit_status
+
+LOCK = "dvc.lock"
+
+
+def main(root: Path = Path(".")) -> int:
+    """Print the comparison; returns the exit code."""
+    Parser(prog="python -m pipeline.lock_diff", description=__doc__).parse_args()
+
+    def command() -> None:
+        print("\n".join(report(root)))
+
+    return exit_status(command)
+
+
+def report(root: Path) -> list[str]:
+    """The lines to print for the project in `root`.
+
+    Raises:
+        UserError: dvc.lock is missing or is no lock file.
+    """
+    try:
+        here = _stages((root / LOCK).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{root / LOCK}: {error.strerror}; run make repro") from None
+    committed = _committed(root, LOCK)
+    if committed is None:
+        return [f"{LOCK}: not compared, because no commit is known here"]
+    before = _stages(committed)
+    other = {name: found for name in before if (found := differing(before, here, name))}
+    same = [n for n in before if _inputs(before, n) == _inputs(here, n) and n not in other]
+    if not other:
+        return [f"{LOCK}: the committed bytes in all {len(same)} stages with the committed inputs"]
+    lines = [
+        f"{LOCK}: {len(other)} of {len(other) + len(same)} stages with the committed code, parameters "
+        "and recordings made other bytes than the lock has: this machine rounds differently"
+    ]
+    lines += [f"  {name}: {', '.join(paths)}" for name, paths in other.items()]
+    metrics = sorted({p for paths in other.values() for p in paths if p.endswith(".json")})
+    for path in metrics:
+        lines += [f"  {path}: {line}" for line in _accuracies(_committed(root, path), root / path)]
+    return [*lines, "  the bundles are verified and right for the weights that were trained here"]
+
+
+def differing(before: Mapping[str, Any], here: Mapping[str, Any], name: str) -> list[str]:
+    """The outputs of stage `name` that differ although its own inputs do not."""
+    if name not in here or _inputs(before, name) != _inputs(here, name):
+        return []
+    old, new = (
+        {o["path"]: o.get("md5") for o in lock[name].get("outs", [])} for lock in (before, here)
+    )
+    return [path for path in old if old[path] != new.get(path)]
+
+
+def _inputs(stages: Mapping[str, Any], name: str) -> Any:
+    """Command, parameters and what no stage made, of a stage."""
+    if name not in stages:
+        return None
+    stage = stages[name]
+    made = [out["path"] for other in stages.values() for out in other.get("outs", [])]
+    read = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] not in made}
+    return stage.get("cmd"), stage.get("params"), read
+
+
+def _accuracies(before: str | None, path: Path) -> Iterator[str]:
+    """How each accuracy of a metrics file changed; `before` is the committed text."""
+    if before is None or not path.is_file():
+        return
+    old, new = (
+        json.loads(text).get("accuracy", {}) for text in (before, path.read_text(encoding="utf-8"))
+    )
+    for which in old:
+        if which in new:
+            counts = [f"{found['correct']} of {found['n']}" for found in (new[which], old[which])]
+            points = 100 * (new[which]["accuracy"] - old[which]["accuracy"])
+            yield f"accuracy {which} {counts[0]} here, {counts[1]} committed ({points:+.1f} points)"
+
+
+def _committed(root: Path, path: str) -> str | None:
+    """The text of a file in the last commit; None without git, a commit or the file."""
+    try:
+        done = subprocess.run(
+            ("git", "-C", str(root), "show", f"HEAD:./{path}"), capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _stages(text: str) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(text)["stages"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise UserError(f"{LOCK}: not a lock file of DVC; run make repro") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Matrix products in float32 whose bits do not depend on the processor.
+
+XLA hands products to a library that cuts a long sum into blocks by the sizes of the processor's caches;
+within a block it adds in one order. So long sums are cut here, into pieces that are one block each, and
+the pieces are added in order. `pipeline.environment` sets the XLA flag that this needs besides: without
+it the library adds in another order on each instruction set.
+"""
+
+from __future__ import annotations
+
+import jax
+from jax import lax
+
+# Terms of a sum that are added in one product. Sums of 512 terms have the same bits natively
+# (AVX-512) and under emulated processors with other caches; sums of 3072 do not.
+PIECE = 512
+GROUP = 16 * PIECE  # terms whose pieces are in memory at once
+
+
+@jax.custom_vjp
+def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`a @ b` for a (M, K) and b (K, N); its gradients are such products, too."""
+    terms = a.shape[1]
+    if terms <= PIECE:
+        return a @ b
+    if terms <= GROUP:
+        whole = terms // PIECE * PIECE
+        total = _in_pieces(a[:, :whole], b[:whole])
+        return total + a[:, whole:] @ b[whole:] if whole < terms else total
+
+    def add(n: jax.Array, total: jax.Array) -> jax.Array:
+        start = n * GROUP
+        left = lax.dynamic_slice_in_dim(a, start, GROUP, 1)
+        return total + _in_pieces(left, lax.dynamic_slice_in_dim(b, start, GROUP))
+
+    whole = terms // GROUP * GROUP
+    total = lax.fori_loop(1, terms // GROUP, add, _in_pieces(a[:, :GROUP], b[:GROUP]))
+    return total + matmul(a[:, whole:], b[whole:]) if whole < terms else total
+
+
+def _in_pieces(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`a @ b` whose sums are a multiple of `PIECE` long."""
+    left = a.reshape(a.shape[0], -1, PIECE)
+    right = b.reshape(-1, PIECE, b.shape[1])
+    pieces = lax.dot_general(left, right, (((2,), (1,)), ((1,), (0,))))
+    # Without the barrier XLA makes one kernel of products and sum, with an order of its own.
+    return lax.optimization_barrier(pieces).sum(0)
+
+
+def _backward(saved: tuple[jax.Array, jax.Array], ct: jax.Array) -> tuple[jax.Array, jax.Array]:
+    a, b = saved
+    return matmul(ct, b.T), matmul(a.T, ct)
+
+
+matmul.defvjp(lambda a, b: (matmul(a, b), (a, b)), _backward)

@@ -1,0 +1,119 @@
+"""One training step and one evaluation of a task, at full size: a digest of every number that came out.
+
+`python tests/steps_by_processor.py TASK [CHIP]`: the float training of TASK, or the quantisation-aware
+training for CHIP. Run natively and under an emulated processor by test_processors.py: between them
+every product, convolution and gradient of both networks runs in its real shape, and NumPy's part too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+STEPS = 3  # each depends on the gradients of the one before; the rate of the first may be 0
+
+
+def say(name: str, value: Any) -> None:
+    """The digest of all arrays in `value`, and their largest entry: zeros alone would prove nothing."""
+    import jax
+    import numpy as np
+
+    digest, largest = hashlib.sha256(), 0.0
+    for leaf in jax.tree.leaves(value):
+        array = np.ascontiguousarray(leaf)
+        digest.update(array.tobytes())
+        if array.size and array.dtype.kind in "fiub":
+            largest = max(largest, float(np.abs(array.astype(np.float64)).max()))
+    print(f"{name} {digest.hexdigest()[:16]} largest {largest:.3g}", flush=True)
+
+
+def floats(task: Any, events: Any, labels: Any) -> None:
+    from pipeline import engine, export, fit, networks
+    from pipeline.augment import augment
+    from pipeline.converter import file, reference
+
+    np = sys.modules["numpy"]
+    training = fit.Fit(task, len(labels))
+    progress = training.start()
+    say("start", progress.parameters)
+    augmented = augment(events, task, np.random.default_rng(2))
+    say("augmented", augmented)
+    state = training.state(progress)
+    for step in range(STEPS):
+        gradients = training._gradients(state[0], *training._place(augmented, labels))
+        say(f"step {step} gradients and loss", gradients)
+        *state, loss, right = training._step(*state, *training._place(augmented, labels))
+        say(f"step {step} parameters, average, optimiser", (state, loss, right))
+    say("evaluation", training._batch_evaluation(state[0], *training._place(events, labels)))
+    model = training._with(state[0])
+    say("trace", engine.trace(model, networks.to_model_layout(events))[1])
+    parameters = {name: np.asarray(value) for name, value in state[1].items()}
+    stored = networks.snapped(
+        parameters, task.export.dt, getattr(task.network, "weight_bits", None)
+    )
+    say("stored", stored)
+    graph = export.to_graph(task, networks.with_parameters(model, stored))
+    with tempfile.TemporaryDirectory() as folder:
+        file.write(Path(folder) / "model.nir", graph)
+        say("exported", np.frombuffer((Path(folder) / "model.nir").read_bytes(), np.uint8))
+    run = reference.run(graph.to_dict(), np.swapaxes(events[:4], 0, 1), task.export.dt)
+    say("reference (float64)", (run.output, run.spikes, run.membranes))
+
+
+def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
+    from pipeline import export, networks
+    from pipeline.converter import file
+    from pipeline.fit import Split
+    from pipeline.hardware import profile, quantise, simulate
+    from pipeline.hardware.balance import balanced
+    from pipeline.hardware.tune import Tuning
+    from pipeline.hardware.variant import variant
+
+    np = sys.modules["numpy"]
+    loaded = profile.load(chip)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.nir"
+        file.write(path, export.to_graph(task, networks.build(task)))
+        start = variant(file.read_dict(path), loaded, task.export.dt)
+    network = quantise.quantise(start, loaded)
+    rates = {population.name: 0.1 for population in network.populations}
+    tuning = Tuning(balanced(network, events, rates), task, task.targets[chip], len(labels))
+    floats = average = tuning.start()
+    say("start", floats)
+    state = tuning.optimiser.init(floats)
+    for step in range(STEPS):
+        x = tuning._input(events)
+        say(f"step {step} gradients", __import__("jax").grad(tuning._loss)(floats, x, labels))
+        floats, average, state, loss = tuning._step(floats, average, state, x, labels)
+        say(f"step {step} floats, average, optimiser", (floats, average, state, loss))
+    say("judged", np.float64(tuning.judge(average, Split(events, labels))))
+    trained = tuning.rounded(average)
+    say("integers", [weight.values for weight in trained.weights])
+    (x,) = simulate.padded(trained, events[:2]).values()
+    run = simulate.run(trained, dict.fromkeys(trained.inputs, x))
+    say("simulated", run.spikes)
+
+
+def main(name: str, chip: str = "") -> None:
+    import numpy as np
+
+    from pipeline import networks, params
+
+    task = params.load(name, ROOT / "params.yaml")
+    random = np.random.default_rng(1)
+    shape = (task.train.batch_size, task.data.bins, *networks.input_shape(task))
+    events = (random.random(shape) < 0.2).astype(np.uint8)
+    labels = random.integers(0, len(task.data.classes), len(events))
+    if chip:
+        integers(task, chip, events, labels)
+    else:
+        floats(task, events, labels)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    main(*sys.argv[1:])
