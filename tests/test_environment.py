@@ -114,5 +114,7 @@ def test_a_stage_starts_itself_again_once_for_numpy(tmp_path: Path) -> None:
 def test_a_platform_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     done = run(["-m", "pipeline.export", "braille"], ROOT, JAX_PLATFORMS="cuda")
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: JAX_PLATFORMS=cuda: Unable to initialize backend 'cuda'")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "error: JAX_PLATFORMS=cuda: JAX finds no such platform here; unset it, or set it to cpu"
+    )
