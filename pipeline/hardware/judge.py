@@ -54,7 +54,11 @@ def _findings(
     refused = _refusal(graph, profile, dt)
     if refused is None or unsaid:
         return found
-    changed = variant(graph, profile, dt)
+    try:
+        changed = variant(graph, profile, dt)
+    except GraphError as error:
+        said = Finding("error", "variant", "", None, None, str(error), "", "")
+        return found if any(f.severity == "error" for f in found) else [*found, said]
     still = _refusal(changed, profile, dt)
     left = {(f.code, f.layer) for f in fit.fit(changed, profile, dt).findings}
     found = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
-from pipeline.converter.reference import EQUATIONS, make_plan, step_dt
+from pipeline.converter.reference import EQUATIONS, check_dt, make_plan, step_dt
 from pipeline.hardware import grid
 from pipeline.hardware.profile import Profile
 
@@ -30,10 +30,12 @@ def variant(
         dt: the step, in the unit of the time constants; None takes the contract's.
 
     Raises:
-        GraphError: the graph has no meaning, or no step is known.
+        GraphError: the graph has no meaning, or no step is known, or it is longer than a time constant.
     """
     graph = copy.deepcopy(dict(content))
-    dt = step_dt(make_plan(content), dt)
+    plan = make_plan(content)
+    dt = step_dt(plan, dt)
+    check_dt(plan, dt)
     for _, node in file.nodes(graph):
         if "bias" in node and not profile["neuron.bias"]:
             node["bias"] = np.zeros_like(node["bias"])
