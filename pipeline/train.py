@@ -2,8 +2,8 @@
 
 Reads data/prepared/<task>.h5. Writes to models/<task>/: weights.safetensors (the epoch with the
 lowest validation loss; the last one where `data.validation` is 0), train.json, curves.csv,
-confusion.csv. While it runs, every epoch is stored in checkpoint/; a training that was killed
-continues from there and ends with the same bytes.
+confusion.csv, and timing.json, how long it took on this machine. While it runs, every epoch is
+stored in checkpoint/; a training that was killed continues from there and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -109,8 +109,6 @@ def train(
         "spike_rate": seen["test"].spike_rate,
         "best_epoch": progress.best_epoch,
         "epochs": task.train.epochs,
-        "seconds": seconds,
-        "samples_per_s": training.steps * training.batch * task.train.epochs / seconds,
     }
     files.write_json(target / "train.json", report)
     files.write_text(target / "curves.csv", _curves(progress.rows))
@@ -127,6 +125,13 @@ def train(
         validation_accuracy=progress.rows[progress.best_epoch - 1].get("validation_accuracy"),
         **({"started_from": files.sha256(start)} if start else {}),
     )
+    # A measurement of this machine, so no output of the stage: DVC would restore it as another's.
+    timing = {
+        "weights_sha256": files.sha256(target / "weights.safetensors"),
+        "seconds": seconds,
+        "samples_per_s": training.steps * training.batch * task.train.epochs / seconds,
+    }
+    files.write_json(target / "timing.json", timing)
     shutil.rmtree(target / "checkpoint", ignore_errors=True)
     right, n = seen["test"].correct, len(actual)
     print(

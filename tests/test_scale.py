@@ -142,7 +142,7 @@ def test_two_hosts_train_as_one_and_the_first_one_writes(tmp_path):
     assert (code, other) == (0, 0), errors
     assert "braille: batches of 8 on 2 x cpu" in said
     written = sorted(path.name for path in (first / "models" / "braille").iterdir())
-    assert written == sorted([*WRITTEN, "train.json"])
+    assert written == sorted([*WRITTEN, "timing.json"])
     assert not (second / "models").exists()
     train.train(task, alone)
     # Six digits are written; what float32 rounds differs by the order of sums, see above.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 from roads import ROOT
+
+from pipeline import params
+from pipeline.report import sources
 
 pytestmark = [
     pytest.mark.full,
@@ -72,6 +76,29 @@ def test_a_queue_of_two_is_run_and_compared(clone):
     assert set(found) == {5, 6}
     assert all(report["epochs"] == 2 for report in found.values())
     assert found[5]["loss"] != found[6]["loss"]
+
+
+def test_a_run_that_dvc_remembers_brings_its_own_numbers_back(clone):
+    """DVC runs no stage twice with the same parameters: it restores what the stage wrote then."""
+    folder, run = clone
+    model = folder / "models" / "braille"
+    seen = []
+    for seed in (5, 6, 5):
+        run("dvc", "exp", "run", "-S", f"tasks.braille.train.seed={seed}", "train@braille")
+        shown = json.loads(run("dvc", "metrics", "show", "--json"))[""]["data"]
+        seen.append(shown["models/braille/train.json"]["data"])
+        last = (model / "curves.csv").read_text().splitlines()[seen[-1]["best_epoch"]]
+        assert f"{seen[-1]['loss']['validation']:.6g}" == last.split(",")[3]
+    assert seen[0] == seen[2] != seen[1]
+    # The time of the second training stayed; its digest is not that of the weights that came back.
+    timing = json.loads((model / "timing.json").read_text())
+    weights = hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
+    assert timing["weights_sha256"] != weights
+    task = params.load("braille", folder / "params.yaml")
+    assert sources.read(folder, task).timing is None
+    # What users look for is in the table, and nothing that a clock measured.
+    assert {"accuracy", "loss", "spike_rate", "best_epoch", "epochs"} == set(seen[0])
+    assert all(Path(name).parts[0] in ("models", "metrics") for name in shown)
 
 
 def test_a_recording_that_changes_is_prepared_again(clone, tmp_path):

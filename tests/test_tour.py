@@ -69,7 +69,6 @@ def test_new_task_adds_and_changes_nothing_else(project: Path) -> None:
     assert list(written) == [*params.names(ROOT / "params.yaml"), "mine"]
     stages = yaml.safe_load((project / "dvc.yaml").read_text())
     assert stages["artifacts"]["mine"]["path"] == "models/mine/deploy/generic"
-    assert stages["metrics"][-1] == "models/mine/train.json"
     assert stages["plots"][0]["loss"]["y"]["models/mine/curves.csv"] == [
         "train_loss",
         "validation_loss",

@@ -23,7 +23,7 @@ from pipeline import train, weights
 from pipeline.datasets import prepared
 from pipeline.errors import UserError, exit_status
 
-WRITTEN = ("weights.safetensors", "curves.csv", "confusion.csv")
+WRITTEN = ("weights.safetensors", "train.json", "curves.csv", "confusion.csv")
 
 
 def changed(task, section, **changes):
@@ -110,7 +110,7 @@ def trained(tmp_path_factory):
 def test_training_writes_its_report(trained):
     task, root = trained
     folder = root / "models" / "braille"
-    assert sorted(p.name for p in folder.iterdir()) == sorted([*WRITTEN, "train.json"])
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*WRITTEN, "timing.json"])
     report = json.loads((folder / "train.json").read_text())
     assert {k: v["n"] for k, v in report["accuracy"].items()} == {
         "train": 28,
@@ -118,8 +118,17 @@ def test_training_writes_its_report(trained):
         "test": 7,
     }
     assert 1 <= report["best_epoch"] <= task.train.epochs == report["epochs"]
-    assert report["seconds"] > 0
-    assert report["samples_per_s"] > 0
+    assert set(report) == {
+        "accuracy",
+        "loss",
+        "spike_rate",
+        "best_epoch",
+        "epochs",
+    }  # nothing timed
+    timing = json.loads((folder / "timing.json").read_text())
+    stored = (folder / "weights.safetensors").read_bytes()
+    assert timing.pop("weights_sha256") == hashlib.sha256(stored).hexdigest()
+    assert timing["samples_per_s"] == 28 * 4 / timing["seconds"] > 0  # four epochs of 28 samples
     assert all(0 < rate < 1 for rate in report["spike_rate"].values())
     assert set(report["loss"]) == {"train", "validation", "test"}
     _, metadata = weights.read(folder / "weights.safetensors")
@@ -394,7 +403,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(tmp_path):
     assert outputs(roots[0]) == outputs(roots[1])
     written = {p.name for p in (roots[0] / "models" / "braille").iterdir()}
     # What kill -9 cuts off while it is written stays behind under a hidden name, never under its own.
-    assert {name for name in written if not name.startswith(".")} == {*WRITTEN, "train.json"}
+    assert {name for name in written if not name.startswith(".")} == {*WRITTEN, "timing.json"}
 
 
 @pytest.mark.full

@@ -15,6 +15,8 @@ MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "
 def make(root: Path, found: list[sources.Source]) -> Part:
     """A table of verdicts, readers by bundles, and one with the reasons for every bundle.
 
+    Of a bundle whose file is another than the one that was read, nothing is shown.
+
     Raises:
         UserError: the matrix cannot be read.
     """
@@ -29,6 +31,7 @@ def make(root: Path, found: list[sources.Source]) -> Part:
         for bundle in [source.bundle, *(target.bundle for target in source.targets)]
         if bundle
     }
+    same = [entry for entry in measured if now.get(entry["bundle"]) == entry["model_nir_sha256"]]
     return Part(
         id,
         title,
@@ -37,10 +40,10 @@ def make(root: Path, found: list[sources.Source]) -> Part:
             "the same by a rule that the reader is known for; wrong: neither; refused: an error; "
             "read: accepted, nothing to run."
         ],
-        tables=[_verdicts(measured), *(_reasons(entry) for entry in measured)],
+        tables=[_verdicts(same), *(_reasons(entry) for entry in same)] if same else [],
         missing=[
             *(
-                f"{name} is no longer the file that was read: run make peers"
+                f"{name} is no longer the file that was read, so none of it is shown: run make peers"
                 for name, digest in read.items()
                 if now.get(name) != digest
             ),

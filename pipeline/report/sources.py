@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import files, params
 from pipeline.bundle.integers import NAME as INTEGERS
 from pipeline.errors import UserError
 from pipeline.hardware import profile
@@ -72,6 +72,7 @@ class Source:
     task: str
     folder: Path
     train: dict[str, Any] | None
+    timing: dict[str, Any] | None
     parity: dict[str, Any] | None
     curves: list[Record] | None
     confusion: list[Record] | None
@@ -100,6 +101,7 @@ def read(root: Path, task: params.Task) -> Source:
         task=task.name,
         folder=folder,
         train=document(folder / "train.json"),
+        timing=timing(folder),
         parity=document(folder / "parity.json"),
         curves=curves(folder / "curves.csv"),
         confusion=table(folder / "confusion.csv"),
@@ -119,6 +121,18 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
     path = (found.folder / found.manifest["vectors"]["file"]).with_name(INTEGERS)
     integers = arrays(path) if path.exists() else None
     return Target(name, measured, document(found.folder / "fit.json"), found, integers)
+
+
+def timing(folder: Path) -> dict[str, Any] | None:
+    """How long the weights in `folder` were trained; None if nobody measured it for these weights.
+
+    Raises:
+        UserError: the file is there and cannot be read.
+    """
+    measured, weights = document(folder / "timing.json"), folder / "weights.safetensors"
+    if measured is None or not weights.is_file():
+        return None
+    return measured if measured["weights_sha256"] == files.sha256(weights) else None
 
 
 def document(path: Path, kind: type = dict) -> Any:

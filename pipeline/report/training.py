@@ -12,7 +12,7 @@ TITLES = {"loss": "loss", "accuracy": "accuracy"}
 
 
 def make(source: Source) -> Part:
-    """Training curves and the seconds they took."""
+    """Training curves and, if measured for these weights, the seconds they took."""
     if not source.curves:
         return Part("training", "Training", missing=[source.unmade("curves.csv")])
     text, missing = [], []
@@ -21,14 +21,17 @@ def make(source: Source) -> Part:
         rule = "the last one, for there is no validation set"
         if "validation" in sets:
             rule = "the one with the lowest loss on the validation set"
-        seconds, best = source.train["seconds"], source.train["best_epoch"]
         text.append(
-            f"Stored are the weights of epoch {best} of {source.train['epochs']}, {rule}. "
-            f"Training took {seconds:.0f} s on the machine that ran it, "
-            f"{source.train['samples_per_s']:.0f} samples a second."
+            f"Stored are the weights of epoch {source.train['best_epoch']} of "
+            f"{source.train['epochs']}, {rule}."
         )
     else:
         missing.append(source.unmade("train.json"))
+    if source.timing:
+        text.append(
+            f"Training took {source.timing['seconds']:.0f} s on the machine that ran it, "
+            f"{source.timing['samples_per_s']:.0f} samples a second."
+        )
     head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in sets))
     rows = [
         (

@@ -19,7 +19,6 @@ from pipeline.tools import show
 # or mapping it belongs to, and the entry.
 LISTED = [
     (("artifacts",), "{name}:\n  path: models/{name}/deploy/generic\n  type: model\n"),
-    (("metrics",), "- models/{name}/train.json\n"),
     (
         ("plots", 0, "loss", "y"),
         "models/{name}/curves.csv: [train_loss, validation_loss]\n",

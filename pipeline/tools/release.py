@@ -22,8 +22,6 @@ from pipeline.files import atomic_folder, sha256, write_json, write_text
 from pipeline.tools import show
 
 SIGNATURE = "model.sig"
-# Measured seconds stand in there, so these files differ after every training.
-MEASURED = ":(exclude)models/*/train.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -226,7 +224,7 @@ def _git(root: Path) -> tuple[str, bool | None]:
         return "unknown", None
     if not revision:
         return "unknown", None
-    return revision, bool(run("status", "--porcelain", "--untracked-files=no", "--", ".", MEASURED))
+    return revision, bool(run("status", "--porcelain", "--untracked-files=no", "--", "."))
 
 
 def _check_signer(key: str) -> None:

@@ -36,8 +36,6 @@ TRAIN = {
     "best_epoch": 2,
     "epochs": 2,
     "loss": {"train": 0.75, "validation": 0.5, "test": 0.625},
-    "samples_per_s": 40.0,
-    "seconds": 3.0,
     "spike_rate": {},
 }
 

@@ -54,7 +54,6 @@ METRICS = {
 MATRIX = [
     {
         "bundle": "models/braille/deploy/generic",
-        "model_nir_sha256": "of another file",
         "samples": 20,
         "test_samples": 60,
         "rows": [
@@ -110,9 +109,11 @@ def project(small_project, tmp_path_factory) -> Path:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "fit.json").write_text(_fit(folder / "model.nir"))
     shutil.move(folder, root / "models" / "braille" / "deploy" / CHIP)
+    read = {"model_nir_sha256": manifest["files"]["model.nir"]["sha256"]}
     for path, value in (
-        ("metrics/braille-loihi.json", METRICS), ("bench/peers/matrix.json", MATRIX),
-    ):  # fmt: skip
+        ("metrics/braille-loihi.json", METRICS),
+        ("bench/peers/matrix.json", [entry | read for entry in MATRIX]),
+    ):
         (root / path).parent.mkdir(parents=True)
         (root / path).write_text(json.dumps(value))
     return root
@@ -225,9 +226,7 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
     rule = "the recurrent bias is missing at t = 0: by that rule 0 differ"
     assert why["norse 1.1.0"] == ["explained", 0.5, "10 of 20", 17, 2400, rule]
     assert why["snntorch 1.0.0, profile snntorch"][-1] == "ValueError: <no> recurrence"
-    # The matrix was made from another file, and nmnist was not made for its chips.
-    stale = "models/braille/deploy/generic is no longer the file that was read: run make peers"
-    assert stale in shown.missing
+    # nmnist was not made for its chips.
     for name in ("braille/deploy/loihi", "nmnist/deploy/generic"):
         assert f"no reader was given models/{name}: run make peers" in shown.missing
     bundle = "models/nmnist/deploy/speck-2f"
@@ -237,3 +236,16 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
         f"{bundle}/test_data_set_0/integer_vectors.npz",
     ):
         assert f"{path} is not there: run make deploy-artifacts" in shown.missing
+
+
+def test_verdicts_on_another_file_are_not_shown(project, tmp_path, read_page):
+    copy = shutil.copytree(project, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
+    path = copy / "bench" / "peers" / "matrix.json"
+    (entry,) = json.loads(path.read_text())
+    path.write_text(json.dumps([entry | {"model_nir_sha256": "of another file"}]))
+    page.write(copy, tmp_path / "page.html")
+    shown = read_page(tmp_path / "page.html")
+    assert not [name for name in shown.tables if name[0] == "readers"]
+    bundle = "models/braille/deploy/generic"
+    said = f"{bundle} is no longer the file that was read, so none of it is shown: run make peers"
+    assert said in shown.missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -169,6 +170,27 @@ def test_a_training_without_validation_recordings_is_shown(small_project, tmp_pa
     ]
     runs = [cells[0] for cells in shown.tables["nmnist-accuracy", caption]]
     assert "train: stored epoch" in runs and "validation: stored epoch" not in runs
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_seconds_are_shown_for_the_weights_they_were_measured_on(
+    same, small_project, tmp_path, read_page
+):
+    copy = shutil.copytree(
+        small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report")
+    )
+    folder = Path(copy) / "models" / "nmnist"
+    digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    timing = {"seconds": 71.0, "samples_per_s": 43.0}
+    timing["weights_sha256"] = digest if same else "0" * 64
+    (folder / "timing.json").write_text(json.dumps(timing))
+    page.write(Path(copy), tmp_path / "page.html")
+    text = read_page(tmp_path / "page.html").text
+    assert "weights of epoch 2 of 2" in text
+    assert ("Training took 71 s" in text, "43 samples a second" in text) == (same, same)
+    (folder / "weights.safetensors").unlink()  # as in a clone, where nothing has been trained
+    page.write(Path(copy), tmp_path / "page.html")
+    assert "Training took" not in read_page(tmp_path / "page.html").text
 
 
 def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypatch, capsys):
