@@ -5,25 +5,51 @@ READY := .venv/.ready
 PEERS := .venv-peers
 VENDORS := .venv-vendors
 export DVC_NO_ANALYTICS := 1
-# Without compiled bytecode every start of DVC compiles 760 modules again: 6 s instead of 3.
-unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
+
+# Whatever would lead Python, pip or uv to another interpreter, folder or set of packages is not handed
+# on; where packages come from and how the index is reached is. PYTHONDONTWRITEBYTECODE is not, either:
+# without compiled bytecode every start of DVC takes 6 s instead of 3.
+KEPT := PYTHONUNBUFFERED PYTHONUTF8 PYTHONIOENCODING PYTHONFAULTHANDLER \
+  PIP_CONFIG_FILE PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_NO_INDEX PIP_TRUSTED_HOST PIP_CERT \
+  PIP_CLIENT_CERT PIP_PROXY PIP_KEYRING_PROVIDER PIP_USE_FEATURE PIP_USE_DEPRECATED PIP_TIMEOUT \
+  PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_CACHE_DIR PIP_NO_CACHE_DIR \
+  UV_CONFIG_FILE UV_NO_CONFIG UV_INDEX UV_INDEX_% UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_NO_INDEX \
+  UV_OFFLINE UV_INSECURE_HOST UV_NATIVE_TLS UV_SYSTEM_CERTS UV_KEYRING_PROVIDER UV_CREDENTIALS_DIR \
+  UV_HTTP_% UV_REQUEST_TIMEOUT UV_CONCURRENT_% UV_CACHE_DIR UV_NO_CACHE UV_LINK_MODE
+$(foreach name,$(filter-out $(KEPT),$(filter PYTHON% PIP_% UV_% VIRTUAL_ENV CONDA_PREFIX,$(.VARIABLES))),\
+  $(eval unexport $(name)))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv from requirements.lock (other targets do it by themselves)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml | own
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"error: $(PYTHON) is Python {v[0]}.{v[1]}; 3.11 or 3.12 is needed: make PYTHON=python3.11 ...")'
 	@echo "setting up .venv (about a minute)"
-	@$(PYTHON) -m venv --clear .venv
+	@$(call environment,.venv)
 	@awk '/^uv==/{p=1} p{print} p&&!/\\$$/{exit}' requirements.lock > .venv/uv.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.txt
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --require-hashes -r requirements.lock \
-	  || $(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@VIRTUAL_ENV=.venv $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@$(call pip,.venv) --require-hashes -r .venv/uv.txt
+	@$(UV) show -q $(HERE) uv 2> /dev/null && $(UV) install -q $(HERE) --require-hashes -r requirements.lock \
+	  || $(call pip,.venv) --require-hashes -r requirements.lock
+	@$(call pip,.venv) --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+# uv finds itself only where it would install: a uv.toml can name another folder, and then pip installs.
+UV := $(BIN)/uv pip
+HERE := --python $(BIN)/python
+
+own:
+	@if [ -L .venv ]; then echo "error: .venv is a link to the environment of another folder; remove the link: every folder has its own" >&2; exit 1; fi
+
+# A new, empty environment. Its pip.conf comes before the user's and takes back what leads elsewhere.
+define environment
+$(PYTHON) -m venv --clear $(1) && \
+for section in global install; do printf '[%s]\nuser =\ntarget =\nprefix =\nroot =\npython =\n' $$section; done > $(1)/pip.conf
+endef
+
+pip = $(1)/bin/python -I -m pip install -q --disable-pip-version-check
 
 peers-setup: $(PEERS)/.ready ## create .venv-peers: torch and the frameworks that ours is compared with
 
@@ -42,11 +68,11 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 define foreign
 if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it lies" >&2; exit 1; fi && \
 echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
-$(PYTHON) -m venv --clear $(1) && \
+$(call environment,$(1)) && \
 awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' $(2) > $(1)/build.txt && \
-$(1)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(1)/build.txt && \
-$(1)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r $(2) && \
-$(1)/bin/pip install -q --disable-pip-version-check torch==2.13.0 && \
+$(call pip,$(1)) --no-deps --require-hashes -r $(1)/build.txt && \
+$(call pip,$(1)) --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r $(2) && \
+$(call pip,$(1)) torch==2.13.0 && \
 touch $(1)/.ready
 endef
 
@@ -103,4 +129,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: own version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
