@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,17 @@ def tiny_task(name: str, reset: str) -> params.Task:
         network=dataclasses.replace(task.network, reset=reset),
         deploy=dataclasses.replace(task.deploy, vectors=8),
     )
+
+
+def link_to_cache(folder: Path, cache: Path) -> None:
+    """Every file of `folder` goes to `cache`, a link in its place: DVC's `cache.type symlink`."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        digest = hashlib.md5(path.read_bytes()).hexdigest()
+        stored = cache / digest[:2] / digest[2:]
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(stored)
+        stored.chmod(0o444)
+        path.symlink_to(stored)
 
 
 def walk(task: params.Task, root: Path) -> Path:

@@ -15,7 +15,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from roads import GUARD, ROOT, SHAPES, tiny_task
+from roads import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
 
 from pipeline import cost, files, params, tasks
 from pipeline import deploy as stage
@@ -582,6 +582,24 @@ def test_verify_does_not_follow_links_out_of_a_model(bundle):
     sign_again(bundle)
     found = "\n".join(problems(bundle))
     assert "weight is a link, not data" in found
+
+
+def test_a_bundle_of_links_to_dvcs_cache_verifies(bundle, tmp_path):
+    link_to_cache(bundle, tmp_path / "cache")
+    done = run_verify(bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    inside = subprocess.run(
+        [sys.executable, "verify.py"], cwd=bundle, capture_output=True, text=True
+    )
+    assert inside.stdout.startswith("pass: .: digests right")
+    card = (bundle / "MODEL_CARD.md").resolve()
+    card.chmod(0o644)
+    card.write_text(card.read_text() + "changed")
+    found = problems(bundle)
+    assert len(found) == 1 and found[0].startswith("MODEL_CARD.md: SHA-256 is ")
+    (bundle / "MODEL_CARD.md").unlink()
+    (bundle / "MODEL_CARD.md").symlink_to(tmp_path / "nowhere")
+    assert problems(bundle) == ["MODEL_CARD.md: missing"]
 
 
 def test_verify_explains_itself_and_takes_a_folder(bundle, tmp_path):

@@ -46,6 +46,7 @@ def clone(tmp_path: Path) -> tuple[Path, Callable[..., str]]:
     task = document["tasks"]["braille"]
     task["data"].update(bins=32, simulated_per_class=8)
     task["train"].update(epochs=2)
+    task["deploy"].update(vectors=8)
     (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     run("git", *identity, "commit", "-qam", "Make the task small")
@@ -99,6 +100,21 @@ def test_a_run_that_dvc_remembers_brings_its_own_numbers_back(clone):
     # What users look for is in the table, and nothing that a clock measured.
     assert {"accuracy", "loss", "spike_rate", "best_epoch", "epochs"} == set(seen[0])
     assert all(Path(name).parts[0] in ("models", "metrics") for name in shown)
+
+
+def test_bundles_verify_where_dvcs_cache_is_linked_to(clone):
+    """DVC's own links, as on a file system without reflinks or with the cache on another device."""
+    folder, run = clone
+    run("dvc", "config", "--local", "cache.type", "symlink")
+    run("dvc", "repro", "target@braille-loihi", "deploy@braille")
+    bundles = [folder / "models" / "braille" / "deploy" / name for name in ("generic", "loihi")]
+    scripts = [script for bundle in bundles for script in sorted(bundle.glob("verify*.py"))]
+    assert len(scripts) == 3
+    for script in scripts:
+        assert script.is_symlink()
+        assert run(sys.executable, "-I", str(script)).startswith("pass: ")
+    run(sys.executable, "-m", "pipeline", "release", "1.2.3")
+    assert len(list((folder / "release").glob("*.tar.gz"))) == 2
 
 
 def test_a_recording_that_changes_is_prepared_again(clone, tmp_path):

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from roads import GUARD, ROOT, tiny_task
+from roads import GUARD, ROOT, link_to_cache, tiny_task
 
 from pipeline import files, params
 from pipeline import target as stage
@@ -289,6 +289,15 @@ def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_
     path.write_bytes(b"")
     done = integers_verified(bundle)
     assert (done.returncode, done.stdout.split(":")[0]) == (1, "FAIL")
+
+
+def test_verify_integers_takes_a_bundle_of_links_to_dvcs_cache(made, tmp_path):
+    made_by = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+    bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
+    link_to_cache(bundle, tmp_path / "cache")
+    done = integers_verified(bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("pass: ")
 
 
 def test_the_same_inputs_give_the_same_bytes(made):

@@ -154,7 +154,9 @@ def main() -> int:
         "folder",
         nargs="?",
         type=Path,
-        default=Path(__file__).resolve().parent,
+        default=Path(__file__)
+        .absolute()
+        .parent,  # not resolved: DVC may link every file to its cache
         help="the bundle; default: where this file lies",
     )
     folder = parser.parse_args().folder

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from roads import link_to_cache
 
 from pipeline.__main__ import main
 
@@ -104,6 +105,18 @@ def test_an_archive_is_the_bundle_and_verifies(
     assert all((out / name).read_bytes() == (bundle / name).read_bytes() for name in names)
     done = subprocess.run([sys.executable, "-I", out / "verify.py"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("pass: ")
+
+
+def test_a_bundle_of_links_to_dvcs_cache_is_released_as_its_files(
+    clones: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    link_to_cache(clones[1] / "models" / "braille" / "deploy" / "generic", tmp_path / "cache")
+    made = []
+    for clone in clones:
+        assert release(clone, monkeypatch) == 0
+        made.append((clone / "release" / "braille-1.2.3.tar.gz").read_bytes())
+    assert made[0] == made[1]
+    assert main(["verify", "models/braille/deploy/generic"]) == 0
 
 
 def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
