@@ -20,6 +20,18 @@ KEPT := PYTHONUNBUFFERED PYTHONUTF8 PYTHONIOENCODING PYTHONFAULTHANDLER \
 $(foreach name,$(filter-out $(KEPT),$(filter PYTHON% PIP_% UV_% VIRTUAL_ENV CONDA_PREFIX,$(.VARIABLES))),\
   $(eval unexport $(name)))
 
+# In a container a user may have no name and no home that can be read or written; DVC, uv and matplotlib
+# ask for them.
+ifeq ($(LOGNAME)$(USER)$(LNAME)$(USERNAME),)
+export USER := $(or $(shell id -un 2> /dev/null),nobody)
+endif
+ifeq ($(shell test -r "$$HOME" && test -x "$$HOME" || echo no),no)
+export HOME := $(CURDIR)/.cache/home
+else ifeq ($(shell test -w "$$HOME" || echo no),no)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
+endif
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -82,9 +94,15 @@ vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, L
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
 	@$(BIN)/python -m pipeline.peers
 
-repro: $(READY) ## rebuild whatever is out of date (dvc repro)
+repro: $(READY) scm ## rebuild whatever is out of date (dvc repro)
 	@$(BIN)/python -m pipeline.params
 	@$(BIN)/dvc repro
+
+# DVC takes any folder above for the checkout, as git does; an archive of the project may be in none.
+scm: $(READY)
+	@folder="$(CURDIR)"; while [ -n "$$folder" ] && [ ! -e "$$folder/.git" ]; do folder="$${folder%/*}"; done; \
+	  [ -n "$$folder" ] || grep -qs no_scm .dvc/config.local || \
+	  { $(BIN)/dvc config -q --local core.no_scm true && echo "no git checkout: DVC works without, by core.no_scm in .dvc/config.local"; }
 
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
 	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
@@ -129,4 +147,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: own version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
