@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -54,15 +55,52 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o755)
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / target.name)
-            os.replace(temporary, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, target)
+        _take_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(new: Path, target: Path) -> None:
+    """Rename the folder `new` to `target`; of several processes that do so at once, the last one wins."""
+    with contextlib.ExitStack() as old:
+        while True:
+            try:
+                os.replace(new, target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+            old.callback(shutil.rmtree, aside)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                os.replace(target, aside / target.name)
+
+
+@contextlib.contextmanager
+def alone(root: Path, stage: str, task: str) -> Iterator[None]:
+    """Hold a lock on `stage` of `task` in the project folder `root` while the block runs.
+
+    The system releases it when the process ends, however it ends; the file stays.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    import fcntl  # POSIX, as the stages; this module is imported elsewhere, too
+
+    path = root / ".cache" / f"{stage}-{task}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"{task}: the stage {stage} is running here already (process {file.read().strip()}); "
+                "wait until it is through, or end it"
+            ) from None
+        file.truncate(0)
+        print(os.getpid(), file=file, flush=True)
+        yield
 
 
 @contextlib.contextmanager

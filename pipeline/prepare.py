@@ -18,7 +18,7 @@ import numpy as np
 from pipeline import params, tasks
 from pipeline.datasets import splits
 from pipeline.errors import UserError
-from pipeline.files import atomic_folder, sha256, write_json
+from pipeline.files import alone, atomic_folder, sha256, write_json
 from pipeline.progress import track
 from pipeline.stage import main
 from pipeline.tasks import Recordings
@@ -141,7 +141,8 @@ def raw_folder(task: params.Task, root: Path) -> Path:
                     f"tasks.{task.name}.data.source: this task has no `download`; "
                     "take `folder` or `simulated`"
                 )
-            module.download(temporary, folder.parent / f".{task.name}.partial")
+            with alone(root, "prepare", task.name):  # what has come so far is added to
+                module.download(temporary, folder.parent / f".{task.name}.partial")
         elif hasattr(module, "simulate"):  # otherwise `recordings` makes them as it goes
             module.simulate(data, temporary)
         write_json(temporary / MARKER, recipe)

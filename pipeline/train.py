@@ -53,15 +53,15 @@ def train(
 
     Raises:
         UserError: the prepared file is missing, broken or made with other parameters, the network
-            cannot be exported or its last layer does not spike, the loss is not finite, a layer never
-            fires, `train.start_from` is no file of this network, or the hosts differ or cannot share
-            a batch.
+            cannot be exported or its last layer does not spike, another process trains the task here,
+            the loss is not finite, a layer never fires, `train.start_from` is no file of this network,
+            or the hosts differ or cannot share a batch.
     """
     from pipeline.datasets import prepared
 
     source, target = root / "data" / "prepared" / f"{task.name}.h5", root / "models" / task.name
     data = prepared.read(source)
-    from pipeline import cluster, fit, networks  # seconds of imports: only once the data is there
+    from pipeline import cluster, fit  # seconds of imports: only once the data is there
 
     splits = _splits(task, data, source)
     training = fit.Fit(task, len(splits["train"].labels), devices)
@@ -69,6 +69,21 @@ def train(
     first = training.start()
     digest = _digest(task, source, training.devices, fast)
     cluster.check_alike(digest)
+    with files.alone(root, "train", task.name) if cluster.is_first() else contextlib.nullcontext():
+        _train(task, training, splits, first, target, digest)
+
+
+def _train(
+    task: params.Task,
+    training: fit.Fit,
+    splits: dict[str, fit.Split],
+    first: fit.Progress,
+    target: Path,
+    digest: str,
+) -> None:
+    """Train from `first` or the checkpoint of `digest`, and write the stage's outputs to `target`."""
+    from pipeline import cluster, networks
+
     progress, before = _load_checkpoint(target, digest) or (first, 0.0)
     say = functools.partial(print, flush=True) if cluster.is_first() else lambda text: None
     say(

@@ -26,6 +26,7 @@ from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
 from pipeline.datasets.nmnist import NMNIST
 from pipeline.errors import UserError, exit_status
+from pipeline.files import alone
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -347,7 +348,18 @@ def test_without_a_network(
     assert "`simulated`" in said
     assert "`folder`" in said
     assert said.count("\n") == 1
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert left == [Path(".cache") / f"prepare-{name}.lock"]
+    assert [path.name for path in (tmp_path / "data" / "raw").iterdir()] == []
+
+
+def test_a_second_download_at_once_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone(tmp_path, "prepare", "nmnist"):
+        code, said = run(small("nmnist", source="download"), tmp_path, capsys)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("error: nmnist: the stage prepare is running here already (process ")
     assert [path.name for path in (tmp_path / "data" / "raw").iterdir()] == []
 
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from roads import ROOT, tiny_task
 
-from pipeline import train, weights
+from pipeline import files, train, weights
 from pipeline.datasets import prepared
 from pipeline.errors import UserError, exit_status
 
@@ -340,6 +340,29 @@ def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, ca
         file = target / "checkpoint" / "epoch.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
     assert train._load_checkpoint(target, digest) is None
+
+
+def test_a_second_training_of_a_task_at_once_is_refused(tmp_path, capsys):
+    task = small(epochs=1)
+    write_samples(task, tmp_path)
+    with files.alone(tmp_path, "train", "nmnist"):  # another task may train
+        with files.alone(tmp_path, "train", "braille"):
+            _, error = failed(task, tmp_path, capsys)
+        assert f"braille: the stage train is running here already (process {os.getpid()})" in error
+        assert exit_status(lambda: train.train(task, tmp_path)) == 0
+
+
+@pytest.mark.full
+def test_of_two_trainings_at_once_one_is_refused_and_the_other_undisturbed(tmp_path):
+    task = small(epochs=60)
+    roots = [write_samples(task, tmp_path / name) for name in ("both", "alone")]
+    start = starter(task)
+    pair = [start(roots[0]), start(roots[0])]
+    for process in pair:
+        process.communicate()
+    assert sorted(process.returncode for process in pair) == [0, 1]
+    start(roots[1]).communicate()
+    assert outputs(roots[0]) == outputs(roots[1])
 
 
 @pytest.mark.full
