@@ -15,22 +15,24 @@ import numpy as np
 
 from pipeline.converter import contract
 from pipeline.converter.assemble import assemble, placed
+from pipeline.converter.known import class_name, parent, redefined, runs_as
 from pipeline.converter.layout import Site, flatten_order
 from pipeline.converter.node import (
     Exported,
     as_dict,
-    class_name,
     exporter,
     load_layer,
     node_dict,
     register,
 )
-from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, step_dt
+from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, settled, step_dt
 from pipeline.errors import GraphError
 
 # Layers that hand on what they get when a trained model runs: nothing to write.
-TRANSPARENT = ("spyx.nn.ActivityRegularization",)
+COUNTS = "spyx.nn.ActivityRegularization"
 DROPOUT = "flax.nnx.Dropout"
+SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
+ANY = object()
 GRAPH_MODEL = "pipeline.converter.layers.GraphModel"
 # Quantised layers keep integers where the exporters read floats (post-training), or floats that they
 # round when they run; qwix marks every module of a model that it treats.
@@ -41,6 +43,22 @@ QWIX_MARK = "qwix_path"
 # ------------------------------------------------------------------------------------------ export
 
 
+@dataclass(frozen=True)
+class Written:
+    """A graph and what its model is to it.
+
+    layers: the model's layers in the order in which they run. names: for each the path of the node
+    whose output is its output, or None. order: where the model ends behind a Flatten, position k of
+    NIR's output is Spyx's order[k]. left_out: layers that no node stands for.
+    """
+
+    graph: nir.NIRGraph
+    layers: list[Any]
+    names: list[str | None]
+    order: np.ndarray | None = None
+    left_out: tuple[str, ...] = ()
+
+
 def to_nir(
     model: Any,
     input_shape: Mapping[str, Sequence[int]],
@@ -49,6 +67,7 @@ def to_nir(
     *,
     strict: bool = False,
     recurrent: str = "nested",
+    check: bool = True,
     **told: Any,
 ) -> nir.NIRGraph:
     """Write a Spyx model as a NIR graph that means the same to every reader.
@@ -61,6 +80,8 @@ def to_nir(
         dt: the step; time constants come out in its unit, tau = dt/(1-beta).
         strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
+        check: run the model and its graph on random inputs, and raise where they differ. Takes about
+            as long as compiling the model once. Not done where a layer was left out.
         told: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
 
     Returns:
@@ -68,14 +89,16 @@ def to_nir(
         of the contract (see `pipeline.converter.contract`).
 
     Raises:
-        GraphError: a value, shape or layer that cannot be written; names the layer.
+        GraphError: a value, shape or layer that cannot be written, or a model that does something else
+            than its graph; names the layer.
 
     Warns:
         UserWarning: a layer was left out (only with `strict=False`).
     """
-    return export_named(
-        model, input_shape, output_shape, dt, strict=strict, recurrent=recurrent, **told
-    )[0]
+    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+    if check and not written.left_out:
+        _check(model, written, input_shape)
+    return written.graph
 
 
 def export_named(
@@ -88,42 +111,81 @@ def export_named(
     recurrent: str = "nested",
     **told: Any,
 ) -> tuple[nir.NIRGraph, list[str | None]]:
-    """As `to_nir`, and for each layer the path of the node whose output is that layer's output.
+    """As `to_nir` without its check, and for each layer the path of the node that puts out what it does.
 
     A layer inside a subgraph is named with a dot (`rcubalif_1.lif`); None for a layer that has no
     node of its own.
     """
+    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+    return written.graph, written.names
+
+
+def _check(model: Any, written: Written, input_shape: Mapping[str, Sequence[int]]) -> None:
+    """Refuse a graph that does something else than its model; names the first layer that does.
+
+    Raises:
+        GraphError: see `agreement.difference`.
+    """
+    from pipeline.converter.agreement import difference
+
+    def compare(model: Any, written: Written) -> str | None:
+        if not hasattr(model, "initial_state"):
+            model = _spyx_sequential(written.layers)
+        plan = make_plan(as_dict(written.graph))
+        return difference(model, plan, step_dt(plan, None), written.order)
+
+    found = compare(model, written)
+    if found is None:
+        return
+    where, dt = f"the model ({_label(model)})", written.graph.metadata["dt"]
+    if runs_as(model, {GRAPH_MODEL}) is None:
+        for end, layer in enumerate(written.layers, 1):
+            first = _spyx_sequential(written.layers[:end])
+            if part := compare(first, _export(first, input_shape, ANY, dt, True, "nested", {})):
+                where, found = f"layer {end - 1} ({_label(layer)})", part
+                break
+    raise GraphError(f"{where} does something else than the graph written for it; {found}")
+
+
+def _export(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Any,
+    dt: float,
+    strict: bool,
+    recurrent: str,
+    told: dict[str, Any],
+) -> Written:
+    """As `to_nir`, without its check; `output_shape` ANY takes whatever comes out."""
     register()
     dt = _positive(dt)
     if recurrent not in ("nested", "flat"):
         raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
-    if class_name(type(model)) == GRAPH_MODEL:
+    if runs_as(model, {GRAPH_MODEL}):
         return _export_graph(model, input_shape, output_shape, dt, told)
     entry, shape = _port(input_shape, "input_shape")
-    exit_, last_shape = _port(output_shape, "output_shape")
+    exit_, last_shape = "output", None
+    if output_shape is not ANY:
+        exit_, last_shape = _port(output_shape, "output_shape")
     if entry == exit_:
         raise GraphError(f"input and output are both called `{entry}`")
     nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
     names: list[str | None] = []
+    left_out: list[str] = []
     before, order = entry, None
-    for index, layer in enumerate(_layers(model)):
+    layers = _layers(model)
+    for index, layer in enumerate(layers):
         where = f"layer {index} ({_label(layer)})"
         name = f"{_label(layer).lower()}_{index}"
-        _refuse_quantised(layer, where)
-        export = exporter(layer)
-        if export is None and _transparent(layer):
-            names.append(None)
-            continue
-        if export is None:
-            _unknown(layer, where, strict)
-            names.append(None)
-            continue
         site = Site(where, shape, dt, order)
-        try:
-            made = export(layer, site)
-        except (TypeError, AttributeError) as error:  # a parameter that is no array at all
-            raise site.refuse(f"its parameters cannot be read: {error}") from None
+        made = _made(layer, site)
+        if made is None:
+            names.append(None)
+            if not _transparent(layer):
+                _leave_out(layer, where, strict)
+                left_out.append(where)
+            continue
         for suffix, node in made:
             path = name + suffix
             _free({path}, (entry, exit_), where)
@@ -141,14 +203,36 @@ def export_named(
             shape, order = _after(node, shape, order, where)
             order = None if getattr(layer, "nir_order", False) else order
         names.append(leaving)
-    if shape != last_shape:
+    if left_out and before == entry:
+        raise GraphError(f"nothing is left of the model: {left_out[0]} has no equivalent in NIR")
+    if last_shape is not None and shape != last_shape:
         raise GraphError(
             f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
         )
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
-    told["output_order"] = None if order is None else "HWC"
-    return _checked(nodes, edges, dt, told), names
+    graph = _checked(
+        nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"}
+    )
+    return Written(graph, layers, names, order, tuple(left_out))
+
+
+def _made(layer: Any, site: Site) -> Exported | None:
+    """The nodes of a layer, or None where nothing exports it.
+
+    Raises:
+        GraphError: it is quantised, or a parameter cannot be written.
+    """
+    _refuse_quantised(layer, site.where)
+    export = exporter(layer)
+    if export is None:
+        return None
+    try:
+        return export(layer, site)
+    except GraphError:
+        raise
+    except Exception as error:  # a parameter that is no array at all, or one that gives none
+        raise site.refuse(f"its parameters cannot be read: {error}") from None
 
 
 def _checked(
@@ -162,8 +246,8 @@ def _checked(
 
 def _export_graph(
     model: Any, input_shape: Any, output_shape: Any, dt: float, told: dict[str, Any]
-) -> tuple[nir.NIRGraph, list[str | None]]:
-    """As `export_named`, for a graph that was imported and is no chain: same nodes, current values."""
+) -> Written:
+    """As `_export`, for a graph that was imported and is no chain: same nodes, current values."""
     shapes = dict(model.shapes)
     layers = dict(zip(model.paths, model.layers, strict=True))
     for what, given, ports in (
@@ -180,16 +264,15 @@ def _export_graph(
     edges = []
     for path, sources in model.sources:
         if path in model.outputs:
-            made: Exported = [("", nir.Output(np.array(shapes[path])))]
+            made: Exported | None = [("", nir.Output(np.array(shapes[path])))]
         elif path not in layers:  # a subgraph's Input or Output, which hands on what it gets
             continue
         else:
             layer = layers[path]
-            export = exporter(layer)
             site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt)
-            if export is None:
-                raise site.refuse(f"{class_name(type(layer))} has no equivalent in NIR")
-            made = export(layer, site)
+            made = _made(layer, site)
+            if made is None:
+                raise site.refuse(_why_not(layer))
             if path in model.delayed:
                 made[0][1].metadata = {**made[0][1].metadata, "spike_delay": 1}
         names = [path + suffix for suffix, _ in made]
@@ -207,17 +290,48 @@ def _export_graph(
 
     for path, entry in entries.items():
         edges += [(origin, entry) for origin in origins(path)]
-    return _checked(nodes, edges, dt, told), [leaving[path] for path in model.paths]
+    graph = _checked(nodes, edges, dt, told)
+    return Written(graph, list(layers.values()), [leaving[path] for path in model.paths])
 
 
 def _layers(model: Any) -> list[Any]:
-    from flax import nnx
+    """The layers of a model in the order in which they run.
 
-    if isinstance(model, nnx.Sequential):
-        return [layer for inner in model.layers for layer in _layers(inner)]
+    Raises:
+        GraphError: a container that may run otherwise than its layers in a row.
+    """
     if isinstance(model, nir.NIRGraph):
         raise GraphError("`model` is a NIR graph already; a Spyx model is needed")
-    return [model]
+    layers: list[Any] = []
+
+    def unroll(part: Any, alone: bool) -> None:
+        base = parent(part, (SEQUENTIAL, STATELESS))
+        if base is None:
+            layers.append(part)
+            return
+        where = "the model" if alone else f"layer {len(layers)}"
+        if name := redefined(part, base):
+            raise GraphError(f"{where} ({_label(part)}): {_own(part, name, base)}")
+        keeps = any(hasattr(layer, "initial_state") for layer in part.layers)
+        if keeps and class_name(base) == STATELESS and not alone:
+            raise GraphError(
+                f"{where} ({_label(part)}) is an nnx.Sequential of layers that keep a state, which "
+                "it loses when it runs; use a spyx.nn.Sequential"
+            )
+        for layer in part.layers:
+            unroll(layer, False)
+
+    unroll(model, True)
+    return layers
+
+
+def _own(layer: Any, name: str, base: type) -> str:
+    """What to say of a container or layer that redefines `name` of its parent."""
+    usual = class_name(base)
+    text = f"{type(layer).__name__} has its own `{name}`, so it may run otherwise than {usual}"
+    if usual in (SEQUENTIAL, STATELESS):
+        return f"{text}; put its layers into a plain {SEQUENTIAL} in the order in which they run"
+    return f"{text}, the only one that NIR has an equivalent of; use that one"
 
 
 def _label(layer: Any) -> str:
@@ -225,25 +339,52 @@ def _label(layer: Any) -> str:
     return getattr(function, "__name__", type(layer).__name__).strip("<>")
 
 
-def _unknown(layer: Any, where: str, strict: bool) -> None:
+def _why_not(layer: Any) -> str:
+    """Why a layer has no equivalent, and what to do."""
+    from flax import nnx
+
+    from pipeline.converter.node import exported_layers
+
+    base = parent(layer, exported_layers())
+    if base is not None and (name := redefined(layer, base)):
+        return _own(layer, name, base)
+    if runs_as(layer, {DROPOUT}):
+        return "its output is random while it trains; call model.eval() first"
+    if isinstance(layer, nnx.Module) and any(part is not layer for _, part in nnx.iter_modules(layer)):
+        return (
+            f"{class_name(type(layer))} is a module of several layers, and only its own code says how "
+            f"they run; put them into a {SEQUENTIAL} in that order"
+        )
+    what = layer if hasattr(layer, "__qualname__") else type(layer)
+    return f"{class_name(what)} has no equivalent in NIR; replace it by a layer that has one"
+
+
+def _leave_out(layer: Any, where: str, strict: bool) -> None:
+    """Warn of a layer that is left out.
+
+    Raises:
+        GraphError: with `strict`; or it is no layer at all, or more than one.
+    """
+    from flax import nnx
+
     if isinstance(layer, type):
         raise GraphError(f"{where} is a class; a layer made from it is needed")
-    text, remedy = f"{class_name(type(layer))} has no equivalent in NIR", "replace it"
-    if class_name(type(layer)) == DROPOUT:
-        text, remedy = "its output is random while it trains", "call model.eval() first"
-    if class_name(type(layer)) == GRAPH_MODEL:
+    if parent(layer, {GRAPH_MODEL}):
         raise GraphError(
             f"{where} is a graph that branches: it is exported alone, in no Sequential"
         )
-    if strict:
-        raise GraphError(f"{where}: {text}; {remedy}, or pass strict=False to leave it out")
-    warnings.warn(f"{where}: {text}; it is left out", UserWarning, stacklevel=4)
+    several = isinstance(layer, nnx.Module) and len(list(nnx.iter_modules(layer))) > 1
+    text = _why_not(layer)
+    if strict or several:
+        raise GraphError(f"{where}: {text}")
+    warnings.warn(f"{where}: {text.split('; ')[0]}; it is left out", UserWarning, stacklevel=5)
 
 
 def _transparent(layer: Any) -> bool:
     """Whether a layer hands on what it gets."""
-    name = class_name(type(layer))
-    return name in TRANSPARENT or (name == DROPOUT and (layer.deterministic or layer.rate == 0))
+    if runs_as(layer, {DROPOUT}):
+        return bool(layer.deterministic or layer.rate == 0)
+    return runs_as(layer, {COUNTS}) is not None
 
 
 def _refuse_quantised(layer: Any, where: str) -> None:
@@ -342,6 +483,7 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     plan = make_plan(as_dict(graph), reset)
     step = step_dt(plan, dt)
     check_dt(plan, step)
+    plan = settled(plan, step)
     chain = _chain(plan)
     model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
     return Loaded(model, names, plan, step, chain=chain is not None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.converter.reference import ENDLESS
 from pipeline.errors import GraphError
 
 
@@ -41,13 +42,17 @@ def flatten_order(shape: tuple[int, ...]) -> np.ndarray | None:
     return None if np.array_equal(order, np.arange(order.size)) else order
 
 
+ENSEMBLE = "; of an ensemble that nnx.vmap made, export one member at a time"
+
+
 def tau_of(decay: np.ndarray, dt: float) -> np.ndarray:
     """Time constants from decays per step: tau = dt / (1 - decay), in the unit of dt.
 
     float32 where 1 - dt/tau gives the same float32 decay back, else float64, which always does.
-    Decays must be below 1.
+    A decay of 1 has `ENDLESS` steps.
     """
-    tau = dt / (1.0 - np.asarray(decay, np.float64))
+    lost = 1.0 - np.asarray(decay, np.float64)
+    tau = dt / np.where(lost > 0, lost, 1 / ENDLESS)
     short = tau.astype(np.float32)
     same = decay_of(short, dt) == np.asarray(decay, np.float32)
     return short if same.all() else tau
@@ -94,6 +99,7 @@ class Site:
         except ValueError:
             raise self.refuse(
                 f"`{name}` has shape {array.shape}, but {last(self.shape)} arrives"
+                f"{ENSEMBLE if array.ndim > len(self.shape) else ''}"
             ) from None
         array = to_first(array, len(self.shape))
         return array if self.order is None else array[self.order]
@@ -142,6 +148,11 @@ class Site:
                     f"`{name}` is {np.dtype(kind)}: NIR cannot say that it rounds while it runs; "
                     "use float32"
                 )
+        if not _usual_precision(layer.precision):
+            raise self.refuse(
+                f"`precision` is {layer.precision}: NIR cannot say that it rounds while it runs; "
+                "use None"
+            )
         own = {
             "dot_general": lax.dot_general,
             "dot_general_cls": None,
@@ -151,6 +162,19 @@ class Site:
         for name, usual in own.items():
             if getattr(layer, name, usual) is not usual:
                 raise self.refuse(f"`{name}` is a function of its own, which NIR cannot express")
+
+
+def _usual_precision(precision: Any) -> bool:
+    """Whether a `precision` leaves the choice to the device, as JAX's names for its speeds do.
+
+    An algorithm by name, such as BF16_BF16_F32, rounds its inputs on every device.
+    """
+    from jax import lax
+
+    if isinstance(precision, tuple):
+        return all(map(_usual_precision, precision))
+    names = ("default", "high", "highest", "fastest", "bfloat16", "tensorfloat32", "float32")
+    return precision is None or isinstance(precision, lax.Precision) or precision in names
 
 
 def symmetric_padding(

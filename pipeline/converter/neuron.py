@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,14 @@ from pipeline.converter.layout import Site, decay_of, gain_of, last, tau_of
 DECAYS = {"alpha", "beta"}
 
 
-def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray] | None:
-    """The decays of a layer in NIR's shape; None where there is one and it is 1 everywhere.
+def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray]:
+    """The decays of a layer in NIR's shape.
 
     Spyx clips decays to [0, 1] when it runs, so its layers are read clipped; the exact neurons do
     not clip, so theirs must lie in the range.
 
     Raises:
-        GraphError: a decay outside the range, or exactly 1 (which has no finite time constant).
+        GraphError: a decay outside the range.
     """
     found = []
     for name in names:
@@ -30,16 +30,13 @@ def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray] 
         decay = site.decay(value, name)
         if not clip and not np.array_equal(decay, site.to_nir(value, name)):
             raise site.refuse(f"`{name}` lies outside [0, 1]: {np.asarray(value).ravel()[:3]}")
-        if (decay == 1).all() and len(names) == 1:
-            return None
-        if (decay == 1).any():
-            place = tuple(int(i) for i in np.argwhere(decay == 1)[0])
-            raise site.refuse(
-                f"`{name}` is 1 at {place}: no finite time constant has a decay of exactly 1; keep "
-                "it below 1, or use a neuron without leak for all of the layer"
-            )
         found.append(decay)
     return found
+
+
+def leakless(layer: Any, decay: np.ndarray) -> bool:
+    """Whether a membrane keeps all it has, and starts at 0, as NIR's neurons without leak do."""
+    return bool((decay == 1).all()) and not getattr(layer, "start_at_leak", False)
 
 
 def fields(site: Site, **values: Any) -> dict[str, np.ndarray]:
@@ -74,6 +71,12 @@ def membrane(beta: np.ndarray, gain: Any, dt: float) -> tuple[np.ndarray, np.nda
     return tau, factor(gain, dt / np.asarray(tau, np.float64), tau.dtype)
 
 
+def leak_of(layer: Any, site: Site, beta: np.ndarray) -> np.ndarray:
+    """`v_leak` in NIR's shape: 0 where nothing leaks to it, unless the membrane starts there."""
+    v_leak = optional(layer, "v_leak", site, 0.0)
+    return v_leak if getattr(layer, "start_at_leak", False) else np.where(beta == 1, 0, v_leak)
+
+
 def optional(layer: Any, name: str, site: Site, default: float) -> np.ndarray:
     """A constant of an exact neuron in NIR's shape, or its default."""
     value = getattr(layer, name, None)
@@ -86,9 +89,10 @@ def threshold_of(layer: Any, site: Site) -> np.ndarray:
     Raises:
         GraphError: its activation is no step from 0 to 1 just above 0.
     """
-    if not _steps(layer.spike):
+    if odd := _no_step(layer.spike, last(site.shape)):
         raise site.refuse(
-            "its activation is no step from 0 to 1 just above 0, NIR's only one; use one of `spyx.axn`"
+            f"its activation is no step from 0 to 1 just above 0, NIR's only one: {odd}; use one of "
+            "`spyx.axn`"
         )
     return site.to_nir(layer.threshold, "threshold")
 
@@ -108,14 +112,52 @@ def late_threshold(layer: Any, site: Site) -> np.ndarray:
     return threshold
 
 
-@lru_cache(maxsize=64)
-def _steps(activation: Callable) -> bool:
-    """Whether an activation gives 1 for numbers above 0, else 0; asked without compiling it."""
+# Asked of every neuron: where steps and plateaus of several spikes, ternary spikes or slopes begin.
+CORE = np.array([1e-30, 1e-6, 0.01, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100, 1e3, 1e6, 1e30])
+ASKED = 150_000
+
+
+def _no_step(activation: Callable, shape: tuple[int, ...]) -> str | None:
+    """An answer by which an activation is no step over the membranes of a layer; None if it is one.
+
+    It is asked without compiling it, in the layer's shape, for numbers of every size that float32
+    has, dealt to the neurons: all together, those above 0 alone and the others alone, so that an
+    answer that depends on its neighbours differs.
+    """
     import jax
 
-    asked = np.array([-1.0, -1e-6, 0.0, 1e-6, 1.0], np.float32)
-    with jax.disable_jit():
-        return np.array_equal(activation(jax.numpy.asarray(asked)), asked > 0)
+    size = max(int(np.prod(shape)), 1)
+    rows = max(2 * len(CORE) + 1, -(-ASKED // size))
+    core = np.concatenate([CORE, -CORE, [0.0]])
+    dealt = np.resize(_of_every_size(), (rows - len(core)) * size).reshape(-1, size)
+    asked = np.concatenate([np.broadcast_to(core[:, None], (len(core), size)), dealt])
+    asked = asked.astype(np.float32).reshape(-1, *shape)
+    positive = np.abs(asked) + (asked == 0)
+    for question in (asked, positive, -np.abs(asked)):
+        with jax.disable_jit():
+            answer = np.asarray(activation(jax.numpy.asarray(question)))
+        if answer.shape != question.shape:
+            return f"of shape {question.shape[1:]} it makes {answer.shape[1:]}"
+        if (wrong := answer != (question > 0)).any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            return f"{question[place]:g} above threshold gives {answer[place]:g}"
+    return None
+
+
+@cache
+def _of_every_size() -> np.ndarray:
+    """float32 numbers of both signs, one for every sign, exponent and first seven bits, and more.
+
+    Whole and half numbers to a hundred, with the next float32 on either side, come first.
+    """
+    halves = np.arange(1, 201, dtype=np.float32) / 2
+    near = [np.nextafter(halves, np.float32(0)), halves, np.nextafter(halves, np.float32(np.inf))]
+    bits = np.arange(2**16, dtype=np.uint32) << 16
+    bits += np.random.default_rng(0).integers(2**16, size=bits.size, dtype=np.uint32)
+    every = bits.view(np.float32)
+    normal = np.isfinite(every) & (np.abs(every) >= np.finfo(np.float32).tiny)
+    found = np.concatenate([*near, *(-array for array in near), every[normal]])
+    return np.random.default_rng(0).permutation(found)
 
 
 def spoken(reset: str, delay: int) -> dict[str, Any]:

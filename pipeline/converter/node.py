@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import nir
 import numpy as np
 
+from pipeline.converter.known import class_name, runs_as
 from pipeline.converter.layout import Site
 from pipeline.converter.reference import EQUATIONS, Equation
 from pipeline.errors import GraphError
@@ -84,28 +86,18 @@ def _exporters() -> dict[str, Callable[[Any, Site], Exported]]:
     return {name: export for kind in kinds().values() for name, export in kind.exports.items()}
 
 
-def class_name(cls: Any) -> str:
-    """How a layer class or function is called in `Kind.exports`: its public module and name."""
-    module = cls.__module__
-    if module.startswith(("flax.nnx", "flax.linen.pooling")):  # nnx.avg_pool is linen's function
-        module = "flax.nnx"
-    return f"{module}.{cls.__qualname__}"
+def exported_layers() -> Collection[str]:
+    """The layers that are exported, by `class_name`."""
+    return _exporters().keys()
 
 
 def exporter(layer: Any) -> Callable[[Any, Site], Exported] | None:
     """What exports this layer, or None. A subclass counts as its parent unless it runs otherwise."""
-    if isinstance(layer, functools.partial):
-        name = class_name(layer.func) if hasattr(layer.func, "__qualname__") else ""
+    if type(layer) is functools.partial:
+        name = class_name(layer.func) if inspect.isfunction(layer.func) else ""
         return _exporters().get(name)
-    cls = type(layer)
-    for base in cls.__mro__:
-        if found := _exporters().get(class_name(base)):
-            same = all(
-                getattr(cls, name, None) is getattr(base, name, None)
-                for name in ("__call__", "initial_state")
-            )
-            return found if same else None
-    return None
+    base = runs_as(layer, exported_layers())
+    return None if base is None else _exporters()[class_name(base)]
 
 
 def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:

@@ -18,6 +18,7 @@ Order of things in one step:
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import math
@@ -36,6 +37,10 @@ CONTRACT_VERSION = 1
 MOST_NODES = 100_000
 MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
 FLOAT32 = float(np.finfo(np.float32).max)
+# Whose factor undoes Euler's dt/tau.
+GAINS = {"tau": "r", "tau_mem": "r", "tau_syn": "w_in"}
+# With tau = 2^60 dt and r = 2^60, v + dt/tau * (r*x - v) is v + x to the last bit.
+ENDLESS = 2.0**60
 
 
 @dataclass(frozen=True)
@@ -387,14 +392,52 @@ def _check_fields(path: str, node: dict) -> None:
         node[name] = array = _numbers(value, f"{where}: `{name}`")
         if array.size == 0:
             raise GraphError(f"{where}: `{name}` is empty, shape {array.shape}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        finite = array[~_endless(node, name)]
+        if finite.dtype.kind == "f" and not np.isfinite(finite).all():
             raise GraphError(
                 f"{where}: `{name}` holds {_first_bad(array)}; finite numbers are needed"
             )
-        if np.abs(array, dtype=np.float64).max() > FLOAT32:
-            raise GraphError(f"{where}: `{name}` holds {_largest(array)}, more than float32 can")
+        if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
+            raise GraphError(f"{where}: `{name}` holds {_largest(finite)}, more than float32 can")
         if name.startswith("tau") and not (array > 0).all():
             raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
+
+
+def _endless(node: Mapping[str, Any], name: str) -> np.ndarray:
+    """Where the field `name` is infinite because a membrane or current does not leak.
+
+    A time constant may be; and the factor that belongs to it, at the same places.
+    """
+    field = np.asarray(node[name])
+    infinite = field == np.inf if field.dtype.kind == "f" else np.zeros(field.shape, bool)
+    if name in GAINS or not infinite.any():
+        return infinite if name in GAINS else np.zeros(field.shape, bool)
+    for tau, gain in GAINS.items():
+        leaks = np.asarray(node.get(tau, 1.0))
+        if gain == name and leaks.dtype.kind == "f" and leaks.shape in ((), (1,), field.shape):
+            return infinite & (leaks == np.inf)
+    return np.zeros(field.shape, bool)
+
+
+def settled(plan: Plan, dt: float) -> Plan:
+    """The plan with finite numbers in place of an infinite tau whose r is infinite, too.
+
+    That is how frameworks write a decay of 1: tau = dt / (1 - decay) and r = tau/dt, or w_in for a
+    current. Nothing leaks and the input counts once. Where r is finite, dt/tau * r is 0 as it stands.
+    """
+    nodes = {}
+    for path, node in plan.nodes.items():
+        node = dict(node)
+        for tau, gain in GAINS.items():
+            if tau in node and gain in node:
+                endless = (np.asarray(node[tau]) == np.inf) & (np.asarray(node[gain]) == np.inf)
+                if endless.any():
+                    node[tau] = np.where(endless, ENDLESS * dt, node[tau])
+                    node[gain] = np.where(endless, ENDLESS, node[gain])
+                    if gain == "r" and node.get("v_init") != "v_leak":
+                        node["v_leak"] = np.where(endless, 0.0, node["v_leak"])
+        nodes[path] = node
+    return dataclasses.replace(plan, nodes=nodes)
 
 
 def _numbers(value: Any, where: str) -> np.ndarray:
@@ -731,6 +774,7 @@ def run(
     plan = graph if isinstance(graph, Plan) else make_plan(graph, reset)
     dt = step_dt(plan, dt)
     check_dt(plan, dt)
+    plan = settled(plan, dt)
     if not isinstance(x, Mapping):
         if len(plan.inputs) != 1:
             raise GraphError(f"the graph has inputs {plan.inputs}: give a mapping by name")

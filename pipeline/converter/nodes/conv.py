@@ -13,7 +13,12 @@ import nir
 import numpy as np
 
 from pipeline.converter.assemble import GIVEN, assemble
-from pipeline.converter.layout import block_diagonal, explicit_padding, symmetric_padding
+from pipeline.converter.layout import (
+    ENSEMBLE,
+    block_diagonal,
+    explicit_padding,
+    symmetric_padding,
+)
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation, check_padding, whole
 from pipeline.errors import GraphError
@@ -135,7 +140,12 @@ def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
 def export(layer, site):
     site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
-    rank = kernel.ndim - 2
+    rank = len(layer.kernel_size)
+    if kernel.ndim != rank + 2 or kernel.shape[:rank] != tuple(layer.kernel_size):
+        raise site.refuse(
+            f"its `kernel` is {kernel.shape}, ({', '.join(map(str, layer.kernel_size))}, in, out) is "
+            f"needed{ENSEMBLE}"
+        )
     if rank not in (1, 2):
         raise site.refuse(f"a convolution over {rank} axes has no node in NIR; 1 and 2 have")
     if len(site.shape) != rank + 1:

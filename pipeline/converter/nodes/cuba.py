@@ -23,6 +23,7 @@ from pipeline.converter.neuron import (
     exact_layer,
     fields,
     late_threshold,
+    leak_of,
     load_spiking,
     membrane,
     optional,
@@ -64,16 +65,15 @@ def load_li(node, site, stock):
 
 
 def _values(layer, site, clip):
-    found = decays(layer, site, "alpha", "beta", clip=clip)
-    assert found is not None
-    tau_syn, w_in = membrane(found[0], optional(layer, "gain_in", site, 1.0), site.dt)
-    tau_mem, r = membrane(found[1], optional(layer, "gain", site, 1.0), site.dt)
+    alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
+    tau_syn, w_in = membrane(alpha, optional(layer, "gain_in", site, 1.0), site.dt)
+    tau_mem, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
     return {
         "tau_syn": tau_syn,
         "tau_mem": tau_mem,
         "r": r,
         "w_in": w_in,
-        "v_leak": optional(layer, "v_leak", site, 0.0),
+        "v_leak": leak_of(layer, site, beta),
     }
 
 

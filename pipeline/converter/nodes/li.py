@@ -6,7 +6,8 @@
     exact LI, I  v' = beta*v + (1-beta)*v_leak + gain*x;  v' = v + gain*x
     Spyx PSU_LIF v' = beta*v + x, s = v' > threshold: an LI, then a Threshold; no delay
 
-x: (B, *shape); tau in the unit of dt. A beta of exactly 1 is an I with r = 1/dt.
+x: (B, *shape); tau in the unit of dt. A beta of exactly 1 for the whole layer is an I with
+r = 1/dt.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pipeline.converter.neuron import (
     exact_layer,
     factor,
     fields,
+    leak_of,
+    leakless,
     membrane,
     optional,
     parts,
@@ -61,26 +64,26 @@ def load_i(node, site, stock):
     return exact_layer("I", site, parts(node, site))
 
 
-def _export(layer, site, *, gain, v_leak, clip):
-    found = decays(layer, site, "beta", clip=clip)
-    if found is None:
+def _export(layer, site, *, gain, clip):
+    (beta,) = decays(layer, site, "beta", clip=clip)
+    if leakless(layer, beta):
         return nir.I(**fields(site, r=factor(gain, np.full(site.shape, site.dt))))
-    tau, r = membrane(found[0], gain, site.dt)
-    values = fields(site, tau=tau, r=r, v_leak=v_leak)
+    tau, r = membrane(beta, gain, site.dt)
+    values = fields(site, tau=tau, r=r, v_leak=leak_of(layer, site, beta))
     contract = {"v_init": "v_leak"} if getattr(layer, "start_at_leak", False) else {}
     return nir.LI(**values, metadata=contract)
 
 
 def export_spyx(layer, site):
     site.check_hidden(layer.layer_shape)
-    return [("", _export(layer, site, gain=1.0, v_leak=0.0, clip=True))]
+    return [("", _export(layer, site, gain=1.0, clip=True))]
 
 
 def export_psu(layer, site):
     site.check_hidden(layer.hidden_shape)
     threshold = threshold_of(layer, site).astype(np.float32)
     return [
-        (".li", _export(layer, site, gain=1.0, v_leak=0.0, clip=True)),
+        (".li", _export(layer, site, gain=1.0, clip=True)),
         (".threshold", nir.Threshold(threshold)),
     ]
 
@@ -88,8 +91,7 @@ def export_psu(layer, site):
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
     gain = optional(layer, "gain", site, 1.0)
-    v_leak = optional(layer, "v_leak", site, 0.0)
-    return [("", _export(layer, site, gain=gain, v_leak=v_leak, clip=False))]
+    return [("", _export(layer, site, gain=gain, clip=False))]
 
 
 def export_i(layer, site):

@@ -7,7 +7,8 @@
                  tau = dt/(1-beta), r = tau/dt, v_leak = 0; the reset comes after the decay
                  (`subtract_after_decay`), the spike leaves one step late
 
-x: (B, *shape); tau in the unit of dt; the rest is unitless. A beta of exactly 1 is an IF.
+x: (B, *shape); tau in the unit of dt; the rest is unitless. A beta of exactly 1
+for the whole layer is an IF.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pipeline.converter.neuron import (
     decays,
     fields,
     late_threshold,
+    leak_of,
+    leakless,
     load_spiking,
     membrane,
     optional,
@@ -43,10 +46,10 @@ def load(node, site, stock):
 def export_spyx(layer, site):
     site.check_hidden(layer.hidden_shape)
     threshold = late_threshold(layer, site)
-    found = decays(layer, site, "beta", clip=True)
-    if found is None:
+    (beta,) = decays(layer, site, "beta", clip=True)
+    if leakless(layer, beta):
         return [("", if_.node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
-    tau, r = membrane(found[0], 1.0, site.dt)
+    tau, r = membrane(beta, 1.0, site.dt)
     values = fields(
         site,
         tau=tau,
@@ -60,15 +63,15 @@ def export_spyx(layer, site):
 
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
-    found = decays(layer, site, "beta", clip=False)
-    if found is None:
+    (beta,) = decays(layer, site, "beta", clip=False)
+    if leakless(layer, beta):
         return if_.export_exact(layer, site)
-    tau, r = membrane(found[0], optional(layer, "gain", site, 1.0), site.dt)
+    tau, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
     values = fields(
         site,
         tau=tau,
         r=r,
-        v_leak=optional(layer, "v_leak", site, 0.0),
+        v_leak=leak_of(layer, site, beta),
         v_threshold=threshold_of(layer, site),
         v_reset=optional(layer, "v_reset", site, 0.0),
     )

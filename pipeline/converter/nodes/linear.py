@@ -11,6 +11,7 @@ import nir
 import numpy as np
 
 from pipeline.converter.assemble import GIVEN, assemble
+from pipeline.converter.layout import ENSEMBLE
 from pipeline.converter.node import Kind
 from pipeline.converter.reference import Equation
 from pipeline.errors import GraphError
@@ -68,6 +69,8 @@ def _layer(shape, *, kernel, bias):
 def export(layer, site):
     site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
+    if kernel.ndim != 2:
+        raise site.refuse(f"its `kernel` is {kernel.shape}, (in, out) is needed{ENSEMBLE}")
     bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
     if len(site.shape) in (2, 3):
         return _pointwise(kernel, bias, site)

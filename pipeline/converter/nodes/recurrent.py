@@ -17,6 +17,8 @@ from pipeline.converter.neuron import parts, stock_layer
 from pipeline.converter.node import Kind, exporter, load_layer
 from pipeline.converter.nodes import cuba, if_, lif
 
+SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
+NEURONS = (*SPIKING, nir.I, nir.LI, nir.CubaLI)
 STOCK = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
 
 
@@ -31,23 +33,36 @@ def export_spyx(export_cell):
 
 
 def export_exact(layer, site):
-    export_cell = exporter(layer.cell)
-    if export_cell is None:
-        raise site.refuse(f"its cell {type(layer.cell).__name__} is no neuron of NIR")
-    ((_, cell),) = export_cell(layer.cell, site)
+    _, cell = _held(layer.cell, site, NEURONS)
     bias = None if layer.recurrent_b is None else layer.recurrent_b[...]
     return _subgraph(cell, layer.recurrent_w[...], bias, site)
 
 
 def export_late(layer, site):
     """A neuron, or a recurrent layer of one, whose spike leaves one step late."""
-    export = exporter(layer.neuron)
-    if export is None:
-        raise site.refuse(f"{type(layer.neuron).__name__} is no neuron of NIR")
-    ((suffix, node),) = export(layer.neuron, site)
+    suffix, node = _held(layer.neuron, site, (*SPIKING, nir.NIRGraph))
     cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
     cell.metadata = {**cell.metadata, "spike_delay": 1}
     return [(suffix, node)]
+
+
+def _held(layer, site, kinds):
+    """Suffix and node of a layer that another layer holds: one of `kinds`, without delay of its own.
+
+    Raises:
+        GraphError: it is none; with the delay of a stock Spyx neuron the other layer's own would make
+            two steps, which NIR cannot say.
+    """
+    export = exporter(layer)
+    made = export(layer, site) if export else []
+    node = made[0][1] if len(made) == 1 else None
+    cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
+    if not isinstance(node, kinds) or cell.metadata.get("spike_delay"):
+        raise site.refuse(
+            f"it holds {type(layer).__name__}, which is none of the neurons of pipeline.neurons that "
+            "fit there"
+        )
+    return made[0]
 
 
 def _subgraph(cell, weight, bias, site):
