@@ -95,7 +95,8 @@ def _run(model: Any, x: dict[str, np.ndarray]) -> Any:
     try:
         with jax.default_matmul_precision("highest"):
             if len(x) == 1:
-                out, _ = snn.run(model, jax.numpy.asarray(*x.values()))
+                (only,) = x.values()
+                out, _ = snn.run(model, jax.numpy.asarray(only))
             else:
                 from pipeline.converter.runner import run
 

@@ -211,9 +211,7 @@ def _export(
         )
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
-    graph = _checked(
-        nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"}
-    )
+    graph = _checked(nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"})
     return Written(graph, layers, names, order, tuple(left_out))
 
 
@@ -264,15 +262,16 @@ def _export_graph(
     edges = []
     for path, sources in model.sources:
         if path in model.outputs:
-            made: Exported | None = [("", nir.Output(np.array(shapes[path])))]
+            made: Exported = [("", nir.Output(np.array(shapes[path])))]
         elif path not in layers:  # a subgraph's Input or Output, which hands on what it gets
             continue
         else:
             layer = layers[path]
             site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt)
-            made = _made(layer, site)
-            if made is None:
+            written = _made(layer, site)
+            if written is None:
                 raise site.refuse(_why_not(layer))
+            made = written
             if path in model.delayed:
                 made[0][1].metadata = {**made[0][1].metadata, "spike_delay": 1}
         names = [path + suffix for suffix, _ in made]
@@ -350,7 +349,9 @@ def _why_not(layer: Any) -> str:
         return _own(layer, name, base)
     if runs_as(layer, {DROPOUT}):
         return "its output is random while it trains; call model.eval() first"
-    if isinstance(layer, nnx.Module) and any(part is not layer for _, part in nnx.iter_modules(layer)):
+    if isinstance(layer, nnx.Module) and any(
+        part is not layer for _, part in nnx.iter_modules(layer)
+    ):
         return (
             f"{class_name(type(layer))} is a module of several layers, and only its own code says how "
             f"they run; put them into a {SEQUENTIAL} in that order"

@@ -392,7 +392,7 @@ def _check_fields(path: str, node: dict) -> None:
         node[name] = array = _numbers(value, f"{where}: `{name}`")
         if array.size == 0:
             raise GraphError(f"{where}: `{name}` is empty, shape {array.shape}")
-        finite = array[~_endless(node, name)]
+        finite = array[~_endless(node, name, where)]
         if finite.dtype.kind == "f" and not np.isfinite(finite).all():
             raise GraphError(
                 f"{where}: `{name}` holds {_first_bad(array)}; finite numbers are needed"
@@ -401,22 +401,34 @@ def _check_fields(path: str, node: dict) -> None:
             raise GraphError(f"{where}: `{name}` holds {_largest(finite)}, more than float32 can")
         if name.startswith("tau") and not (array > 0).all():
             raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
+    _warn_of_endless(node, where)
 
 
-def _endless(node: Mapping[str, Any], name: str) -> np.ndarray:
+def _endless(node: Mapping[str, Any], name: str, where: str) -> np.ndarray:
     """Where the field `name` is infinite because a membrane or current does not leak.
 
     A time constant may be; and the factor that belongs to it, at the same places.
     """
-    field = np.asarray(node[name])
+    field = node[name]
     infinite = field == np.inf if field.dtype.kind == "f" else np.zeros(field.shape, bool)
     if name in GAINS or not infinite.any():
-        return infinite if name in GAINS else np.zeros(field.shape, bool)
-    for tau, gain in GAINS.items():
-        leaks = np.asarray(node.get(tau, 1.0))
-        if gain == name and leaks.dtype.kind == "f" and leaks.shape in ((), (1,), field.shape):
+        return infinite & (name in GAINS)
+    for tau in (tau for tau, gain in GAINS.items() if gain == name and tau in node):
+        leaks = _numbers(node[tau], f"{where}: `{tau}`")
+        if leaks.shape in ((), (1,), field.shape):
             return infinite & (leaks == np.inf)
     return np.zeros(field.shape, bool)
+
+
+def _warn_of_endless(node: Mapping[str, Any], where: str) -> None:
+    """Say how a neuron is read whose time constant is infinite."""
+    for tau, gain in GAINS.items():
+        if tau in node and gain in node and np.isinf(node[tau]).any():
+            how = "infinite, too: its input counts once"
+            if not np.isinf(node[gain]).any():
+                how = "finite: its input has no effect"
+            message = f"{where}: `{tau}` is infinite, so nothing leaks; `{gain}` is {how}"
+            warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def settled(plan: Plan, dt: float) -> Plan:

@@ -13,7 +13,15 @@ import numpy as np
 
 from pipeline.converter import file, writers
 from pipeline.converter.contract import UNITS
-from pipeline.converter.reference import Plan, make_plan, step_dt, step_meant, too_long
+from pipeline.converter.reference import (
+    ENDLESS,
+    Plan,
+    make_plan,
+    settled,
+    step_dt,
+    step_meant,
+    too_long,
+)
 from pipeline.converter.repair import Fault, repair, spiking
 from pipeline.errors import GraphError, UsageError
 from pipeline.tools import show
@@ -43,6 +51,7 @@ CODES = {
     "gain": "warning: a neuron that scales its input",
     "spyx-gain": "warning: r = 1 - dt/tau, as spyx.nir 1.0.0 writes by mistake",
     "norse-tau": "warning: time constants as Norse 1.1.0 writes them by mistake",
+    "infinite": "warning: a time constant without end",
     "nir-type-check": "warning: nir's own type check refuses the graph",
     "double-precision": "note: float64 parameters",
     "reset-value": "note: a reset to another value than 0",
@@ -232,8 +241,11 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
         )
     for path, node in file.nodes(graph):
         for name, value in node.items():
-            if name.startswith("tau") and file.is_number(value) and np.size(value):
-                yield from _unit(path, name, float(np.max(value)), unit, dt)
+            if name.startswith("tau") and file.is_number(value):
+                # Longer than any that was meant: a membrane without leak.
+                most = np.inf if dt is None else dt * np.sqrt(ENDLESS)
+                if (ends := np.ravel(value)[np.ravel(value) < most]).size:
+                    yield from _unit(path, name, float(ends.max()), unit, dt)
 
 
 def _unit(
@@ -269,6 +281,16 @@ def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
             "if Norse wrote it: `upgrade --writer norse-1.1.0 --dt DT` with the dt it was trained with",
         )
     for path, node in plan.nodes.items():
+        if endless := [n for n, v in node.items() if n[:3] == "tau" and np.isinf(v).any()]:
+            yield Finding(
+                "warning",
+                "infinite",
+                path,
+                f"{endless[0]} is infinite: nothing leaks; in other readers dt/{endless[0]} times an "
+                "infinite factor is no number",
+                "load and run read it so; export what `load` gives with `to_nir`",
+            )
+    for path, node in (plan if dt is None else settled(plan, dt)).nodes.items():
         wide = [n for n, v in node.items() if getattr(v, "dtype", None) == np.float64]
         wide = [n for n in wide if not (n == "v_reset" and not np.any(node[n]))]
         if wide:

@@ -9,6 +9,8 @@ step late for everybody, so its own feedback is on time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
@@ -55,7 +57,7 @@ def _held(layer, site, kinds):
     """
     export = exporter(layer)
     made = export(layer, site) if export else []
-    node = made[0][1] if len(made) == 1 else None
+    node: Any = made[0][1] if len(made) == 1 else None
     cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
     if not isinstance(node, kinds) or cell.metadata.get("spike_delay"):
         raise site.refuse(
