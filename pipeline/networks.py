@@ -60,14 +60,17 @@ def snap_decay(decay: float, dt: float) -> float:
 
     NIR stores tau = dt / (1 - decay) as float32 and a reader computes 1 - dt / tau. This applies
     that way, `dt` in the unit of tau, until the decay comes back unchanged, so that the exported
-    and re-imported network is the trained one, bit for bit.
+    and re-imported network is the trained one, bit for bit. A decay of 1 has a way of its own there
+    and stays.
 
     Raises:
-        ValueError: `decay` is not in [0, 1).
+        ValueError: `decay` is not in [0, 1].
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"`decay` must be from 0 to below 1, got {decay!r}")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"`decay` must be from 0 to 1, got {decay!r}")
     snapped = np.float32(decay)
+    if snapped == 1:
+        return 1.0
     for _ in range(100):
         tau = np.float32(dt / (1.0 - float(snapped)))
         back = np.float32(1.0 - dt / float(tau))
@@ -82,10 +85,13 @@ def snapped(
 ) -> dict[str, np.ndarray]:
     """`parameters`, named as by `named_parameters`, as they are stored.
 
-    Every decay is taken through `snap_decay`, every weight to the nearest multiple of
+    Every decay is clipped to [0, 1], as Spyx's neurons do when they run (the export refuses the exact
+    ones outside it), and taken through `snap_decay`, every weight to the nearest multiple of
     2^-weight_bits (with None it stays as it is).
     """
-    snap = np.vectorize(lambda decay: snap_decay(float(decay), dt), otypes=[np.float32])
+    snap = np.vectorize(
+        lambda decay: snap_decay(float(np.clip(decay, 0, 1)), dt), otypes=[np.float32]
+    )
 
     def rounded(weights: Any) -> np.ndarray:
         weights = np.asarray(weights)

@@ -186,10 +186,17 @@ def test_membranes_of_the_digits_network_are_exact_and_never_meet_their_threshol
         assert np.abs(away).min() >= 2.0 ** -(bits + 1)
 
 
-@pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5])
+@pytest.mark.parametrize("decay", [-0.1, 1.5, float("nan")])
 def test_a_decay_without_time_constant_is_refused(decay):
-    with pytest.raises(ValueError, match=f"from 0 to below 1, got {decay}"):
+    with pytest.raises(ValueError, match=f"from 0 to 1, got {decay}"):
         networks.snap_decay(decay, 1e-4)
+
+
+def test_decays_are_stored_as_spyx_clips_them():
+    """Spyx draws default decays around 0.5, some below 0 or above 1, and clips them when it runs."""
+    decays = np.float32([-0.05, 0.0, 0.5, 1.0, 1.06])
+    found = networks.snapped({"layers.1.beta": decays}, 1.0)["layers.1.beta"]
+    assert found.tolist() == np.asarray(jnp.clip(decays, 0, 1)).tolist()
 
 
 @pytest.fixture

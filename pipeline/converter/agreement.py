@@ -93,15 +93,12 @@ def _run(model: Any, x: dict[str, np.ndarray]) -> Any:
     import spyx.nn as snn
 
     try:
+        given = {name: jax.numpy.asarray(array) for name, array in x.items()}
+        first, *more = given.values()
+        state = model.initial_state(first.shape[1])
         with jax.default_matmul_precision("highest"):
-            if len(x) == 1:
-                (only,) = x.values()
-                out, _ = snn.run(model, jax.numpy.asarray(only))
-            else:
-                from pipeline.converter.runner import run
-
-                out, _ = run(model, x)
-            return jax.tree.map(lambda a: np.asarray(a, np.float64), out)
+            out, _ = snn.run(model, given if more else first, state)
+        return jax.tree.map(lambda a: np.asarray(a, np.float64), out)
     except Exception as error:  # whatever its layers raise
         shapes = ", ".join(str(("batch", *array.shape[2:])) for array in x.values())
         text = " ".join(str(error).split()) or type(error).__name__

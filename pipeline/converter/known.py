@@ -8,10 +8,9 @@ instance.
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator
-from types import CodeType
+from collections.abc import Collection, Iterator
+from types import CellType, CodeType
 from typing import Any
 
 # What `spyx.nn.run` and the containers ask a layer for.
@@ -55,7 +54,6 @@ def runs_as(layer: Any, known: Collection[str]) -> type | None:
     return None if base is None or redefined(layer, base) else base
 
 
-@functools.cache
 def _used(base: type) -> frozenset[str]:
     """Every name that a run of a `base` may look up: those in its code, and in its methods' code.
 
@@ -74,11 +72,27 @@ def _used(base: type) -> frozenset[str]:
 
 
 def _codes(found: Any) -> Iterator[CodeType]:
-    """The code of a function, method or property, and of the functions defined in it."""
-    found = getattr(found, "fget", None) or getattr(found, "__func__", found)
-    function: Callable | None = inspect.unwrap(found) if callable(found) else None
-    todo = [code] if isinstance(code := getattr(function, "__code__", None), CodeType) else []
+    """The code of a function, method or property, of the functions defined in it and of those it holds.
+
+    A function that replaces another often holds it.
+    """
+    todo: list[Any] = [getattr(found, "fget", None) or getattr(found, "__func__", found)]
+    seen: set[int] = set()
     while todo:
-        code = todo.pop()
-        yield code
-        todo += [const for const in code.co_consts if isinstance(const, CodeType)]
+        part = todo.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, CodeType):
+            yield part
+            todo += part.co_consts
+        elif inspect.isfunction(part):
+            todo += [part.__code__, getattr(part, "__wrapped__", None)]
+            todo += [cell.cell_contents for cell in part.__closure__ or () if _filled(cell)]
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False

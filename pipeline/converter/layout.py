@@ -173,8 +173,8 @@ def _usual_precision(precision: Any) -> bool:
 
     if isinstance(precision, tuple):
         return all(map(_usual_precision, precision))
-    names = ("default", "high", "highest", "fastest", "bfloat16", "tensorfloat32", "float32")
-    return precision is None or isinstance(precision, lax.Precision) or precision in names
+    usual = "default fastest high highest float32 tensorfloat32 bfloat16 bfloat16_3x"
+    return precision is None or isinstance(precision, lax.Precision) or precision in usual.split()
 
 
 def symmetric_padding(

@@ -1,0 +1,102 @@
+"""The net under the export: model and graph run on random inputs before the graph is handed out."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import nir
+import numpy as np
+import pytest
+import spyx.nn as snn
+from flax import nnx
+from small_graphs import chain, graph, lif
+
+from pipeline import neurons
+from pipeline.converter import agreement, load, reference, to_nir
+from pipeline.converter.graph import as_dict
+from pipeline.errors import GraphError
+
+RNGS = nnx.Rngs(0)
+PORTS = {"input": (6,)}, {"output": (8,)}
+
+
+def model():
+    kernel = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8)), jnp.float32)
+    return snn.Sequential(
+        nnx.Linear(6, 8, kernel_init=lambda *_: kernel, rngs=RNGS), snn.LIF((8,), 0.8, rngs=RNGS)
+    )
+
+
+def test_a_class_that_was_patched_is_found_out_and_named(monkeypatch):
+    """Nothing in the model says so: `spyx.nn.LIF` itself does something else from now on."""
+    usual = snn.LIF.__call__
+    monkeypatch.setattr(snn.LIF, "__call__", lambda self, x, state: usual(self, 2 * x, state))
+    with pytest.raises(GraphError, match=r"^layer 1 \(LIF\) does something else .* by spyx.nn.run"):
+        to_nir(model(), *PORTS, strict=True)
+    to_nir(model(), *PORTS, strict=True, check=False)
+
+
+def test_a_container_that_was_patched_is_found_out(monkeypatch):
+    usual = snn.Sequential.initial_state
+    monkeypatch.setattr(
+        snn.Sequential,
+        "initial_state",
+        lambda self, n: [None if s is None else s + 0.9 for s in usual(self, n)],
+    )
+    with pytest.raises(GraphError, match="does something else than the graph"):
+        to_nir(model(), *PORTS, strict=True)
+
+
+def test_a_weight_written_wrongly_is_found_out(monkeypatch):
+    """The second error of a pair: the model is right, the exporter is not."""
+    from pipeline.converter.nodes import li
+
+    monkeypatch.setattr(li, "membrane", lambda beta, gain, dt: (1.001 / (1 - beta), 1 / (1 - beta)))
+    with pytest.raises(GraphError, match=r"layer 0 \(LI\) does something else"):
+        to_nir(snn.LI((8,), 0.8, rngs=RNGS), {"input": (8,)}, {"output": (8,)})
+
+
+def test_a_model_that_does_not_run_is_refused():
+    layer = nnx.Linear(6, 8, rngs=RNGS)
+    layer.bias = nnx.data(None)  # nnx.Linear asserts that it is there, `use_bias` says so
+    with pytest.raises(GraphError, match=r"does not run by spyx.nn.run .*\('batch', 6\)"):
+        to_nir(snn.Sequential(layer, snn.LIF((8,), 0.8, rngs=RNGS)), *PORTS, strict=True)
+
+
+def branching():
+    three = np.array([3])
+    whole = graph(
+        {"a": nir.Input(three), "b": nir.Input(three), "n": lif(), "output": nir.Output(three)},
+        [("a", "n"), ("b", "n"), ("a", "output"), ("n", "output")],
+    )
+    return load(whole, 1.0)
+
+
+def test_a_graph_that_branches_is_compared_too(monkeypatch):
+    ports = {"a": (3,), "b": (3,)}, {"output": (3,)}
+    to_nir(branching().model, *ports, strict=True)
+    usual = neurons.LIF.emit
+    monkeypatch.setattr(neurons.LIF, "emit", lambda self, u: usual(self, u - 0.25), raising=False)
+    with pytest.raises(GraphError, match=r"the model \(GraphModel\) does something else"):
+        to_nir(branching().model, *ports, strict=True)
+
+
+def test_what_rounding_may_decide_is_left_out():
+    """Membranes of exactly the threshold prove nothing from there on, and everything before."""
+    plan = reference.make_plan(as_dict(chain(lif(tau=1.0, r=1.0))))
+    x = np.zeros((5, 2, 3), np.float32)
+    x[2, 1, 0], x[3, 0, 1] = 1.0, 7.0  # in sample 1 u = theta in step 2
+    sure = agreement._sure(plan, reference.run(plan, x, 1.0))
+    assert sure.tolist() == [[True, True]] * 2 + [[True, False]] * 3
+
+
+def test_inputs_are_of_several_sizes_and_fit_into_memory():
+    plan = reference.make_plan(as_dict(chain(lif())))
+    x, sizes = agreement.inputs(plan)
+    assert x["input"].shape == (agreement.STEPS, len(sizes), 3)
+    assert x["input"].dtype == np.float32
+    largest = np.abs(x["input"]).max(axis=(0, 2))
+    assert (largest > 0.3 * np.array(sizes)).all()
+    assert max(sizes) / min(sizes) == 1e4
+    large = reference.make_plan(as_dict(chain(lif((400_000,)), shape=(400_000,), out=(400_000,))))
+    x, sizes = agreement.inputs(large)
+    assert x["input"].size <= agreement.MOST_ENTRIES
