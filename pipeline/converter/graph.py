@@ -183,8 +183,7 @@ def _export(
         if made is None:
             names.append(None)
             if not _transparent(layer):
-                _leave_out(layer, where, strict)
-                left_out.append(where)
+                left_out.append(f"{where}: {_reason_to_omit(layer, where, strict)}")
             continue
         for suffix, node in made:
             path = name + suffix
@@ -204,7 +203,9 @@ def _export(
             order = None if getattr(layer, "nir_order", False) else order
         names.append(leaving)
     if left_out and before == entry:
-        raise GraphError(f"nothing is left of the model: {left_out[0]} has no equivalent in NIR")
+        raise GraphError(f"nothing would be left of the model: {left_out[0]}")
+    for reason in left_out:
+        warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
     if last_shape is not None and shape != last_shape:
         raise GraphError(
             f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
@@ -360,8 +361,8 @@ def _why_not(layer: Any) -> str:
     return f"{class_name(what)} has no equivalent in NIR; replace it by a layer that has one"
 
 
-def _leave_out(layer: Any, where: str, strict: bool) -> None:
-    """Warn of a layer that is left out.
+def _reason_to_omit(layer: Any, where: str, strict: bool) -> str:
+    """Why a layer is left out.
 
     Raises:
         GraphError: with `strict`; or it is no layer at all, or more than one.
@@ -378,7 +379,7 @@ def _leave_out(layer: Any, where: str, strict: bool) -> None:
     text = _why_not(layer)
     if strict or several:
         raise GraphError(f"{where}: {text}")
-    warnings.warn(f"{where}: {text.split('; ')[0]}; it is left out", UserWarning, stacklevel=5)
+    return text.split("; ")[0]
 
 
 def _transparent(layer: Any) -> bool:

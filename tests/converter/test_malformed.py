@@ -861,17 +861,6 @@ EXPORTS = {
         "`beta` has shape (2,)",
         "(3,) arrives",
     ),
-    "decay partly 1": (
-        dense(with_beta([0.5, 1.0, 0.5])),
-        "layer 0 (LIF)",
-        "`beta` is 1 at (1,)",
-        "below 1",
-    ),
-    "decay of a current-based neuron 1": (
-        dense(snn.CuBaLIF((3,), 0.5, 1.0, rngs=RNGS)),
-        "layer 0 (CuBaLIF)",
-        "`beta` is 1",
-    ),
     "exact decay above 1": (
         dense(neurons.LIF((3,), 1.5)),
         "layer 0 (LIF)",
@@ -962,12 +951,12 @@ EXPORTS = {
         "layer 0 (ALIF)",
         "spyx.nn.ALIF",
         "no equivalent",
-        "strict=False",
     ),
     "a subclass that runs otherwise": (
         dense(Louder((3,), 0.5, rngs=RNGS)),
         "layer 0 (Louder)",
-        "no equivalent",
+        "its own `__call__`",
+        "spyx.nn.LIF",
     ),
     "a function": (dense(snn.Sequential(nnx.relu)), "layer 0 (relu)", "no equivalent"),
     "a pooling that NIR lacks": (
@@ -1132,6 +1121,49 @@ def test_what_nir_lacks_is_left_out_with_a_warning_that_names_it():
         found = to_nir(model, *FLAT)
     assert len(caught) == 1
     assert sorted(found.nodes) == ["if_0", "input", "output"]
+
+
+def test_a_model_of_which_nothing_is_left_is_refused():
+    refused(
+        dense(snn.ALIF((3,), 0.5, 0.5, rngs=RNGS), strict=False), "nothing would be left", "ALIF"
+    )
+
+
+class Tensor:
+    """Another framework's array that gives no numbers, as torch's do that keep a gradient."""
+
+    shape, dtype, ndim, size = (3,), np.dtype(np.float32), 1, 3
+
+    def __array__(self, *args, **options):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use detach() instead.")
+
+
+TENSORS = {
+    "data": (lambda path: from_nir(chain(lif()), Tensor()), "input `input`"),
+    "data of the reference": (
+        lambda path: reference.run(chain(lif()).to_dict(), Tensor(), 1.0),
+        "input `input`",
+    ),
+    "a weight": (
+        lambda path: load(chain(changed(linear(), weight=Tensor())), 1.0),
+        "Linear node `n0`: `weight`",
+    ),
+    "a weight for a file": (
+        lambda path: file.write(path, chain(changed(linear(), weight=Tensor()))),
+        "`/nodes/n0/weight`",
+    ),
+    "metadata for a file": (
+        lambda path: file.write(path, chain(linear(), metadata={"dt": Tensor()})),
+        "`/metadata/dt`",
+    ),
+    "a threshold": (lambda path: to_nir(snn.IF((3,), Tensor()), *FLAT), "layer 0 (IF)"),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_a_tensor_that_gives_no_numbers_says_why(name, tmp_path):
+    call, place = TENSORS[name]
+    refused(lambda: call(tmp_path / "m.nir"), place, "requires grad", "detach")
 
 
 def test_export_named_is_strict():
