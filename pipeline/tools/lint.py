@@ -244,7 +244,7 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
             if name.startswith("tau") and file.is_number(value):
                 # Longer than any that was meant: a membrane without leak.
                 most = np.inf if dt is None else dt * np.sqrt(ENDLESS)
-                if (ends := np.ravel(value)[np.ravel(value) < most]).size:
+                if (ends := np.ravel(value)[~(np.ravel(value) >= most)]).size:
                     yield from _unit(path, name, float(ends.max()), unit, dt)
 
 

@@ -41,6 +41,13 @@ def spyx() -> nir.NIRGraph:
     return graph
 
 
+def endless() -> nir.NIRGraph:
+    """A decay of 1 as snnTorch writes it: tau = dt/(1 - beta), r = tau/dt."""
+    graph = clean()
+    graph.nodes["lif"].tau[1] = graph.nodes["lif"].r[1] = np.inf
+    return graph
+
+
 def seconds() -> nir.NIRGraph:
     graph = clean()
     graph.nodes["lif"] = lif(tau=20.0, reset="v_reset")
@@ -193,6 +200,7 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         "(34, 34, 2) looks like (height, width, channels)",
     ),
     "gain": (lambda: times(0.25), None, "warning", "lif", "r*dt/tau = 0.25 scales the input"),
+    "infinite": (endless, None, "warning", "lif", "tau is infinite: nothing leaks"),
     "spyx-gain": (spyx, None, "warning", "lif", "r = 1 - dt/tau: spyx.nir 1.0.0 writes"),
     "norse-tau": (
         clean,
