@@ -161,7 +161,9 @@ def _export(
     dt = _positive(dt)
     if recurrent not in ("nested", "flat"):
         raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
-    if runs_as(model, {GRAPH_MODEL}):
+    if base := parent(model, {GRAPH_MODEL}):
+        if name := redefined(model, base):
+            raise GraphError(f"the model ({_label(model)}): {_own(model, name, base)}")
         return _export_graph(model, input_shape, output_shape, dt, told)
     entry, shape = _port(input_shape, "input_shape")
     exit_, last_shape = "output", None

@@ -77,6 +77,17 @@ def leak_of(layer: Any, site: Site, beta: np.ndarray) -> np.ndarray:
     return v_leak if getattr(layer, "start_at_leak", False) else np.where(beta == 1, 0, v_leak)
 
 
+def check_own(layer: Any, site: Site, *names: str) -> None:
+    """An exact neuron must have no more decays and no other leak than the node that it becomes.
+
+    Raises:
+        GraphError: a parameter beside `names` is set.
+    """
+    for name in ("alpha", "beta", "v_leak"):
+        if name not in names and getattr(layer, name) is not None:
+            raise site.refuse(f"`{name}` is set, which NIR's {type(layer).__name__} has not")
+
+
 def optional(layer: Any, name: str, site: Site, default: float) -> np.ndarray:
     """A constant of an exact neuron in NIR's shape, or its default."""
     value = getattr(layer, name, None)

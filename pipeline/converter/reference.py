@@ -432,24 +432,28 @@ def _warn_of_endless(node: Mapping[str, Any], where: str) -> None:
 
 
 def settled(plan: Plan, dt: float) -> Plan:
-    """The plan with finite numbers in place of an infinite tau whose r is infinite, too.
+    """The plan with finite numbers in place of infinite ones, see `settled_node`."""
+    nodes = {path: settled_node(node, dt) for path, node in plan.nodes.items()}
+    return dataclasses.replace(plan, nodes=nodes)
+
+
+def settled_node(node: Mapping[str, Any], dt: float) -> dict[str, Any]:
+    """A node with finite numbers in place of an infinite tau whose r is infinite, too.
 
     That is how frameworks write a decay of 1: tau = dt / (1 - decay) and r = tau/dt, or w_in for a
     current. Nothing leaks and the input counts once. Where r is finite, dt/tau * r is 0 as it stands.
     """
-    nodes = {}
-    for path, node in plan.nodes.items():
-        node = dict(node)
-        for tau, gain in GAINS.items():
-            if tau in node and gain in node:
-                endless = (np.asarray(node[tau]) == np.inf) & (np.asarray(node[gain]) == np.inf)
-                if endless.any():
-                    node[tau] = np.where(endless, ENDLESS * dt, node[tau])
-                    node[gain] = np.where(endless, ENDLESS, node[gain])
-                    if gain == "r" and node.get("v_init") != "v_leak":
-                        node["v_leak"] = np.where(endless, 0.0, node["v_leak"])
-        nodes[path] = node
-    return dataclasses.replace(plan, nodes=nodes)
+    node = dict(node)
+    told = {**(node.get("metadata") or {}), **node}
+    for tau, gain in GAINS.items():
+        if tau in node and gain in node:
+            endless = (np.asarray(node[tau]) == np.inf) & (np.asarray(node[gain]) == np.inf)
+            if endless.any():
+                node[tau] = np.where(endless, ENDLESS * dt, node[tau])
+                node[gain] = np.where(endless, ENDLESS, node[gain])
+                if gain == "r" and text(told.get("v_init")) != "v_leak":
+                    node["v_leak"] = np.where(endless, 0.0, node["v_leak"])
+    return node
 
 
 def _numbers(value: Any, where: str) -> np.ndarray:

@@ -50,11 +50,12 @@ def fraction_of(decay: Any, bits: int) -> np.ndarray:
 def integer_of(decay: Any, kind: str, bits: int, state: str) -> np.ndarray:
     """The integer that stands for the decay of a state, "syn" or "mem"; `kind` is shift or fraction.
 
-    Lava: du is 0 to 4095 and stands for n = 4095 - du, dv for n = 4096 - dv; a tau is finite.
+    Lava: du is 0 to 4095 and stands for n = 4095 - du, dv for n = 4096 - dv.
     """
     if kind == "shift":
         return shift_of(decay, bits)
-    return np.clip(fraction_of(decay, bits), int(state == "mem"), 2**bits - 1)
+    least = int(state == "mem")
+    return np.clip(fraction_of(decay, bits), least, 2**bits - 1 + least)
 
 
 def decay_on_grid(decay: Any, kind: str, bits: int, state: str = "syn") -> np.ndarray:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
-from pipeline.converter.reference import check_dt, make_plan, step_dt
+from pipeline.converter.reference import ENDLESS, check_dt, make_plan, settled, step_dt
 from pipeline.errors import GraphError
 from pipeline.hardware import fit, grid
 from pipeline.hardware.network import Network, Population, Weight
@@ -139,10 +139,11 @@ def on_grid(
         ):  # fmt: skip
             if tau in node:
                 decay = np.broadcast_to(decays[which], shape)
-                node[tau] = _float32(dt / (1 - decay))
-                node[gain] = _float32(1 / (1 - decay))
+                lost = np.where(decay < 1, 1 - decay, 1 / ENDLESS)
+                node[tau] = _float32(dt / lost)
+                node[gain] = _float32(1 / lost)
                 if which == "syn" and profile.rule == "xylo":
-                    node[gain] = _float32(decay / (1 - decay))
+                    node[gain] = _float32(decay / lost)
         if node["type"] == "IF":
             node["r"] = np.full(shape, 1 / dt, np.float32)
         late = profile.rule == "xylo" and not population.output
@@ -230,7 +231,7 @@ def _structure(
     plan = make_plan(content, reset)
     dt = step_dt(plan, dt)
     check_dt(plan, dt)
-    return analyse(plan), dt
+    return analyse(settled(plan, dt)), dt
 
 
 def _dynamics(
@@ -248,7 +249,7 @@ def _dynamics(
         tau = np.asarray(node[name], np.float64)
         gain = gain / tau
         mem = _integer(1 - dt / tau, "mem", profile)
-    if (gain <= 0).any():
+    if not (gain > 0).all():
         reason = f"its input is multiplied with {gain.min():g}"
         raise NotOnGrid(path, f"{gain.min():g}", "above 0", reason, "above 0 is needed")
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain), syn, mem

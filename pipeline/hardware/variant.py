@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file
-from pipeline.converter.reference import EQUATIONS, check_dt, make_plan, step_dt
+from pipeline.converter.reference import (
+    ENDLESS,
+    EQUATIONS,
+    GAINS,
+    check_dt,
+    make_plan,
+    settled_node,
+    step_dt,
+)
 from pipeline.hardware import grid
 from pipeline.hardware.profile import Profile
 
@@ -46,7 +54,8 @@ def variant(
         if reset not in profile["neuron.reset"]:
             reset = profile["neuron.reset"][0]
         node["metadata"] = {**told, "reset": reset, "spike_delay": 0}
-        for tau, gain in (("tau", "r"), ("tau_mem", "r"), ("tau_syn", "w_in")):
+        node.update(settled_node(node, dt))
+        for tau, gain in GAINS.items():
             if tau in node:
                 _move(node, tau, gain, dt, profile)
     return graph
@@ -63,6 +72,6 @@ def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile
     moved = grid.decay_on_grid(decay, kind, bits, "syn" if tau == "tau_syn" else "mem")
     if kind == "shift":
         moved = np.maximum(moved, LEAST_SHIFTED)
-    new = dt / (1 - moved)
+    new = dt / np.where(moved < 1, 1 - moved, 1 / ENDLESS)
     node[gain] = np.asarray(np.asarray(node[gain], np.float64) * new / old, np.float32)
     node[tau] = np.asarray(new, np.float32)

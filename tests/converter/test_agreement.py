@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import spyx.nn as snn
 from flax import nnx
+from roads import tiny_task
 from small_graphs import chain, graph, lif
 
-from pipeline import neurons
+from pipeline import export, networks, neurons
 from pipeline.converter import agreement, load, reference, to_nir
 from pipeline.converter.graph import as_dict
 from pipeline.errors import GraphError
@@ -62,6 +63,16 @@ def test_a_model_that_does_not_run_is_refused():
         to_nir(snn.Sequential(layer, snn.LIF((8,), 0.8, rngs=RNGS)), *PORTS, strict=True)
 
 
+def test_the_stages_compare_what_they_export(monkeypatch):
+    """`export`, and `train` before it begins, write a task's network through one function."""
+    task = tiny_task("braille", "v_reset")
+    network = networks.build(task)
+    usual = neurons.SpikingIntegrator.emit
+    monkeypatch.setattr(neurons.SpikingIntegrator, "emit", lambda self, u: usual(self, u - 0.5))
+    with pytest.raises(GraphError, match=r"layer 1 \(Recurrent\) does something else"):
+        export.to_graph(task, network)
+
+
 def branching():
     three = np.array([3])
     whole = graph(
@@ -75,7 +86,7 @@ def test_a_graph_that_branches_is_compared_too(monkeypatch):
     ports = {"a": (3,), "b": (3,)}, {"output": (3,)}
     to_nir(branching().model, *ports, strict=True)
     usual = neurons.LIF.emit
-    monkeypatch.setattr(neurons.LIF, "emit", lambda self, u: usual(self, u - 0.25), raising=False)
+    monkeypatch.setattr(neurons.LIF, "emit", lambda self, u: usual(self, u - 0.25))
     with pytest.raises(GraphError, match=r"the model \(GraphModel\) does something else"):
         to_nir(branching().model, *ports, strict=True)
 

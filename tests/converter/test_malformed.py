@@ -1129,15 +1129,6 @@ def test_a_model_of_which_nothing_is_left_is_refused():
     )
 
 
-class Tensor:
-    """Another framework's array that gives no numbers, as torch's do that keep a gradient."""
-
-    shape, dtype, ndim, size = (3,), np.dtype(np.float32), 1, 3
-
-    def __array__(self, *args, **options):
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use detach() instead.")
-
-
 TENSORS = {
     "data": (lambda path: from_nir(chain(lif()), Tensor()), "input `input`"),
     "data of the reference": (

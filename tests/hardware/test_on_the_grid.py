@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import graphs
@@ -15,7 +16,7 @@ from pipeline import cost
 from pipeline.converter import file, reference
 from pipeline.errors import GraphError, UserError
 from pipeline.fit import Split
-from pipeline.hardware import assess, profile, quantise, simulate
+from pipeline.hardware import assess, fit, profile, quantise, simulate
 from pipeline.hardware.balance import balanced
 from pipeline.hardware.network import Network, Population, Weight
 from pipeline.hardware.tune import Tuning
@@ -65,6 +66,24 @@ def test_decays_of_single_neurons_become_one_where_the_chip_has_one() -> None:
     np.testing.assert_allclose(node["tau_mem"], 2 * graphs.DT, rtol=1e-6)
     np.testing.assert_allclose(node["r"], 2, rtol=1e-6)
     assert quantise.quantise(variant(graph, LOIHI), LOIHI).populations[0].decay_mem == 2048
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+def test_a_membrane_that_keeps_all_it_has_does_so_on_loihi(infinite: bool) -> None:
+    """Lava's voltage decay dv = 0 stands for n = 4096, and in a graph for a decay of 1."""
+    node = graphs.cuba(2, 0.5, 0.5, reset="v_reset")
+    node.tau_mem[:] = np.inf if infinite else graphs.DT * 2.0**60
+    node.r[:] = np.inf if infinite else 2.0**60
+    graph = graphs.chain((2,), ("w", nir.Linear(np.eye(2))), ("n", node))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        moved = variant(graph, LOIHI)
+        network = quantise.quantise(moved, LOIHI)
+        assert network.populations[0].decay_mem == 4096
+        assert not [f for f in fit.fit(graph, LOIHI).findings if f.code == "decay"]
+    held = dict(file.nodes(quantise.on_grid(moved, network)))["n"]
+    assert (np.float64(graphs.DT) / held["tau_mem"] < 2.0**-54).all()
+    assert np.isfinite(held["r"]).all()
 
 
 def test_short_decays_keep_something_on_xylo() -> None:

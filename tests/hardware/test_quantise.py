@@ -413,9 +413,9 @@ def test_what_quantise_refuses_fit_refuses_in_the_same_words() -> None:
 
 
 def test_the_decays_that_fit_names_are_those_of_the_integers() -> None:
-    # Loihi's du and dv end at 4095: 1 - 1e-5 becomes 4095/4096 of either, and a membrane's 1e-5
-    # becomes 1/4096, since its n is 1 at least; a current's becomes 0.
-    for alpha, beta, wanted in ((1 - 1e-5, 1 - 1e-5, (4095, 4095)), (1e-5, 1e-5, (0, 1))):
+    # Loihi's du and dv are 0 to 4095 and stand for n = 4095 - du, n = 4096 - dv: 1 - 1e-5 becomes
+    # 4095/4096 of a current and 1 of a membrane, and 1e-5 becomes 0 of a current, 1/4096 of a membrane.
+    for alpha, beta, wanted in ((1 - 1e-5, 1 - 1e-5, (4095, 4096)), (1e-5, 1e-5, (0, 1))):
         graph = graphs.chain(
             (2,), ("w", nir.Linear(np.eye(2))), ("n", graphs.cuba(2, alpha, beta, reset="v_reset"))
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.converter.layout import Site
 from pipeline.converter.neuron import (
+    check_own,
     factor,
     fields,
     late_threshold,
@@ -45,12 +46,18 @@ def export_spyx(layer, site):
 
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
+    check_own(layer, site)
+    return [("", without_leak(layer, site))]
+
+
+def without_leak(layer, site):
+    """The node of an exact IF, or of an exact LIF whose decays are all 1."""
     gain = optional(layer, "gain", site, 1.0)
     threshold = threshold_of(layer, site)
     v_reset = optional(layer, "v_reset", site, 0.0)
     # Without a decay the two subtractions are the same.
     reset = "v_reset" if layer.reset == "v_reset" else "subtract"
-    return [("", node_of(site, gain, threshold, v_reset, spoken(reset, 0)))]
+    return node_of(site, gain, threshold, v_reset, spoken(reset, 0))
 
 
 def node_of(site: Site, gain, threshold, v_reset, contract) -> nir.IF:

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.converter.assemble import GIVEN, assemble
 from pipeline.converter.layout import last
 from pipeline.converter.neuron import (
+    check_own,
     decays,
     exact_layer,
     factor,
@@ -90,12 +91,14 @@ def export_psu(layer, site):
 
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
+    check_own(layer, site, "beta", "v_leak")
     gain = optional(layer, "gain", site, 1.0)
     return [("", _export(layer, site, gain=gain, clip=False))]
 
 
 def export_i(layer, site):
     site.check_hidden(layer.hidden_shape)
+    check_own(layer, site)
     r = factor(optional(layer, "gain", site, 1.0), np.full(site.shape, site.dt))
     return [("", nir.I(**fields(site, r=r)))]
 

@@ -17,6 +17,7 @@ import nir
 import numpy as np
 
 from pipeline.converter.neuron import (
+    check_own,
     decays,
     fields,
     late_threshold,
@@ -63,9 +64,10 @@ def export_spyx(layer, site):
 
 def export_exact(layer, site):
     site.check_hidden(layer.hidden_shape)
+    check_own(layer, site, "beta", "v_leak")
     (beta,) = decays(layer, site, "beta", clip=False)
     if leakless(layer, beta):
-        return if_.export_exact(layer, site)
+        return [("", if_.without_leak(layer, site))]
     tau, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
     values = fields(
         site,
