@@ -1,14 +1,18 @@
 """Matrix products in float32 whose bits do not depend on the processor.
 
-XLA hands products to a library that cuts a long sum into blocks by the sizes of the processor's caches;
-within a block it adds in one order. So long sums are cut here, into pieces that are one block each, and
-the pieces are added in order. `pipeline.environment` sets the XLA flag that this needs besides: without
-it the library adds in another order on each instruction set.
+With the flag that `pipeline.environment` sets, XLA's library for products adds in one order on every
+instruction set, in two cases excepted, which are avoided here:
+
+- It cuts a long sum into blocks by the sizes of the processor's caches. So long sums are cut here, into
+  pieces that are one block each, and the pieces are added in order.
+- XLA does not give it products of a transposed matrix, but makes code for the processor at hand. So
+  both factors are stored first, row by row.
 """
 
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 # Terms of a sum that are added in one product. Sums of 512 terms have the same bits natively
@@ -21,12 +25,13 @@ GROUP = 16 * PIECE  # terms whose pieces are in memory at once
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a @ b` for a (M, K) and b (K, N); its gradients are such products, too."""
     terms = a.shape[1]
+    a, b = lax.optimization_barrier((a, b))
     if terms <= PIECE:
         return a @ b
     if terms <= GROUP:
         whole = terms // PIECE * PIECE
         total = _in_pieces(a[:, :whole], b[:whole])
-        return total + a[:, whole:] @ b[whole:] if whole < terms else total
+        return total + matmul(a[:, whole:], b[whole:]) if whole < terms else total
 
     def add(n: jax.Array, total: jax.Array) -> jax.Array:
         start = n * GROUP
@@ -40,9 +45,9 @@ def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _in_pieces(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a @ b` whose sums are a multiple of `PIECE` long."""
-    left = a.reshape(a.shape[0], -1, PIECE)
+    left = a.reshape(a.shape[0], -1, PIECE).swapaxes(0, 1)
     right = b.reshape(-1, PIECE, b.shape[1])
-    pieces = lax.dot_general(left, right, (((2,), (1,)), ((1,), (0,))))
+    pieces = jnp.matmul(*lax.optimization_barrier((left, right)))
     # Without the barrier XLA makes one kernel of products and sum, with an order of its own.
     return lax.optimization_barrier(pieces).sum(0)
 
