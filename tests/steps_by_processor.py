@@ -1,13 +1,14 @@
 """One training step and one evaluation of a task, at full size: a digest of every number that came out.
 
 `python tests/steps_by_processor.py TASK [CHIP]`: the float training of TASK, or the quantisation-aware
-training for CHIP. Run natively and under an emulated processor by test_processors.py: between them
-every product, convolution and gradient of both networks runs in its real shape, and NumPy's part too.
+training for CHIP. test_processors.py runs it natively and under emulated processors: every product,
+convolution and gradient of both networks runs in its real shape, and NumPy's part, too.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -116,4 +117,8 @@ def main(name: str, chip: str = "") -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
+    from pipeline import environment
+
+    environment.settle()  # before NumPy
+    os.environ["JAX_NUM_CPU_DEVICES"] = "2"  # as the train stage
     main(*sys.argv[1:])

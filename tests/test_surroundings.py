@@ -26,6 +26,7 @@ def archive(tmp_path: Path) -> Path:
     for name in ("Makefile", "requirements.lock", "pyproject.toml", ".dvc/config"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "dvc.yaml").write_text(STAGES)
+    (folder / "params.yaml").write_text("tasks: {}\n")
     (folder / "ready").touch()
     for above in folder.parents:
         if (above / ".git").exists():

@@ -219,7 +219,7 @@ class Tally:
                     f"class `{label}`: all events lie before {last + 1} us of the {self.window} us of "
                     f"the {bins}; {unit}"
                 )
-        self._check_copies()
+        self._warn_of_copies()
         if self.data.bins > 1 and self.last.max() < self.data.bin_us:
             print(
                 f"warning: all events lie in the first of {bins}, at most at {self.last.max()} us; "
@@ -227,27 +227,24 @@ class Tally:
                 file=sys.stderr,
             )
 
-    def _check_copies(self) -> None:
-        """Refuse one recording in two classes; warn of one in two splits, which a task may intend."""
-
-        def told(pairs: list[tuple[int, int]]) -> str:
-            before, here = pairs[0]
-            more = f", and {len(pairs) - 1} more are such copies" if len(pairs) > 1 else ""
-            return (
-                f"{self.name(here)} ({self._owner(here)}) has the same events as {self.name(before)} "
-                f"({self._owner(before)}){more}"
-            )
-
-        if wrong := [(a, b) for a, b in self._twice if self.labels[a] != self.labels[b]]:
-            raise UserError(
-                f"{told(wrong)}; a recording belongs to one class: remove one of the two"
-            )
-        if self._twice:
-            print(
-                f"warning: {told(self._twice)}; accuracies count what was trained on: remove one of "
-                "the two",
-                file=sys.stderr,
-            )
+    def _warn_of_copies(self) -> None:
+        """Warn of one recording in two classes or splits: a task may intend it, a folder rarely does."""
+        wrong = [(a, b) for a, b in self._twice if self.labels[a] != self.labels[b]]
+        for pairs, why in (
+            (wrong, "a recording belongs to one class"),
+            (
+                [pair for pair in self._twice if pair not in wrong],
+                "accuracies count what was trained on",
+            ),
+        ):
+            if pairs:
+                before, here = pairs[0]
+                more = f", and {len(pairs) - 1} more are such copies" if len(pairs) > 1 else ""
+                print(
+                    f"warning: {self.name(here)} ({self._owner(here)}) has the same events as "
+                    f"{self.name(before)} ({self._owner(before)}){more}; {why}: remove one of the two",
+                    file=sys.stderr,
+                )
 
     def _named(self, places: np.ndarray) -> str:
         """The first of some recordings, and how many more there are."""
