@@ -24,7 +24,12 @@ def write(path: Path, title: str, recordings: Mapping[str, Any], layers: list[st
     """
     import matplotlib
 
-    matplotlib.use("Agg")
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # nobody's own matplotlibrc
+        _draw(path, title, recordings, layers)
+
+
+def _draw(path: Path, title: str, recordings: Mapping[str, Any], layers: list[str]) -> None:
     from matplotlib.figure import Figure
 
     height = 2.0 * len(layers) + 1.2
