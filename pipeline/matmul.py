@@ -6,7 +6,7 @@ instruction set, in two cases excepted, which are avoided here:
 - It cuts a long sum into blocks by the sizes of the processor's caches. So long sums are cut here, into
   pieces that are one block each, and the pieces are added in order.
 - XLA does not give it products of a transposed matrix, but makes code for the processor at hand. So
-  both factors are stored first, row by row.
+  both factors and the product are stored row by row: no transpose of any of them joins the product.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ GROUP = 16 * PIECE  # terms whose pieces are in memory at once
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a @ b` for a (M, K) and b (K, N); its gradients are such products, too."""
     terms = a.shape[1]
-    a, b = lax.optimization_barrier((a, b))
     if terms <= PIECE:
-        return a @ b
+        return _by_rows(a, b)
     if terms <= GROUP:
         whole = terms // PIECE * PIECE
         total = _in_pieces(a[:, :whole], b[:whole])
-        return total + matmul(a[:, whole:], b[whole:]) if whole < terms else total
+        return total + _by_rows(a[:, whole:], b[whole:]) if whole < terms else total
 
     def add(n: jax.Array, total: jax.Array) -> jax.Array:
         start = n * GROUP
@@ -46,10 +45,12 @@ def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
 def _in_pieces(a: jax.Array, b: jax.Array) -> jax.Array:
     """`a @ b` whose sums are a multiple of `PIECE` long."""
     left = a.reshape(a.shape[0], -1, PIECE).swapaxes(0, 1)
-    right = b.reshape(-1, PIECE, b.shape[1])
-    pieces = jnp.matmul(*lax.optimization_barrier((left, right)))
-    # Without the barrier XLA makes one kernel of products and sum, with an order of its own.
-    return lax.optimization_barrier(pieces).sum(0)
+    return _by_rows(left, b.reshape(-1, PIECE, b.shape[1])).sum(0)
+
+
+def _by_rows(a: jax.Array, b: jax.Array) -> jax.Array:
+    """`a @ b`, which XLA joins with nothing: no transpose, and no sum with an order of its own."""
+    return lax.optimization_barrier(jnp.matmul(*lax.optimization_barrier((a, b))))
 
 
 def _backward(saved: tuple[jax.Array, jax.Array], ct: jax.Array) -> tuple[jax.Array, jax.Array]:
