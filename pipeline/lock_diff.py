@@ -85,14 +85,18 @@ def _accuracies(before: str | None, path: Path) -> Iterator[str]:
     """How each accuracy of a metrics file changed; `before` is the committed text."""
     if before is None or not path.is_file():
         return
-    old, new = (
-        json.loads(text).get("accuracy", {}) for text in (before, path.read_text(encoding="utf-8"))
-    )
+    old, new = (_entries(json.loads(text)) for text in (before, path.read_text(encoding="utf-8")))
     for which in old:
         if which in new:
             counts = [f"{found['correct']} of {found['n']}" for found in (new[which], old[which])]
             points = 100 * (new[which]["accuracy"] - old[which]["accuracy"])
             yield f"accuracy {which} {counts[0]} here, {counts[1]} committed ({points:+.1f} points)"
+
+
+def _entries(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The accuracies of a metrics file by name; a file with a single one has that of the test set."""
+    found = metrics.get("accuracy", {})
+    return {"test": found} if "correct" in found else found
 
 
 def _committed(root: Path, path: str) -> str | None:

@@ -69,6 +69,18 @@ def test_other_bytes_from_the_same_inputs_are_named_with_their_accuracy(project:
     ]
 
 
+def test_a_metrics_file_with_a_single_accuracy_is_read(project: Path) -> None:
+    """Those of generic bundles have one entry, without a name."""
+    write(project, lock("w", "u"), 971)
+    single = json.loads(accuracy(971))["accuracy"]["test"]
+    (project / "train.json").write_text(json.dumps({"accuracy": single}))
+    assert lock_diff.report(project)[1] == "  train@a: train.json"
+    old = json.dumps({"accuracy": {"accuracy": 0.975, "correct": 975, "n": 1000}})
+    assert list(lock_diff._accuracies(old, project / "train.json")) == [
+        "accuracy test 971 of 1000 here, 975 of 1000 committed (-0.4 points)"
+    ]
+
+
 def test_other_bytes_from_other_code_are_no_news(project: Path) -> None:
     write(project, lock("other", "u", code="changed"), 971)
     assert lock_diff.report(project) == [
