@@ -81,7 +81,7 @@ define foreign
 if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it lies" >&2; exit 1; fi && \
 echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
 $(call environment,$(1)) && \
-awk '/^[a-z]/{p=/^(pybind11|setuptools|wheel)==/} p' $(2) > $(1)/build.txt && \
+awk '/^[a-z]/{p=/^(packaging|pybind11|setuptools|setuptools-scm|wheel)==/} p' $(2) > $(1)/build.txt && \
 $(call pip,$(1)) --no-deps --require-hashes -r $(1)/build.txt && \
 $(call pip,$(1)) --no-deps --require-hashes --ignore-requires-python --no-build-isolation -r $(2) && \
 $(call pip,$(1)) torch==2.13.0 && \

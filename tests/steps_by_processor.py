@@ -70,7 +70,6 @@ def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
     from pipeline.converter import file
     from pipeline.fit import Split
     from pipeline.hardware import profile, quantise, simulate
-    from pipeline.hardware.balance import balanced
     from pipeline.hardware.tune import Tuning
     from pipeline.hardware.variant import variant
 
@@ -81,8 +80,7 @@ def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
         file.write(path, export.to_graph(task, networks.build(task)))
         start = variant(file.read_dict(path), loaded, task.export.dt)
     network = quantise.quantise(start, loaded)
-    rates = {population.name: 0.1 for population in network.populations}
-    tuning = Tuning(balanced(network, events, rates), task, task.targets[chip], len(labels))
+    tuning = Tuning(network, task, task.targets[chip], len(labels))
     floats = average = tuning.start()
     say("start", floats)
     state = tuning.optimiser.init(floats)
