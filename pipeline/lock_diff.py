@@ -1,8 +1,8 @@
 """What the stages made here that differs from the committed lock: `python -m pipeline.lock_diff`.
 
-The last step of `make deploy-artifacts`. A stage counts if it had the committed code, parameters and
-recordings and yet made other bytes: then this machine rounds in another way than the one that wrote
-the lock, and the accuracies of both are printed. It always exits with 0: bundles that differ are right
+The last step of `make deploy-artifacts`. A stage counts if it and all stages before it had the committed
+code, parameters and recordings, and it made other bytes: then this machine rounds in another way than the
+one that wrote the lock, and the accuracies of both are printed. It always exits with 0: bundles that differ are right
 for the weights that were trained here.
 """
 
@@ -49,7 +49,11 @@ def report(root: Path) -> list[str]:
     other = {name: found for name in before if (found := differing(before, here, name))}
     same = [n for n in before if _inputs(before, n) == _inputs(here, n) and n not in other]
     if not other:
-        return [f"{LOCK}: the committed bytes in all {len(same)} stages with the committed inputs"]
+        rest = f"; {len(before) - len(same)} have other code, parameters or recordings"
+        return [
+            f"{LOCK}: {len(same)} of {len(before)} stages have the committed inputs and made the "
+            f"committed bytes{rest * (len(same) < len(before))}"
+        ]
     lines = [
         f"{LOCK}: {len(other)} of {len(other) + len(same)} stages with the committed code, parameters "
         "and recordings made other bytes than the lock has: this machine rounds differently"
@@ -62,7 +66,7 @@ def report(root: Path) -> list[str]:
 
 
 def differing(before: Mapping[str, Any], here: Mapping[str, Any], name: str) -> list[str]:
-    """The outputs of stage `name` that differ although its own inputs do not."""
+    """The outputs of stage `name` that differ although no input of it or of a stage before it does."""
     if name not in here or _inputs(before, name) != _inputs(here, name):
         return []
     old, new = (
@@ -72,13 +76,15 @@ def differing(before: Mapping[str, Any], here: Mapping[str, Any], name: str) -> 
 
 
 def _inputs(stages: Mapping[str, Any], name: str) -> Any:
-    """Command, parameters and what no stage made, of a stage."""
+    """Command, parameters and what no stage made, of a stage and of all before it."""
     if name not in stages:
         return None
     stage = stages[name]
-    made = [out["path"] for other in stages.values() for out in other.get("outs", [])]
-    read = {dep["path"]: dep.get("md5") for dep in stage.get("deps", []) if dep["path"] not in made}
-    return stage.get("cmd"), stage.get("params"), read
+    makers = {out["path"]: other for other in stages for out in stages[other].get("outs", [])}
+    read = {dep["path"]: dep.get("md5") for dep in stage.get("deps", [])}
+    before = {makers[path]: _inputs(stages, makers[path]) for path in read if path in makers}
+    given = {path: digest for path, digest in read.items() if path not in makers}
+    return stage.get("cmd"), stage.get("params"), given, before
 
 
 def _accuracies(before: str | None, path: Path) -> Iterator[str]:

@@ -55,7 +55,7 @@ def write(root: Path, stages: dict[str, Any], correct: int) -> None:
 
 def test_the_committed_bytes_are_one_line(project: Path) -> None:
     assert lock_diff.report(project) == [
-        "dvc.lock: the committed bytes in all 2 stages with the committed inputs"
+        "dvc.lock: 2 of 2 stages have the committed inputs and made the committed bytes"
     ]
 
 
@@ -84,8 +84,20 @@ def test_a_metrics_file_with_a_single_accuracy_is_read(project: Path) -> None:
 def test_other_bytes_from_other_code_are_no_news(project: Path) -> None:
     write(project, lock("other", "u", code="changed"), 971)
     assert lock_diff.report(project) == [
-        "dvc.lock: the committed bytes in all 1 stages with the committed inputs"
+        "dvc.lock: 1 of 2 stages have the committed inputs and made the committed bytes; "
+        "1 have other code, parameters or recordings"
     ]
+
+
+def test_other_bytes_behind_a_stage_with_other_parameters_are_no_news(project: Path) -> None:
+    stages = lock("w", "t")
+    stages["prepare@a"] = {
+        "cmd": "p", "params": {"params.yaml": {"bins": 3}}, "outs": [{"path": "made.h5", "md5": "n"}],
+    }  # fmt: skip
+    stages["train@a"] = stage("c", "n", weights="v", train_json="u")
+    write(project, stages, 971)
+    (line,) = lock_diff.report(project)
+    assert line.startswith("dvc.lock: 0 of 2 stages")
 
 
 def test_bytes_that_differ_because_those_of_the_stage_before_do_are_named(project: Path) -> None:
