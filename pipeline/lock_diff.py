@@ -2,8 +2,8 @@
 
 The last step of `make deploy-artifacts`. A stage counts if it and all stages before it had the committed
 code, parameters and recordings, and it made other bytes: then this machine rounds in another way than the
-one that wrote the lock, and the accuracies of both are printed. It always exits with 0: bundles that differ are right
-for the weights that were trained here.
+one that wrote the lock, and the accuracies of both are printed. It always exits with 0: bundles that
+differ are right for the weights that were trained here.
 """
 
 from __future__ import annotations

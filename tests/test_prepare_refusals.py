@@ -124,6 +124,9 @@ def test_the_order_of_times_and_narrow_types_change_nothing(prepare: Any, tmp_pa
         ([t + 5_000_000 for t in TIMES], ["from 5000500 to 5008500 us", "subtract the time"]),
         ([t * 1000 for t in TIMES], ["from 500000 to 8500000", "divided by 1000", "nanoseconds"]),
         ([t * 10**6 for t in TIMES], ["divided by 1000000", "microseconds were read as seconds"]),
+        # From 500 to 8500 us are 8000; times 1.5 they are 12,000, which needs bin 12.
+        ([t * 3 // 2 + 10**15 for t in TIMES], ["not to start at 0", "then data.bins 13,"]),
+        ([t + 5000 for t in TIMES], ["if their clocks do not start at 0", "data.bins 14,"]),
         ([t * 4 for t in TIMES], ["32 of 40 events", "data.bins 35", "data.bin_us 3429"]),
         ([t // 1000 for t in TIMES], ["class `a`", "before 9 us", "milliseconds"]),
     ],
@@ -306,6 +309,7 @@ def braille(folder: Path, scale: float) -> params.Task:
         (1, None),
         (1e3, "milliseconds as seconds"),
         (1e6, "microseconds were read as seconds"),
+        (1e9, "nanoseconds were read as seconds"),
         (1e-3, "class `A`: all events lie before 1215 us"),
     ],
 )

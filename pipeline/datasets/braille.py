@@ -275,13 +275,15 @@ def _from_pickle(path: Path) -> tuple[list[np.ndarray], list[str]]:
                 f"{path}: recording {number}: `events` must be [[on times], [off times]] in "
                 f"seconds for each of {TAXELS} taxels ({error})"
             ) from None
-    return recordings, [str(row["letter"]) for row in rows]
+    letters = [row["letter"] for row in rows]
+    return recordings, [a.decode("latin1") if isinstance(a, bytes) else str(a) for a in letters]
 
 
 def _rows(columns: dict[Any, Any], path: Path) -> list[dict[str, Any]]:
     """Recordings of a dict of columns, which are as long as each other."""
     for name in ("letter", "events"):
-        if not isinstance(columns.get(name), list | tuple | np.ndarray):
+        column = columns.get(name)
+        if not isinstance(column, list | tuple | np.ndarray) or getattr(column, "ndim", 1) == 0:
             raise UserError(
                 f"{path}: a dict must have the lists `letter` and `events`, one entry a recording; "
                 f"`{name}` is {type(columns[name]).__name__ if name in columns else 'missing'}"

@@ -18,6 +18,7 @@ from pipeline.tasks import Recordings
 UNITS = (
     (1e-3, "nanoseconds were read as microseconds, or milliseconds as seconds"),
     (1e-6, "microseconds were read as seconds"),
+    (1e-9, "nanoseconds were read as seconds"),
     (1e3, "milliseconds were read as microseconds"),
     (1e6, "seconds were read as microseconds"),
 )
@@ -260,16 +261,21 @@ class Tally:
         first, last = self.first[places], self.last[places]
         if unit := self._unit(places):
             return unit
-        if first.min() >= self.window > (last - first).max():
-            return (
-                "their clock does not start at 0: subtract the time of a recording's first event, "
-                f"{first[0]} us here"
-            )
-        end = int(last.max())
+        longest = int((last - first).max())
+        subtract = "subtract the time of a recording's first event"
+        if first.min() >= longest:
+            more = f"; then {self._bins(longest)}" * (longest >= self.window)
+            return f"their clock seems not to start at 0: {subtract}, {first[0]} us here{more}"
+        clock = f"if their clocks do not start at 0, {subtract}; " * (longest < self.window)
         return (
-            f"data.bins {end // self.data.bin_us + 1}, or data.bin_us {end // self.data.bins + 1}, "
-            "would hold all; to use less of them, cut them in `recordings` of the task"
+            f"{clock}{self._bins(int(last.max()))}; to use less of them, cut them in `recordings` of "
+            "the task"
         )
+
+    def _bins(self, end: int) -> str:
+        """The parameters with which the bins hold all up to `end` us."""
+        bins, width = end // self.data.bin_us + 1, end // self.data.bins + 1
+        return f"data.bins {bins}, or data.bin_us {width}, would hold all"
 
     def _unit(self, places: np.ndarray) -> str:
         """The unit in which times would last about as long as the bins; empty if there is none."""

@@ -228,6 +228,7 @@ def test_truncated_samples(tmp_path: Path) -> None:
         ),
         ({"letter": ["A"]}, "must have the lists `letter` and `events`.*`events` is missing"),
         ({"letter": "A", "events": [silent_taxels()]}, "`letter` is str"),
+        ({"letter": np.array("A"), "events": [silent_taxels()]}, "`letter` is ndarray"),
         ({"letter": {0: "A"}, "events": {0: silent_taxels()}}, "`letter` is dict"),
         ([{"letter": "a", "events": silent_taxels()}], "recording 0: unknown letter 'a'"),
         ([{"letter": None, "events": silent_taxels()}], "recording 0: unknown letter 'None'"),
@@ -257,6 +258,13 @@ def test_times_as_arrays(tmp_path: Path) -> None:
     events, _ = Braille(write_pickle(tmp_path, columns))[0]
     assert events["t"].tolist() == [500_000, 1_250_000, 2_000_000]
     assert events["p"].tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("letters", [np.array([b"Space", b"B"]), [b"Space", b"B"]])
+def test_letters_of_python_2_in_events(tmp_path: Path, letters: Any) -> None:
+    """Texts of Python 2 are bytes; in an array (`S5`) they still are when Python 3 reads it."""
+    columns = {"letter": letters, "events": [silent_taxels()] * 2}
+    assert Braille(write_pickle(tmp_path, columns)).targets == [0, 2]
 
 
 def test_letters_of_python_2_in_samples(tmp_path: Path) -> None:
