@@ -7,7 +7,7 @@ VENDORS := .venv-vendors
 export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
 
-# Whatever would lead Python, pip or uv to another interpreter, folder or set of packages is not handed
+# Whatever would lead Python, pip or uv to another interpreter, folder or set of packages is not passed
 # on; where packages come from and how the index is reached is. PYTHONDONTWRITEBYTECODE is not, either:
 # without compiled bytecode every start of DVC takes 6 s instead of 3.
 KEPT := PYTHONUNBUFFERED PYTHONUTF8 PYTHONIOENCODING PYTHONFAULTHANDLER \

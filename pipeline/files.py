@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,8 @@ def _take_place(new: Path, target: Path) -> None:
 def alone(root: Path, stage: str, task: str) -> Iterator[None]:
     """Hold a lock on `stage` of `task` in the project folder `root` while the block runs.
 
-    The system releases it when the process ends, however it ends; the file stays.
+    The system releases it when the process ends, however it ends; the file stays. Where the file system
+    has no locks a warning is printed and the block runs.
 
     Raises:
         UserError: another process holds it.
@@ -98,6 +100,11 @@ def alone(root: Path, stage: str, task: str) -> Iterator[None]:
                 f"{task}: the stage {stage} is running here already (process {file.read().strip()}); "
                 "wait until it is through, or end it"
             ) from None
+        except OSError as error:  # file systems without locks, such as Lustre without `flock`
+            print(
+                f"warning: {path}: {error.strerror}: start {stage} of {task} once at a time here",
+                file=sys.stderr,
+            )
         file.truncate(0)
         print(os.getpid(), file=file, flush=True)
         yield

@@ -288,7 +288,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         words = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
         advice = ""
         if hint in (float, int) and isinstance(value, str) and _is_number(value):
-            advice = " (text to YAML: write small floats as 1.0e-3, without quotes)"
+            advice = " (text to YAML: write floats as 1.0e-3 or 1.0e+3, without quotes)"
         raise UserError(f"{where} must be {words[hint]}, got {value!r}{advice}")
     if hint is float and not (abs(value) < float("inf")):
         raise UserError(f"{where} must be a finite number, got {value!r}")

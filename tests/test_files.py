@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +84,15 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path):
     assert (tmp_path / ".cache" / "train-letters.lock").exists()
     with files.alone(tmp_path, "train", "letters"):
         pass
+
+
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys):
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.alone(tmp_path, "train", "letters"):
+        (tmp_path / "ran").touch()
+    assert (tmp_path / "ran").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: ") and "train-letters.lock: Function not implemented" in line

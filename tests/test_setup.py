@@ -14,7 +14,7 @@ import pytest
 from roads import ROOT
 
 # Variables that lead Python, pip or uv elsewhere, each with a value that would do so.
-ASTRAY = {
+HOSTILE = {
     "UV_SYSTEM_PYTHON": "1",
     "UV_PYTHON": "3.12",
     "UV_PROJECT_ENVIRONMENT": "/nowhere",
@@ -91,7 +91,7 @@ def make(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", f"PYTHON={checkout.parent / 'python'}", *words],
         cwd=checkout,
-        env={**os.environ, **ASTRAY, **THEIRS},
+        env={**os.environ, **HOSTILE, **THEIRS},
         capture_output=True,
         text=True,
     )
@@ -112,7 +112,7 @@ def test_every_tool_is_told_the_environment_by_name(target, folder, checkout):
     made = calls(checkout)
     assert any("pip" in words for words, _ in made)
     for (program, *words), environment in made:
-        assert not set(ASTRAY) & set(environment)
+        assert not set(HOSTILE) & set(environment)
         assert THEIRS.items() <= environment.items()
         if program == str(checkout.parent / "python"):
             assert words[0] == "-c" or words == ["-m", "venv", "--clear", folder]
@@ -127,7 +127,7 @@ def test_the_lock_is_made_for_the_environment(checkout):
     (words, environment), *_ = [call for call in calls(checkout) if "compile" in call[0]]
     assert words[0] == ".venv/bin/uv"
     assert words[words.index("--python") + 1] == ".venv/bin/python"
-    assert not set(ASTRAY) & set(environment)
+    assert not set(HOSTILE) & set(environment)
     assert (checkout / "requirements.lock").read_text() == "made\n"
 
 

@@ -24,6 +24,28 @@ pytestmark = [
 ]
 
 
+def change(folder: Path, section: str, **values: object) -> None:
+    """Write parameters of a section of the task braille, such as `targets.loihi`."""
+    document = yaml.safe_load((folder / "params.yaml").read_text())
+    place = document["tasks"]["braille"]
+    for key in section.split("."):
+        place = place[key]
+    place.update(values)
+    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def content(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that stages write."""
+    files = [
+        p for part in ("data/prepared", "models", "metrics") for p in folder.glob(f"{part}/**/*")
+    ]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.is_file()
+    }
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> tuple[Path, Callable[..., str]]:
     """A clone with a task that trains in seconds, and what runs a command in it."""
@@ -37,17 +59,14 @@ def clone(tmp_path: Path) -> tuple[Path, Callable[..., str]]:
         "DVC_SYSTEM_CONFIG_DIR": str(settings),
     }
 
-    def run(*command: str) -> str:
+    def run(*command: str, fails: bool = False) -> str:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        return done.stdout
+        assert (done.returncode != 0) == fails, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stderr if fails else done.stdout
 
-    document = yaml.safe_load((folder / "params.yaml").read_text())
-    task = document["tasks"]["braille"]
-    task["data"].update(bins=32, simulated_per_class=8)
-    task["train"].update(epochs=2)
-    task["deploy"].update(vectors=8)
-    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    change(folder, "data", bins=32, simulated_per_class=8)
+    change(folder, "train", epochs=2)
+    change(folder, "deploy", vectors=8)
     identity = ("-c", "user.name=test", "-c", "user.email=test@localhost")
     run("git", *identity, "commit", "-qam", "Make the task small")
     return folder, run
@@ -122,10 +141,31 @@ def test_a_recording_that_changes_is_prepared_again(clone, tmp_path):
     run("dvc", "repro", "prepare@braille")
     theirs = tmp_path / "theirs"
     shutil.copytree(folder / "data" / "raw" / "braille", theirs)
-    document = yaml.safe_load((folder / "params.yaml").read_text())
-    document["tasks"]["braille"]["data"].update(source="folder", path=str(theirs))
-    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    change(folder, "data", source="folder", path=str(theirs))
     assert "Running stage" in run("dvc", "repro", "prepare@braille")
     assert "up to date" in run("dvc", "repro", "prepare@braille")
     (theirs / "one-more.txt").write_text("anything")
     assert "Running stage" in run("dvc", "repro", "prepare@braille")
+
+
+def test_a_stage_that_fails_leaves_what_it_made_before(clone):
+    """DVC removes a stage's outputs before it runs, unless they are `persist`."""
+    folder, run = clone
+    change(folder, "targets.loihi", epochs=1)
+    run("dvc", "repro", "deploy@braille", "target@braille-loihi")
+    good, parameters = content(folder), (folder / "params.yaml").read_text()
+    bundle = "models/braille/deploy/loihi/model.nir"
+    assert {"models/braille/weights.safetensors", "models/braille/curves.csv", bundle} <= set(good)
+    for stage, section, values, words in (
+        ("prepare@braille", "data", {"bins": 2}, "holds one sample"),
+        ("train@braille", "network", {"threshold": 1e6}, "fires no spike"),
+        ("export@braille", "export", {"dt": 1e30}, "dt"),
+        ("parity@braille", "parity", {"max_tie_distance": -1.0}, "max_tie_distance"),
+        ("deploy@braille", "deploy", {"vectors": 10**6}, "vectors"),
+        ("target@braille-loihi", "deploy", {"vectors": 10**6}, "vectors"),
+    ):
+        change(folder, section, **values)
+        assert words in run("dvc", "repro", "-s", stage, fails=True), stage
+        assert content(folder) == good, stage
+        (folder / "params.yaml").write_text(parameters)
+    assert "up to date" in run("dvc", "status", "deploy@braille", "target@braille-loihi")
