@@ -278,6 +278,10 @@ def test_the_card_of_real_recordings_carries_their_licence(bundle):
     assert "license: cc-by-4.0" in text
     assert "Müller-Cleve et al." in text
     assert "simulated" not in text
+    # Whose recordings lie in a folder nobody recorded; a download is checked against its digests.
+    assert "given in a folder" in text and "if they are others" in text
+    facts["parameters"]["data"]["source"] = "download"
+    assert "given in a folder" not in card.write(facts)
 
 
 def test_a_task_without_a_simulator_is_not_called_simulated(bundle, monkeypatch):

@@ -377,11 +377,15 @@ def _licence(data: tasks.About, source: str, manifest: dict[str, Any]) -> list[s
             "",
             "Code and weights: Apache-2.0." if known else "Code and golden vectors: Apache-2.0.",
         ]
-    read = f"the recordings that {manifest['task']}.py of the tasks reads or makes, " * (
-        source == "task"
-    )
+    read, others = {
+        "task": (f"the recordings that {manifest['task']}.py of the tasks reads or makes, ", ""),
+        "folder": (
+            "recordings given in a folder (SHA-256 in `manifest.json`) and taken for those of ",
+            ", or that of the recordings if they are others",
+        ),
+    }.get(source, ("", ""))
     return [
         f"{'Trained on' if known else 'The recordings used here are'} {read}{about} Weights and golden "
-        "vectors are derived from it and carry its licence; the code is under Apache-2.0.",
+        f"vectors are derived from it and carry its licence{others}; the code is under Apache-2.0.",
         *([] if known else unknown),
     ]
