@@ -98,19 +98,27 @@ def test_a_queue_of_two_is_run_and_compared(clone):
     assert found[5]["loss"] != found[6]["loss"]
 
 
-def test_a_run_that_dvc_remembers_brings_its_own_numbers_back(clone):
-    """DVC runs no stage twice with the same parameters: it restores what the stage wrote then."""
+def test_numbers_belong_to_the_weights_that_are_there(clone):
+    """Of a run, of the same parameters again, and of weights that come back from a commit."""
     folder, run = clone
-    model = folder / "models" / "braille"
+    model, identity = folder / "models" / "braille", ("-c", "user.name=t", "-c", "user.email=t@l")
+
+    def shown() -> dict[str, dict]:
+        return json.loads(run("dvc", "metrics", "show", "--json"))[""]["data"]
+
     seen = []
-    for seed in (5, 6, 5):
+    for seed in (6, 5, 6):
         run("dvc", "exp", "run", "-S", f"tasks.braille.train.seed={seed}", "train@braille")
-        shown = json.loads(run("dvc", "metrics", "show", "--json"))[""]["data"]
-        seen.append(shown["models/braille/train.json"]["data"])
+        seen.append(shown()["models/braille/train.json"]["data"])
         last = (model / "curves.csv").read_text().splitlines()[seen[-1]["best_epoch"]]
         assert f"{seen[-1]['loss']['validation']:.6g}" == last.split(",")[3]
+        if seed == 5:
+            run("git", *identity, "commit", "-qam", "Seed 5")
     assert seen[0] == seen[2] != seen[1]
-    # The time of the second training stayed; its digest is not that of the weights that came back.
+    run("git", "checkout", "-q", "HEAD", "--", "params.yaml", "dvc.lock", "models", "metrics")
+    run("dvc", "checkout", "-q", "models/braille/weights.safetensors")
+    assert shown()["models/braille/train.json"]["data"] == seen[1]
+    # The time is that of the last training; its digest is not that of the weights that came back.
     timing = json.loads((model / "timing.json").read_text())
     weights = hashlib.sha256((model / "weights.safetensors").read_bytes()).hexdigest()
     assert timing["weights_sha256"] != weights
@@ -118,7 +126,7 @@ def test_a_run_that_dvc_remembers_brings_its_own_numbers_back(clone):
     assert sources.read(folder, task).timing is None
     # What users look for is in the table, and nothing that a clock measured.
     assert {"accuracy", "loss", "spike_rate", "best_epoch", "epochs"} == set(seen[0])
-    assert all(Path(name).parts[0] in ("models", "metrics") for name in shown)
+    assert all(Path(name).parts[0] in ("models", "metrics") for name in shown())
 
 
 def test_bundles_verify_where_dvcs_cache_is_linked_to(clone):
