@@ -13,7 +13,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from pipeline.converter import contract
+from pipeline.converter import agreement, contract
+from pipeline.converter.agreement import Row
 from pipeline.converter.assemble import assemble, placed
 from pipeline.converter.known import class_name, parent, redefined, runs_as
 from pipeline.converter.layout import Site, flatten_order
@@ -32,7 +33,6 @@ from pipeline.errors import GraphError
 COUNTS = "spyx.nn.ActivityRegularization"
 DROPOUT = "flax.nnx.Dropout"
 SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
-ANY = object()
 GRAPH_MODEL = "pipeline.converter.layers.GraphModel"
 # Quantised layers keep integers where the exporters read floats (post-training), or floats that they
 # round when they run; qwix marks every module of a model that it treats.
@@ -45,17 +45,15 @@ QWIX_MARK = "qwix_path"
 
 @dataclass(frozen=True)
 class Written:
-    """A graph and what its model is to it.
+    """A graph, and the layers of its model in the order in which they run.
 
-    layers: the model's layers in the order in which they run. names: for each the path of the node
-    whose output is its output, or None. order: where the model ends behind a Flatten, position k of
-    NIR's output is Spyx's order[k]. left_out: layers that no node stands for.
+    chain: whether each layer gets what the one before puts out. left_out: why layers are left out that
+    change what they get.
     """
 
     graph: nir.NIRGraph
-    layers: list[Any]
-    names: list[str | None]
-    order: np.ndarray | None = None
+    rows: list[Row]
+    chain: bool = True
     left_out: tuple[str, ...] = ()
 
 
@@ -80,8 +78,8 @@ def to_nir(
         dt: the step; time constants come out in its unit, tau = dt/(1-beta).
         strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
-        check: run the model and its graph on random inputs, and raise where they differ. Takes about
-            as long as compiling the model once. Not done where a layer was left out.
+        check: run the model and its graph on random inputs, and raise where they differ. Compiles
+            every layer and the model once. Not done where a layer was left out.
         told: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
 
     Returns:
@@ -97,7 +95,7 @@ def to_nir(
     """
     written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
     if check and not written.left_out:
-        _check(model, written, input_shape)
+        _check(model, written)
     return written.graph
 
 
@@ -117,46 +115,27 @@ def export_named(
     node of its own.
     """
     written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
-    return written.graph, written.names
+    return written.graph, [row.path for row in written.rows]
 
 
-def _check(model: Any, written: Written, input_shape: Mapping[str, Sequence[int]]) -> None:
-    """Refuse a graph that does something else than its model; names the first layer that does.
-
-    Raises:
-        GraphError: see `agreement.difference`.
-    """
-    from pipeline.converter.agreement import difference
-
-    def compare(model: Any, written: Written) -> str | None:
-        if not hasattr(model, "initial_state"):
-            model = _spyx_sequential(written.layers)
-        plan = make_plan(as_dict(written.graph))
-        return difference(model, plan, step_dt(plan, None), written.order)
-
-    found = compare(model, written)
-    if found is None:
-        return
-    where, dt = f"the model ({_label(model)})", written.graph.metadata["dt"]
-    if runs_as(model, {GRAPH_MODEL}) is None:
-        for end, layer in enumerate(written.layers, 1):
-            first = _spyx_sequential(written.layers[:end])
-            if part := compare(first, _export(first, input_shape, ANY, dt, True, "nested", {})):
-                where, found = f"layer {end - 1} ({_label(layer)})", part
-                break
-    raise GraphError(f"{where} does something else than the graph written for it; {found}")
+def _check(model: Any, written: Written) -> None:
+    """Refuse a graph that does something else than its model; see `agreement.check`."""
+    if not hasattr(model, "initial_state"):
+        model = _spyx_sequential([row.layer for row in written.rows])
+    plan = make_plan(as_dict(written.graph))
+    agreement.check(model, written.rows if written.chain else [], plan, step_dt(plan, None))
 
 
 def _export(
     model: Any,
     input_shape: Mapping[str, Sequence[int]],
-    output_shape: Any,
+    output_shape: Mapping[str, Sequence[int]],
     dt: float,
     strict: bool,
     recurrent: str,
     told: dict[str, Any],
 ) -> Written:
-    """As `to_nir`, without its check; `output_shape` ANY takes whatever comes out."""
+    """As `to_nir`, without its check."""
     register()
     dt = _positive(dt)
     if recurrent not in ("nested", "flat"):
@@ -166,24 +145,21 @@ def _export(
             raise GraphError(f"the model ({_label(model)}): {_own(model, name, base)}")
         return _export_graph(model, input_shape, output_shape, dt, told)
     entry, shape = _port(input_shape, "input_shape")
-    exit_, last_shape = "output", None
-    if output_shape is not ANY:
-        exit_, last_shape = _port(output_shape, "output_shape")
+    exit_, last_shape = _port(output_shape, "output_shape")
     if entry == exit_:
         raise GraphError(f"input and output are both called `{entry}`")
     nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
-    names: list[str | None] = []
+    rows: list[Row] = []
     left_out: list[str] = []
     before, order = entry, None
-    layers = _layers(model)
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(_layers(model)):
         where = f"layer {index} ({_label(layer)})"
         name = f"{_label(layer).lower()}_{index}"
         site = Site(where, shape, dt, order)
         made = _made(layer, site)
         if made is None:
-            names.append(None)
+            rows.append(Row(where, layer, None, order))
             if not _transparent(layer):
                 left_out.append(f"{where}: {_reason_to_omit(layer, where, strict)}")
             continue
@@ -203,19 +179,19 @@ def _export(
                 leaving = f"{path}.lif" if isinstance(node, nir.NIRGraph) else path
             shape, order = _after(node, shape, order, where)
             order = None if getattr(layer, "nir_order", False) else order
-        names.append(leaving)
+        rows.append(Row(where, layer, leaving, order))
     if left_out and before == entry:
         raise GraphError(f"nothing would be left of the model: {left_out[0]}")
     for reason in left_out:
         warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
-    if last_shape is not None and shape != last_shape:
+    if shape != last_shape:
         raise GraphError(
             f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
         )
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
     graph = _checked(nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"})
-    return Written(graph, layers, names, order, tuple(left_out))
+    return Written(graph, rows, left_out=tuple(left_out))
 
 
 def _made(layer: Any, site: Site) -> Exported | None:
@@ -293,7 +269,8 @@ def _export_graph(
     for path, entry in entries.items():
         edges += [(origin, entry) for origin in origins(path)]
     graph = _checked(nodes, edges, dt, told)
-    return Written(graph, list(layers.values()), [leaving[path] for path in model.paths])
+    rows = [Row(f"node `{path}`", layer, leaving[path]) for path, layer in layers.items()]
+    return Written(graph, rows, chain=False)
 
 
 def _layers(model: Any) -> list[Any]:
