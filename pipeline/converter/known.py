@@ -8,7 +8,9 @@ instance.
 
 from __future__ import annotations
 
+import dis
 import inspect
+import itertools
 from collections.abc import Collection, Iterator
 from types import CellType, CodeType
 from typing import Any
@@ -55,28 +57,47 @@ def runs_as(layer: Any, known: Collection[str]) -> type | None:
 
 
 def _used(base: type) -> frozenset[str]:
-    """Every name that a run of a `base` may look up: those in its code, and in its methods' code.
-
-    Names of functions and modules are among them; that is harmless, for a layer seldom has an
-    attribute of such a name.
-    """
+    """Every name that a run of a `base` may look up on the layer."""
     names: set[str] = set()
     todo = list(ENTRIES)
     while todo:
         name = todo.pop()
         if name not in names:
             names.add(name)
-            for code in _codes(inspect.getattr_static(base, name, None)):
-                todo += code.co_names
+            todo += _looked_up(inspect.getattr_static(base, name, None))
     return frozenset(names)
 
 
-def _codes(found: Any) -> Iterator[CodeType]:
-    """The code of a function, method or property, of the functions defined in it and of those it holds.
+def _looked_up(found: Any) -> list[str]:
+    """The names that a method or property looks up on its first argument, the layer.
+
+    Where it does anything else with the layer, such as calling a function with it, these are all names
+    in its code and in that of the functions it holds.
+    """
+    function = getattr(found, "fget", None) or getattr(found, "__func__", found)
+    own = _behind_self(function.__code__) if inspect.isfunction(function) else []
+    return [name for code in _codes(function) for name in code.co_names] if own is None else own
+
+
+def _behind_self(code: CodeType) -> list[str] | None:
+    """The attributes that a method reads of its first argument; None if it does anything else with it."""
+    if not code.co_argcount or "super" in code.co_names:
+        return None
+    layer, names = code.co_varnames[0], []
+    for step, following in itertools.pairwise(dis.get_instructions(code)):
+        if step.argval == layer or (isinstance(step.argval, tuple) and layer in step.argval):
+            if step.opname != "LOAD_FAST" or following.opname not in ("LOAD_ATTR", "LOAD_METHOD"):
+                return None
+            names.append(following.argval)
+    return names
+
+
+def _codes(function: Any) -> Iterator[CodeType]:
+    """The code of a function, of the functions defined in it and of those it holds.
 
     A function that replaces another often holds it.
     """
-    todo: list[Any] = [getattr(found, "fget", None) or getattr(found, "__func__", found)]
+    todo: list[Any] = [function]
     seen: set[int] = set()
     while todo:
         part = todo.pop()

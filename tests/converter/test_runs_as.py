@@ -18,6 +18,7 @@ from spyx import axn
 
 from pipeline import neurons
 from pipeline.converter import reference, to_nir
+from pipeline.converter.known import redefined
 from pipeline.converter.layers import Delay, FlattenFirst, Late, Scale
 from pipeline.errors import GraphError
 
@@ -338,7 +339,20 @@ class Parallel(snn.PSU_LIF):
         return super().parallel(2 * x)  # `spyx.nn.run` steps, and never asks for it
 
 
+class Clipping(snn.LIF):
+    """Has a method called as a function that the parent calls."""
+
+    def clip(self):
+        self.beta[...] = jnp.clip(self.beta[...], 0, 1)
+
+
+class Growing(snn.Sequential):
+    def append(self, layer):
+        self.layers.append(layer)
+
+
 HARMLESS = {
+    "methods with names of other functions": lambda: Growing(linear(6, 8), lif(Clipping)),
     "a constructor": lambda: Row(8),
     "a protocol": lambda: behind(lif(Contract)),
     "a method that does not run": lambda: behind(lif(Parallel)),
@@ -356,6 +370,34 @@ def test_a_subclass_that_redefines_nothing_is_its_parent(name):
     expected = np.asarray(snn.run(model, jnp.asarray(x))[0])
     assert expected.any()
     np.testing.assert_array_equal(reference.run(graph.to_dict(), x).output, expected)
+
+
+def scaled(step):
+    @functools.wraps(step)
+    def wrapped(self, x):
+        return self.scale() * step(self, x)
+
+    return wrapped
+
+
+class Wrapped:
+    """Looks up a method in the function around its own, and one in a function that it calls."""
+
+    @scaled
+    def __call__(self, x):
+        return x + [self.offset() for _ in x]
+
+    def scale(self):
+        return 1
+
+    def offset(self):
+        return 0
+
+
+@pytest.mark.parametrize("name", ["scale", "offset", "unused"])
+def test_names_are_found_through_functions_around_a_method(name):
+    own = overriding(Wrapped, **{name: lambda self: 2})
+    assert redefined(own(), Wrapped) == (None if name == "unused" else name)
 
 
 # ---------------------------------------------------------------------------------------- activations
