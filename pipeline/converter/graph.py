@@ -205,10 +205,12 @@ def _made(layer: Any, site: Site) -> Exported | None:
     if export is None:
         return None
     try:
-        return export(layer, site)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return export(layer, site)
     except GraphError:
         raise
-    except Exception as error:  # a parameter that is no array at all, or one that gives none
+    except Exception as error:  # a parameter that is no array of real numbers, or gives none
         raise site.refuse(f"its parameters cannot be read: {error}") from None
 
 
@@ -336,7 +338,8 @@ def _why_not(layer: Any) -> str:
             f"{class_name(type(layer))} is a module of several layers, and only its own code says how "
             f"they run; put them into a {SEQUENTIAL} in that order"
         )
-    what = layer if hasattr(layer, "__qualname__") else type(layer)
+    function = layer.func if isinstance(layer, functools.partial) else layer
+    what = function if hasattr(function, "__qualname__") else type(function)
     return f"{class_name(what)} has no equivalent in NIR; replace it by a layer that has one"
 
 

@@ -94,6 +94,9 @@ class Site:
     def to_nir(self, value: Any, name: str) -> np.ndarray:
         """A parameter of a Spyx layer (a scalar, or one that broadcasts) in NIR's shape, float64."""
         array = np.asarray(value, np.float64)
+        beyond = array.ndim - len(self.shape)
+        if beyond > 0 and array.shape[:beyond] == (1,) * beyond:  # the same for every sample
+            array = array.reshape(array.shape[beyond:])
         try:
             array = np.broadcast_to(array, last(self.shape))
         except ValueError:
@@ -266,8 +269,9 @@ def explicit_padding(
 ) -> list[tuple[int, int]]:
     """Flax's padding argument as (low, high) per spatial axis.
 
-    "SAME" follows XLA: ceil(size/stride) outputs, the odd one of the padding at the end. An integer
-    pads every side, an integer per axis both its sides.
+    "SAME" follows XLA: ceil(size/stride) outputs, the odd one of the padding at the end, with
+    "SAME_LOWER" at the start; in any case of letters. An integer pads every side, an integer per axis
+    both its sides.
 
     Raises:
         ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express; a stride or a
@@ -276,14 +280,15 @@ def explicit_padding(
     if min(*strides, *dilation) < 1:
         raise ValueError(f"stride {strides}, dilation {dilation}: 1 or more is needed")
     if isinstance(padding, str):
-        if padding == "VALID":
+        name = padding.upper()
+        if name == "VALID":
             return [(0, 0)] * len(sizes)
-        if padding == "SAME":
+        if name in ("SAME", "SAME_LOWER"):
             result = []
             for n, k, s, d in zip(sizes, kernel, strides, dilation, strict=True):
                 total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
                 result.append((total // 2, total - total // 2))
-            return result
+            return result if name == "SAME" else [(high, low) for low, high in result]
         if padding == "CAUSAL" and len(sizes) == 1:
             return [(dilation[0] * (kernel[0] - 1), 0)]
         raise ValueError(

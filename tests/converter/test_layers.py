@@ -187,6 +187,8 @@ def test_a_spike_of_exactly_the_threshold_stays_silent_everywhere():
 CONVS = {
     "SAME": lambda: conv((3, 3)),
     "SAME, even kernel": lambda: conv((2, 2)),
+    "same, in small letters": lambda: conv((4, 3), strides=2, padding="same"),
+    "SAME_LOWER": lambda: conv((4, 4), strides=(3, 1), padding="SAME_LOWER"),
     "SAME, stride 2": lambda: conv((3, 3), strides=2),
     "SAME, even kernel and stride": lambda: conv((4, 4), strides=(2, 2)),
     "SAME, dilation": lambda: conv((3, 3), kernel_dilation=2),

@@ -357,6 +357,7 @@ HARMLESS = {
     "a protocol": lambda: behind(lif(Contract)),
     "a method that does not run": lambda: behind(lif(Parallel)),
     "a trained threshold": lambda: behind(lif(threshold=nnx.Param(jnp.linspace(0.5, 1.5, 8)))),
+    "a threshold for a batch": lambda: behind(lif(threshold=jnp.linspace(0.5, 1.5, 8)[None])),
     "truth values as spikes": lambda: behind(lif(activation=lambda x: x > 0), linear(8, 8), lif()),
     "speeds by name": lambda: behind(linear(8, 8, precision=("high", "highest")), lif()),
 }
@@ -453,6 +454,32 @@ def test_every_activation_of_spyx_is_a_step(make):
     """On an image too, where a layer has more neurons than it is asked numbers each."""
     model = snn.Sequential(snn.IF((40, 50, 2), activation=make()))
     to_nir(model, {"input": (2, 40, 50)}, {"output": (2, 40, 50)}, strict=True)
+
+
+# ------------------------------------------------------------------------------------ complex numbers
+
+
+def with_phase(layer):
+    layer.kernel = nnx.Param(layer.kernel[...] * (1 + 1j))
+    return layer
+
+
+COMPLEX = {
+    "a kernel": (lambda: snn.Sequential(with_phase(linear(6, 8))), (6,), (8,)),
+    "a kernel of an image": (
+        lambda: snn.Sequential(with_phase(nnx.Conv(2, 3, (3, 3), rngs=RNGS))),
+        (2, 4, 4),
+        (3, 4, 4),
+    ),
+    "a threshold": (lambda: behind(lif(threshold=0.5 + 1j)), (6,), (8,)),
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_parameters_are_refused(name):
+    make, shape, out = COMPLEX[name]
+    with pytest.raises(GraphError, match=r"^layer \d \(\w+\): .*(complex|imaginary)"):
+        to_nir(make(), {"input": shape}, {"output": out}, strict=True, check=False)
 
 
 # ------------------------------------------------------------------------------------------ ensembles
