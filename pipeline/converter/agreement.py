@@ -30,8 +30,8 @@ HUGE = 1e30  # float32 overflows not far above, float64 does not
 class Row:
     """A layer of a model and what it is in the graph.
 
-    where: how messages call it. path: the node whose output is the layer's, None where no node stands
-    for it. order: position k of that output in NIR is Spyx's order[k], see `layout.flatten_order`.
+    where: how messages call it. path: the node whose output is the layer's; None where the layer has no
+    node. order: position k of that output in NIR is Spyx's order[k], see `layout.flatten_order`.
     """
 
     where: str
@@ -64,16 +64,16 @@ def check(model: Any, rows: list[Row], plan: reference.Plan, dt: float) -> None:
     # A model that overflows is left out below, sample by sample.
     with np.errstate(over="ignore", invalid="ignore"):
         expected = reference.run(plan, x, dt, watch=watch)
-    order, comes = None, next(iter(x.values()))
+    order, arriving = None, next(iter(x.values()))
     near = {path: _near(plan, path, u) for path, u in expected.membranes.items()}
-    never = np.zeros(comes.shape[:2], bool)
+    never = np.zeros(arriving.shape[:2], bool)
     sure = ~np.any([never, *map(_any, near.values())], axis=0)
     for row in rows:
-        leaves = np.stack(left.pop(row.path)) if row.path else comes
+        leaving = np.stack(left.pop(row.path)) if row.path else arriving
         held = ~near[row.path] if row.path in near else np.array(True)
-        found = _run(row.where, _alone(row.layer), {"input": _to_spyx(comes, order)})
-        order, comes = row.order, leaves
-        _compare(row.where, found, leaves, order, held, scales)
+        found = _run(row.where, _alone(row.layer), {"input": _to_spyx(arriving, order)})
+        order, arriving = row.order, leaving
+        _compare(row.where, found, leaving, order, held, scales)
     where = f"the model ({type(model).__name__})"
     found = _run(where, model, {name: _to_spyx(array, None) for name, array in x.items()})
     for name, right in expected.outputs.items():
@@ -178,7 +178,7 @@ def _near(plan: reference.Plan, path: str, u: np.ndarray) -> np.ndarray:
     # A membrane of exactly 0 has met no rounding.
     near = (np.abs(u - theta) <= allowed) & (u != 0) | _spread(~(size < HUGE), len(axes))
     near = np.logical_or.accumulate(near, axis=0)
-    recurrent = any(closes for _, closes in plan.sources[path])
+    recurrent = len(plan.sources[path]) > 1
     return _spread(_any(near), len(axes)) if recurrent else near
 
 

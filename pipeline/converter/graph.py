@@ -29,7 +29,7 @@ from pipeline.converter.node import (
 from pipeline.converter.reference import EQUATIONS, Plan, check_dt, make_plan, settled, step_dt
 from pipeline.errors import GraphError
 
-# Layers that hand on what they get when a trained model runs: nothing to write.
+# Layers whose output is their input when a trained model runs: nothing to write.
 COUNTS = "spyx.nn.ActivityRegularization"
 DROPOUT = "flax.nnx.Dropout"
 SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
@@ -365,7 +365,7 @@ def _reason_to_omit(layer: Any, where: str, strict: bool) -> str:
 
 
 def _transparent(layer: Any) -> bool:
-    """Whether a layer hands on what it gets."""
+    """Whether a layer's output is its input."""
     if runs_as(layer, {DROPOUT}):
         return bool(layer.deterministic or layer.rate == 0)
     return runs_as(layer, {COUNTS}) is not None

@@ -37,8 +37,8 @@ def parent(layer: Any, known: Collection[str]) -> type | None:
 def redefined(layer: Any, base: type) -> str | None:
     """The first name, in sorted order, by which a layer may run otherwise than `base`; None if none.
 
-    A plain value that stands in a class, such as a default, redefines nothing: the exporters read the
-    same value. What is computed at every access (a property) does.
+    A plain value of a class, such as a default, redefines nothing: the exporters read the same value.
+    What is computed at every access (a property) does.
     """
     for name in sorted(_used(base).union(LOOKUP)):
         own = inspect.getattr_static(type(layer), name, None)

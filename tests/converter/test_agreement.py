@@ -20,6 +20,10 @@ RNGS = nnx.Rngs(0)
 PORTS = {"input": (6,)}, {"output": (8,)}
 
 
+def recurrent_lif(shape, beta, *, rngs):
+    return neurons.Recurrent(neurons.LIF(shape, beta), rngs=rngs)
+
+
 def model():
     kernel = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8)), jnp.float32)
     return snn.Sequential(
@@ -130,6 +134,20 @@ def test_what_rounding_may_decide_is_left_out():
     x[2, 1, 0], x[3, 0, 1] = 1.0, 7.0  # in sample 1 u = theta in step 2
     near = agreement._near(plan, "n0", reference.run(plan, x, 1.0).membranes["n0"])
     assert np.argwhere(near).tolist() == [[2, 1, 0], [3, 1, 0], [4, 1, 0]]
+
+
+@pytest.mark.parametrize("recurrent", ["nested", "flat"])
+@pytest.mark.parametrize("make", [snn.RLIF, recurrent_lif])
+def test_in_a_recurrent_layer_it_is_left_out_for_all(make, recurrent):
+    """One neuron is at its threshold in step 1; its spike may or may not reach the other two."""
+    layer = make((3,), 0.5, rngs=RNGS)
+    graph = to_nir(layer, {"input": (3,)}, {"output": (3,)}, recurrent=recurrent)
+    plan = reference.make_plan(as_dict(graph))
+    (path,) = (path for path in plan.nodes if path.endswith("lif"))
+    u = np.zeros((3, 2, 3))
+    u[1, 1, 0] = 1.0
+    near = np.broadcast_to(agreement._near(plan, path, u), u.shape)
+    assert near[1:, 1].all() and near.sum() == 6
 
 
 def test_inputs_are_of_several_sizes_and_fit_into_memory():
