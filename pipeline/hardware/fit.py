@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.converter import file, reference
-from pipeline.converter.reference import EQUATIONS, make_plan, step_dt
+from pipeline.converter.reference import EQUATIONS, make_plan, settled, step_dt
 from pipeline.errors import GraphError, UsageError
 from pipeline.hardware import dynapcnn, grid
 from pipeline.hardware.profile import Profile
@@ -118,7 +118,7 @@ def fit(
         found += more
     found += [*_notes(graph, profile)]
     if integers and dt is not None and not any(f.severity == "error" for f in found):
-        found += [*_integers(graph, profile, dt)]
+        found += [*_integers(analyse(settled(plan, dt)), profile, dt)]
     report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
     return report
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,7 +39,9 @@ def judge(
     graph = dict(content) if reset is None else _with_reset(content, reset)
     report = fit.fit(graph, profile, dt, reset)
     if profile.rule != "none":
-        found = [*_findings(report, graph, profile, dt)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `lint` says what is doubtful
+            found = [*_findings(report, graph, profile, dt)]
         report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
     return report
 

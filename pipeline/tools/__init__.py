@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
-from pipeline.errors import GraphError, UsageError
+from pipeline.errors import GraphError, UsageError, UserError
+
+T = TypeVar("T")
 
 
 def check_name(path: str, suffix: str, where: str) -> None:
@@ -19,24 +22,41 @@ def check_name(path: str, suffix: str, where: str) -> None:
         raise UsageError(f"{where} {path}: the name must end in {suffix}")
 
 
-@contextlib.contextmanager
-def mendable(path: str) -> Iterator[None]:
-    """Add to what refuses a .nir file that `upgrade` repairs it, where it does."""
+def mendable(path: str, work: Callable[[dict[str, Any]], T]) -> T:
+    """What `work` makes of the graph in a .nir file; it gets what `file.read_dict` gives.
+
+    Raises:
+        GraphError: as `work`, behind the name of the file. Where `work` refuses the graph that `upgrade`
+            writes no more for this reason, the message says that `upgrade` repairs it.
+    """
+    from pipeline.converter import file
+
+    content = file.read_dict(path)
     try:
-        yield
+        return work(content)
     except GraphError as error:
-        if _repaired(path):
-            raise GraphError(f"{error}; `upgrade` repairs that") from None
-        raise
+        repairs = "; `upgrade` repairs that" if _repaired(content, work, str(error)) else ""
+        raise GraphError(f"{path}: {error}{repairs}") from None
 
 
-def _repaired(path: str) -> bool:
+def _repaired(
+    content: dict[str, Any], work: Callable[[dict[str, Any]], object], reason: str
+) -> bool:
+    """Whether `upgrade` takes the graph, and `work` does not refuse the result for this reason."""
     from pipeline.converter import file
     from pipeline.converter.repair import means_something, repair
 
-    try:
-        graph, faults = repair(file.read_dict(path))
-        file.build(graph)
-    except GraphError:
-        return False
-    return bool(faults) and means_something(graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph, faults = repair(content)
+        if not faults or not means_something(graph):
+            return False
+        try:
+            file.build(graph)
+        except GraphError:
+            return False
+        try:
+            work(graph)
+        except UserError as error:
+            return str(error) != reason
+    return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+import nir
 
 from pipeline.converter import file, portable
-from pipeline.errors import about
 from pipeline.tools import check_name, mendable, show
 
 
@@ -18,12 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     check_name(arguments.out, ".nir", "OUT")
-    content = file.read_dict(arguments.file)
-    with mendable(arguments.file), about(arguments.file):
+
+    def adapt(content: dict[str, Any]) -> tuple[nir.NIRGraph, bool]:
         rewritten = portable.profile(content, arguments.reader)
-        built = file.build(rewritten)
+        same = file.content_digest(rewritten) == file.content_digest(content)
+        return file.build(rewritten), same
+
+    built, same = mendable(arguments.file, adapt)
     file.write(arguments.out, built)
-    same = file.content_digest(rewritten) == file.content_digest(content)
     if arguments.json:
         show.as_json({"file": arguments.out, "reader": arguments.reader, "rewritten": not same})
     else:

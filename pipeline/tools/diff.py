@@ -98,6 +98,11 @@ def _fields(add: Any, path: str, a: dict[str, Any], b: dict[str, Any], tolerance
 
 def _difference(a: Any, b: Any, tolerance: float) -> str:
     """In words how two values differ; "" where they do not."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        inside = {
+            name: _difference(a.get(name), b.get(name), tolerance) for name in sorted({*a, *b})
+        }
+        return "; ".join(f"{name}: {text}" for name, text in inside.items() if text)
     if not (file.is_number(a) and file.is_number(b)):
         same = type(a) is type(b) and np.array_equal(a, b)
         return "" if same else f"{_short(a)}, {_short(b)}"

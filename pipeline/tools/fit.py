@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.converter import file
 from pipeline.converter.reference import RESETS
 from pipeline.converter.repair import spiking
-from pipeline.errors import UsageError, UserError, about
+from pipeline.errors import UsageError, UserError
 from pipeline.hardware import fit as hardware
 from pipeline.hardware import judge, profile
 from pipeline.tools import mendable, show
@@ -47,10 +46,13 @@ def main(arguments: argparse.Namespace) -> int:
         if Path(arguments.target).exists():
             raise
         raise UsageError(f"--target: {error}") from None
-    graph = file.read_dict(arguments.file)
-    with mendable(arguments.file), about(arguments.file):
+
+    def fit(graph: dict[str, Any]) -> hardware.Report:
         found = judge.judge(graph, chip, arguments.dt, arguments.reset)
-    found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
+        found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
+        return found
+
+    found = mendable(arguments.file, fit)
     found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))
     if arguments.json:
         show.as_json({"file": arguments.file, **hardware.as_data(found)})

@@ -15,6 +15,7 @@ from pipeline.converter import file, writers
 from pipeline.converter.contract import UNITS
 from pipeline.converter.reference import (
     ENDLESS,
+    GAINS,
     Plan,
     make_plan,
     settled,
@@ -281,17 +282,10 @@ def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
             "if Norse wrote it: `upgrade --writer norse-1.1.0 --dt DT` with the dt it was trained with",
         )
     for path, node in plan.nodes.items():
-        if endless := [n for n, v in node.items() if n[:3] == "tau" and np.isinf(v).any()]:
-            yield Finding(
-                "warning",
-                "infinite",
-                path,
-                f"{endless[0]} is infinite: nothing leaks; in other readers dt/{endless[0]} times an "
-                "infinite factor is no number",
-                "load and run read it so; export what `load` gives with `to_nir`",
-            )
+        yield from _endless(path, node)
     for path, node in (plan if dt is None else settled(plan, dt)).nodes.items():
-        wide = [n for n, v in node.items() if getattr(v, "dtype", None) == np.float64]
+        doubles = [n for n, v in node.items() if getattr(v, "dtype", None) == np.float64]
+        wide = [name for name in doubles if name not in file.WHOLE]
         wide = [n for n in wide if not (n == "v_reset" and not np.any(node[n]))]
         if wide:
             changed = [n for n in wide if (np.float32(node[n]) != node[n]).any()]
@@ -309,6 +303,24 @@ def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
             yield from _gains(path, node, dt)
 
 
+def _endless(path: str, node: dict[str, Any]) -> Iterator[Finding]:
+    """Time constants without end, of which other readers make nothing or no number."""
+    for tau, gain in GAINS.items():
+        if tau not in node or not np.isinf(node[tau]).any():
+            continue
+        # The factor is infinite only where the time constant is, see `reference`.
+        effect = f"where {gain} is infinite, too, other readers get no number"
+        if not np.isinf(node[gain]).any():
+            effect = f"{gain} is finite, so the input has no effect"
+        yield Finding(
+            "warning",
+            "infinite",
+            path,
+            f"{tau} is infinite: nothing leaks; {effect}",
+            "load and run read it so; export what `load` gives with `to_nir`",
+        )
+
+
 def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
     """The factor on a neuron's input in one step: r*dt/tau, r*dt, w_in*dt/tau_syn."""
     pairs = {"r": ("tau" if "tau" in node else "tau_mem"), "w_in": "tau_syn"}
@@ -322,7 +334,8 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
         if (np.abs(gain - 1) <= 2.0**-22).all():
             continue
         # Rounded in between, in float32, as spyx.nir computes it: eight units of the last place.
-        if tau in node and name == "r" and np.allclose(value, 1 - rate, rtol=2.0**-20, atol=0):
+        decays = tau in node and name == "r" and np.all(rate > 0)
+        if decays and np.allclose(value, 1 - rate, rtol=2.0**-20, atol=0):
             yield Finding(
                 "warning",
                 "spyx-gain",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 
 from pipeline.converter import file, reference
@@ -50,10 +52,14 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_name(arguments.output, ".npz", "--output")
     register()
-    with mendable(arguments.file):
-        graph = file.read(arguments.file)
-        with about(arguments.file):
-            plan = reference.make_plan(graph.to_dict(), arguments.reset)
+
+    def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, reference.Plan]:
+        for path, node in file.nodes(content):
+            file.check_node(node, path)
+        plan = reference.make_plan(content, arguments.reset)
+        return file.build(content), plan
+
+    graph, plan = mendable(arguments.file, planned)
     with about(f"{arguments.file}: --dt"):
         reference.step_dt(plan, arguments.dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
@@ -107,7 +113,12 @@ def _classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> list[str] 
     try:
         names = reference.classes(plan.metadata)
     except (ValueError, TypeError):
-        raise GraphError("the contract's `classes` is no JSON list of names") from None
+        if "contract_version" in plan.metadata:
+            raise GraphError("the contract's `classes` is no JSON list of names") from None
+        warnings.warn(
+            "`classes` of the file is no JSON list of names: no class is named", stacklevel=2
+        )
+        return None
     readout = plan.metadata.get("readout")
     if not isinstance(names, list) or not isinstance(readout, str) or readout not in READOUTS:
         return None
