@@ -110,7 +110,11 @@ def says_nothing(name: str, value: Any) -> bool:
 
 
 def text(value: Any) -> Any:
-    """Bytes, as HDF5 has them, as text; what is no UTF-8 shows as `\\xff`. Anything else as it is."""
+    """Bytes, as HDF5 has them, as text; what is no UTF-8 shows as `\\xff`. NumPy's numbers as Python's.
+
+    Anything else as it is.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
     return value.decode("utf8", "backslashreplace") if isinstance(value, bytes) else value
 
 
@@ -486,15 +490,18 @@ def check_dt(plan: Plan, dt: float) -> None:
 
 def too_long(plan: Plan, dt: float) -> Iterator[tuple[str, str]]:
     """The nodes with a time constant shorter than dt, and what is to be said of each."""
+    shortest = {}
     for path, node in plan.nodes.items():
-        for name, value in node.items():
-            if name.startswith("tau") and (smallest := float(np.min(value))) * (1 + 2**-22) < dt:
-                yield (
-                    path,
-                    f"{node['type']} node `{path}`: dt = {dt:g} is longer than {name} = {smallest:g}; "
-                    f"the largest dt allowed is {smallest:g}",
-                )
-                break
+        if taus := [(float(np.min(v)), name) for name, v in node.items() if name.startswith("tau")]:
+            shortest[path] = min(taus)
+    for path, (tau, name) in shortest.items():
+        if tau * (1 + 2**-22) < dt:
+            kind, least = plan.nodes[path]["type"], min(shortest.values())[0]
+            yield (
+                path,
+                f"{kind} node `{path}`: dt = {dt:g} is longer than {name} = {tau:g}; the largest dt "
+                f"allowed is {least:g}",
+            )
 
 
 def step_meant(plan: Plan, dt: float) -> str:

@@ -53,7 +53,8 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - declared-shape: an Input, Output, Flatten or convolution that declares another shape than its
       neighbours need.
     - batch-axis: an axis of 1 that stands for a batch, in parameters, or counted by a Flatten.
-    - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population; written out in full.
+    - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
+      (C, 1, 1); written out in full.
     """
     register()
     graph = copy(graph)
@@ -91,7 +92,7 @@ def _optional(kind: str) -> Iterator[str]:
 def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Take out what says nothing: path, field and why. Sizes become 0 until it is known what arrives.
 
-    A convolution without `input_shape` gets one: nir 1.0.8 reads none without.
+    A convolution without `input_shape` and a port without `shape` get one: nir 1.0.8 reads none without.
     """
     for path, node in nodes(graph):
         kind = node["type"]
@@ -100,7 +101,7 @@ def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             if says_nothing(name, node.get(name)):
                 del node[name]
                 reason = f"`{name}` is there and says nothing"
-            elif name == "input_shape" and name not in node:
+            elif name in ("input_shape", "shape") and name not in node:
                 reason = f"`{name}` is missing; nir reads no {kind} without it"
             if reason and name in SIZES:
                 node[name] = np.zeros(1, np.int64)
@@ -115,16 +116,16 @@ def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, str]]) -> Iterat
         node = found[path]
         missing = "is missing" in reason
         made = "field removed"
+        if name in DEFAULTS:
+            continue  # reported as missing
         if name in SIZES and not np.any(node[name]):
-            if name == "shape":
-                continue  # not to be told from the edges: an error that the reference names
             del node[name]
-            if missing:
-                continue
+            if missing or name == "shape":
+                continue  # nothing says it; without a shape of its ports a graph is refused
         elif name in node:
             made = f"it is now {_declared(node[name])}"
-        code = "declared-shape" if name == "shape" else "empty-field"
-        yield Fault("missing-field" if missing else code, path, reason, made)
+        code = "missing-field" if missing else "empty-field"
+        yield Fault("declared-shape" if name == "shape" else code, path, reason, made)
 
 
 def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
@@ -518,17 +519,25 @@ def _written_out(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Ite
     single = [
         name
         for name, value in node.items()
-        if name not in ("type", "metadata") and np.size(value) == 1 and np.shape(value) != shape
+        if name not in ("type", "metadata") and _spreads(np.shape(value), shape)
     ]
     if not single:
         return
     before = {np.shape(node[name]) for name in single}
     for name in single:
         value = np.asarray(node[name])
-        node[name] = np.full(shape, value.reshape(()), value.dtype)
+        value = value.reshape(()) if value.size == 1 else value
+        node[name] = np.broadcast_to(value, shape).copy()
     names = ", ".join(f"`{name}`" for name in single)
     reason = f"{names} of shape {' and '.join(map(str, sorted(before)))} where {shape} arrives"
     yield Fault("scalar-parameter", path, reason, f"written out to {shape}")
+
+
+def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether parameters are one number for all of `shape`, or one along axes of theirs that are 1."""
+    if given == shape or math.prod(given) == 1:
+        return given != shape
+    return len(given) == len(shape) and all(n in (1, m) for n, m in zip(given, shape, strict=True))
 
 
 def spiking(graph: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
