@@ -20,6 +20,9 @@ KEPT := PYTHONUNBUFFERED PYTHONUTF8 PYTHONIOENCODING PYTHONFAULTHANDLER \
 $(foreach name,$(filter-out $(KEPT),$(filter PYTHON% PIP_% UV_% VIRTUAL_ENV CONDA_PREFIX,$(.VARIABLES))),\
   $(eval unexport $(name)))
 
+# DVC runs stages in the user's shell, which may not be there; make's own is.
+export SHELL
+
 # In a container a user may have no name and no home that can be read or written; DVC, uv and matplotlib
 # ask for them.
 ifeq ($(LOGNAME)$(USER)$(LNAME)$(USERNAME),)

@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     name = arguments.name
-    if not name.isidentifier() or not name.islower() or not name[0].isalpha():
+    letters = name.isascii() and name.islower() and name[0].isalpha()
+    if not (letters and name.isidentifier()):
         raise UsageError(f"{name}: a task's name has small letters, digits and _, a letter first")
     if keyword.iskeyword(name):
         raise UsageError(f"{name}: is a word of Python's own; choose another name")
