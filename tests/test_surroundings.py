@@ -74,6 +74,13 @@ def test_an_archive_without_git_is_built(archive):
     assert "no git checkout" not in repro(archive).stdout  # said once
 
 
+def test_a_shell_that_is_not_there_runs_no_stage(archive):
+    """SHELL of the machine outside, in a container that lacks it."""
+    done = repro(archive, SHELL="/usr/bin/a-shell-that-nobody-has")
+    assert done.returncode == 0, done.stderr
+    assert (archive / "made").exists()
+
+
 def test_a_checkout_above_is_what_dvc_uses(archive):
     subprocess.run(["git", "init", "-q", str(archive.parent)], check=True)
     assert repro(archive).returncode == 0

@@ -80,6 +80,7 @@ def test_new_task_adds_and_changes_nothing_else(project: Path) -> None:
     [
         ("My-Task", 2, "My-Task: a task's name has small letters, digits and _, a letter first"),
         ("_x", 2, "a letter first"),
+        ("größe", 2, "small letters, digits and _"),
         ("class", 2, "class: is a word of Python's own"),
         ("nmnist", 1, ".yaml: `nmnist` is there already"),
     ],

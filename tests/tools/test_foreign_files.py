@@ -396,3 +396,146 @@ def test_a_flatten_that_keeps_channels_stays(
     path = row(nodes, tmp_path / "a.nir")
     assert main(["upgrade", path, path]) == 0
     assert capsys.readouterr().out == f"{path}: as before\n"
+
+
+# ------------------------------------------------------------------------- what the messages promise
+
+
+def test_ports_without_a_shape_get_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = old_files.write(tmp_path / "whole.nir", recurrent())
+    ports = ("input", "output", "rec/nodes/input", "rec/nodes/output")
+    change = both(*(put(f"node/nodes/{name}/shape", None) for name in ports))
+    broken = old_files.write(tmp_path / "a.nir", recurrent(), change)
+    assert main(["lint", broken]) == 1
+    assert capsys.readouterr().out.count("`shape` is missing") >= 4
+    out, lines = upgraded(broken, capsys)
+    same(out, whole, 12)
+    assert [line.split("; ")[-1] for line in lines] == [
+        f"it is now ({n},)" for n in (12, 7, 38, 38)
+    ]
+
+
+def test_a_shape_that_nothing_says_is_not_made_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind the Input a single number for any count of neurons."""
+    scalar = {name: np.float32(1) for name in ("tau", "r", "v_leak", "v_threshold")}
+    nodes = {
+        "input": nir.Input(np.array([3])),
+        "n": neurons(3),
+        "output": nir.Output(np.array([3])),
+    }
+    change = both(
+        put("node/nodes/n/v_reset", None),
+        put("node/nodes/input/shape", np.zeros(0)),
+        put("node/nodes/output/shape", np.zeros(0)),
+        *(put(f"node/nodes/n/{name}", value) for name, value in scalar.items()),
+    )
+    path = row(nodes, tmp_path / "a.nir", change)
+    assert main(["upgrade", path, str(tmp_path / "out.nir")]) == 1
+    assert capsys.readouterr().err.endswith("Input node `input`: the field `shape` is missing\n")
+
+
+def test_one_parameter_for_a_channel(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """(C, 1, 1) as PyTorch spreads it; (C,) could be anything."""
+
+    def network(threshold: np.ndarray) -> str:
+        nodes = image(np.random.default_rng(0))
+        place = put("node/nodes/n/v_threshold", threshold)
+        return row(nodes, tmp_path / f"{threshold.ndim}-{threshold.size}.nir", place)
+
+    each = np.array([0.5, 1, 2, 4], np.float32)
+    whole = network(np.repeat(each, 64).reshape(4, 8, 8))
+    out, lines = upgraded(network(each.reshape(4, 1, 1)), capsys)
+    same(out, whole, 2, 8, 8)
+    assert lines == [
+        "scalar-parameter: `n`: `v_threshold` of shape (4, 1, 1) where (4, 8, 8) arrives; written out to "
+        "(4, 8, 8)"
+    ]
+    assert main(["upgrade", network(each), str(tmp_path / "out.nir")]) == 1
+
+
+def test_an_empty_w_in_is_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = put("node/nodes/rec/nodes/lif/w_in", np.zeros(0))
+    broken = old_files.write(tmp_path / "a.nir", recurrent(), empty)
+    absent = put("node/nodes/rec/nodes/lif/w_in", None)
+    whole = old_files.write(tmp_path / "whole.nir", recurrent(), absent)
+    out, lines = upgraded(broken, capsys)
+    same(out, whole, 12)
+    assert [line.split("; ")[0] for line in lines] == [
+        "missing-field: `rec.lif`: `w_in` is missing"
+    ]
+
+
+def test_upgrade_is_named_only_where_it_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file has something to repair, and the command another reason to refuse it."""
+    nodes = {
+        "input": nir.Input(np.array([3])),
+        "n": neurons(3),
+        "output": nir.Output(np.array([3])),
+    }
+    silent = both(put("node/metadata/dt", None), put("node/nodes/n/r", np.float32(4)))
+    path = row(nodes, tmp_path / "a.nir", silent)
+    out = str(tmp_path / "out.nir")
+    assert main(["adapt", path, out, "--reader", "snntorch"]) == 1
+    assert capsys.readouterr().err.endswith("`upgrade --dt DT` writes one\n")
+    assert main(["upgrade", path, out, "--dt", str(DT)]) == 0
+    assert main(["adapt", out, out, "--reader", "snntorch"]) == 0
+
+
+def test_the_reference_speaks_before_nirs_constructors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A batch of 4 is no axis of 1: whoever made the file has to say what it is."""
+    change = both(
+        put("node/nodes/input/shape", np.array([4, 2, 8, 8])),
+        put("node/nodes/c/input_shape", np.array([1, 8, 8])),
+    )
+    path = row(image(np.random.default_rng(0)), tmp_path / "a.nir", change)
+    np.save(tmp_path / "x.npy", np.zeros((3, 1, 2, 8, 8), np.uint8))
+    assert main(["run", path, str(tmp_path / "x.npy")]) == 1
+    said = capsys.readouterr().err
+    assert "Conv2d node `c`: `weight` (4, 2, 3, 3) on (4, 2, 8, 8)" in said
+    assert "nir refuses" not in said
+
+
+def test_metadata_of_others_in_groups_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(name: str, last: int) -> str:
+        notes = put("node/metadata/notes/sizes", np.array([1, 2, last]))
+        return old_files.write(tmp_path / name, recurrent(), notes)
+
+    assert main(["diff", made("a.nir", 3), made("b.nir", 3)]) == 0
+    assert main(["diff", made("a.nir", 3), made("c.nir", 5)]) == 1
+    assert "sizes: 1 of 3 values, by at most 2" in capsys.readouterr().out
+
+
+def test_classes_of_others_are_no_reason_to_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = old_files.write(tmp_path / "a.nir", recurrent(), put("node/metadata/classes", "a, b"))
+    np.save(tmp_path / "x.npy", np.zeros((3, 1, 12), np.uint8))
+    assert main(["run", path, str(tmp_path / "x.npy")]) == 0
+    assert "`classes` of the file is no JSON list of names" in capsys.readouterr().err
+
+
+def test_the_largest_dt_is_that_of_all_neurons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The step that the message allows is allowed."""
+    first, second = neurons(3, kind=nir.CubaLIF), neurons(3)
+    second.tau = second.tau / 8
+    nodes = {"input": nir.Input(np.array([3])), "a": first, "b": second}
+    path = row(
+        {**nodes, "output": nir.Output(np.array([3]))},
+        tmp_path / "a.nir",
+        put("node/metadata/dt", None),
+    )
+    np.save(tmp_path / "x.npy", np.zeros((3, 1, 3), np.uint8))
+    assert main(["run", path, str(tmp_path / "x.npy"), "--dt", "1"]) == 1
+    allowed = capsys.readouterr().err.partition("the largest dt allowed is ")[2].partition(";")[0]
+    assert float(allowed) == pytest.approx(2 * DT / 8, rel=1e-5)
+    assert main(["run", path, str(tmp_path / "x.npy"), "--dt", str(2 * DT / 8)]) == 0
