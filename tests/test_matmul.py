@@ -30,7 +30,7 @@ def test_products_and_gradients_of_whole_numbers_are_exact(terms: int) -> None:
 
 @pytest.mark.parametrize("name", ["braille", "nmnist"])
 def test_no_product_of_a_training_step_is_of_a_transposed_matrix(name: str) -> None:
-    """XLA makes code for the processor at hand of those; all others sum the last axis of the left factor."""
+    """XLA makes code for the processor at hand of those; all others sum the left factor's last axis."""
     task = tiny_task(name, "v_reset")
     model = networks.build(task)
     events = np.zeros((4, task.data.bins, *networks.input_shape(task)), np.uint8)
