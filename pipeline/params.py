@@ -206,18 +206,28 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
 
 
 def check_folders(path: str | Path = "params.yaml") -> None:
-    """Refuse a `data.path` that is not there: DVC, which watches it, says no more than its name.
+    """`check_folder` of every task of a params file.
 
     Raises:
         UserError: as `load`, or the folder of a task is missing.
     """
     for name, block in _document(path).items():
         folder = block["data"].get("path") if _has_data(block) else None
-        if isinstance(folder, str) and folder and not Path(folder).exists():
-            raise UserError(
-                f"{path}: tasks.{name}.data.path: {folder}: no such folder; DVC watches it whatever the "
-                "`source`: make it, or name one that is there"
-            )
+        if isinstance(folder, str) and folder:
+            check_folder(name, Path(folder))
+
+
+def check_folder(task: str, folder: Path) -> None:
+    """Refuse a `data.path` that is missing: DVC compares it before any command, and says `[Errno 2]`.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.exists():
+        raise UserError(
+            f"tasks.{task}.data.path: {folder}: no such folder; DVC compares it whatever the `source`: "
+            "make it, or name one that exists"
+        )
 
 
 def _has_data(block: Any) -> bool:

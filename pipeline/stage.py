@@ -50,8 +50,6 @@ def main(
     def command() -> None:
         environment.check_platform()
         loaded = params.load(task, file)
-        for line in left_out(loaded, Path("dvc.yaml")):
-            print(f"warning: {line}", file=sys.stderr)
         stage(loaded, **given)
 
     sys.exit(exit_status(command))

@@ -306,7 +306,7 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_folder_that_dvc_watches_and_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make repro` says it first: DVC itself says `[Errno 2]` and the name."""
+    """`make repro` says it first; the stage `check` where DVC is called (test_sweep.py)."""
     document = yaml.safe_load((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     for block in document["tasks"].values():
@@ -317,8 +317,8 @@ def test_a_folder_that_dvc_watches_and_is_not_there(
     Path("params.yaml").write_text(yaml.safe_dump(document))
     assert exit_status(params.check_folders) == 1
     assert capsys.readouterr().err == (
-        "error: params.yaml: tasks.nmnist.data.path: data/nowhere: no such folder; DVC watches it "
-        "whatever the `source`: make it, or name one that is there\n"
+        "error: tasks.nmnist.data.path: data/nowhere: no such folder; DVC compares it whatever the "
+        "`source`: make it, or name one that exists\n"
     )
     recipe = (ROOT / "Makefile").read_text().partition("\nrepro:")[2].partition("\n\n")[0]
     assert recipe.index("-m pipeline.params") < recipe.index("/dvc repro")

@@ -156,6 +156,18 @@ def test_a_recording_that_changes_is_prepared_again(clone, tmp_path):
     assert "Running stage" in run("dvc", "repro", "prepare@braille")
 
 
+def test_a_folder_that_is_missing_is_named_before_dvc_looks_for_it(clone):
+    folder, run = clone
+    run("dvc", "repro", "prepare@braille")
+    change(folder, "data", path="data/nowhere")
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=folder, capture_output=True, text=True
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and "Errno" not in said
+    assert "error: tasks.braille.data.path: data/nowhere: no such folder" in said
+
+
 def test_a_stage_that_fails_leaves_what_it_made_before(clone):
     """DVC removes a stage's outputs before it runs, unless they are `persist`."""
     folder, run = clone

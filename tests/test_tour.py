@@ -16,7 +16,7 @@ import tour
 import yaml
 from roads import ROOT
 
-from pipeline import params, prepare, stage, tasks
+from pipeline import check, params, prepare, stage, tasks
 from pipeline.__main__ import main
 from pipeline.datasets import prepared
 from pipeline.errors import UserError
@@ -214,6 +214,10 @@ def test_a_chip_that_dvc_does_not_know_of_is_named(folder: Path) -> None:
         "tasks.trial.targets.speck-2f: `dvc repro` makes no bundle for it until "
     )
     assert line.endswith("trial-speck-2f: {task: trial, chip: speck-2f}")
+    (folder / "recordings").mkdir()
+    with pytest.raises(UserError, match=r"^tasks\.trial\.targets\.speck-2f: "):
+        check.check(task, folder)
+    assert not (folder / "data" / "checked").exists()
     stages.write_text("stages: [1]")
     assert stage.left_out(task, stages) == []
 
