@@ -1,8 +1,8 @@
 """Stage 0: params.yaml and dvc.yaml of a task -> data/checked/<task>.txt.
 
 It runs before any other stage when a parameter of the task changes, so that a mistake ends a run in its
-first second. DVC compares the folder `data.path` before it starts a command that depends on it; this stage
-does not depend on the folder, so a folder that is missing gets a message that says what to do.
+first second. DVC compares the folder `data.path` before it starts a command that depends on it. This
+stage does not depend on the folder, so a folder that is missing gets a message that says what to do.
 """
 
 from __future__ import annotations

@@ -70,7 +70,11 @@ def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
     """Lines that say which files are missing, changed or not listed in SHA256SUMS; those as listed."""
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    found = {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"  # made by `from verify import run`
+    }
     problems = [
         f"SHA256SUMS: line {number} is no digest and name"
         for number, line in enumerate(lines, start=1)

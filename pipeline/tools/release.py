@@ -114,14 +114,17 @@ def bundles(root: Path) -> dict[str, Path]:
 def pack(folder: Path, name: str) -> bytes:
     """`folder` as a .tar.gz whose only top folder is `name`: sorted, no owner, no time.
 
-    The same content gives the same bytes with the same version of zlib.
+    `__pycache__`, which Python makes where somebody imports the bundle's code, is left out. The same
+    content gives the same bytes with the same version of zlib.
     """
     packed = io.BytesIO()
     with (
         gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.parent.name == "__pycache__":
+                continue
             entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
             entry.size, entry.mode = path.stat().st_size, 0o644
             with open(path, "rb") as content:

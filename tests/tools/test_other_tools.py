@@ -57,7 +57,9 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
         assert ended.value.code == 0
 
 
-@pytest.mark.parametrize("name", ["check", "prepare", "train", "export", "parity", "deploy", "target"])
+@pytest.mark.parametrize(
+    "name", ["check", "prepare", "train", "export", "parity", "deploy", "target"]
+)
 def test_help_says_how_a_stage_is_started(name: str) -> None:
     command = [sys.executable, "-m", f"pipeline.{name}", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
