@@ -40,7 +40,7 @@ help: ## this list
 
 setup: $(READY) ## create .venv from requirements.lock (other targets do it by themselves)
 
-$(READY): requirements.lock pyproject.toml | own
+$(READY): requirements.lock pyproject.toml pipeline/pyproject.toml | own
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"error: $(PYTHON) is Python {v[0]}.{v[1]}; 3.11 or 3.12 is needed: make PYTHON=python3.11 ...")'
 	@echo "setting up .venv (about a minute)"
 	@$(call environment,.venv)
@@ -48,7 +48,7 @@ $(READY): requirements.lock pyproject.toml | own
 	@$(call pip,.venv) --require-hashes -r .venv/uv.txt
 	@$(UV) show -q $(HERE) uv 2> /dev/null && $(UV) install -q $(HERE) --require-hashes -r requirements.lock \
 	  || $(call pip,.venv) --require-hashes -r requirements.lock
-	@$(call pip,.venv) --no-deps --no-build-isolation -e .
+	@$(call pip,.venv) --no-deps --no-build-isolation -e . -e ./pipeline
 	@touch $(READY)
 
 # uv finds itself only where it would install: a uv.toml can name another folder, and then pip installs.
@@ -95,7 +95,7 @@ vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, L
 	@$(BIN)/python -m bench.vendors.compare
 
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
-	@$(BIN)/python -m pipeline.peers
+	@$(BIN)/python -m pipeline.interop
 
 repro: $(READY) scm ## rebuild whatever is out of date (dvc repro)
 	@$(BIN)/python -m pipeline.params

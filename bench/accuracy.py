@@ -22,9 +22,11 @@ from typing import Any
 
 import yaml
 
-from pipeline import files, metrics, params
+from pipeline import params
 from pipeline.datasets import prepared
-from pipeline.errors import UserError
+from pipeline.evaluation import confidence
+from spyx_nir import files
+from spyx_nir.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = {"braille": "Braille", "nmnist": "NMNIST"}
@@ -142,7 +144,7 @@ def measure(
 def over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """`metrics.over_seeds` of accuracy entries, one for each seed, of test sets of one size."""
     (n,) = {entry["n"] for entry in entries}
-    return metrics.over_seeds([entry["correct"] for entry in entries], n)
+    return confidence.over_seeds([entry["correct"] for entry in entries], n)
 
 
 def simulated(task: str, out: Path) -> Path:
@@ -160,14 +162,16 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     document = parameters_for(task, changes)
     files.write_text(parameters, yaml.safe_dump(document, sort_keys=False))
     run_stages(folder, ["prepare", task])
-    from pipeline import fit, networks
+    from pipeline.training import networks, trainer
 
     settings = params.load(task, parameters)
-    split = fit.Split(*prepared.read(folder / "data" / "prepared" / f"{task}.h5").subset("test"))
+    split = trainer.Split(
+        *prepared.read(folder / "data" / "prepared" / f"{task}.h5").subset("test")
+    )
     model = networks.from_weights(settings, weights)
     arrays = {name: value[...] for name, value in networks.named_parameters(model).items()}
     n = len(split.labels)
-    return metrics.over_seeds([fit.Fit(settings, n).evaluate(arrays, split).correct], n)
+    return confidence.over_seeds([trainer.Fit(settings, n).evaluate(arrays, split).correct], n)
 
 
 def told(result: dict) -> str:

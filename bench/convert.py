@@ -47,10 +47,12 @@ import spyx.nir as snir
 import spyx.nn as snn
 from flax import nnx
 
-from pipeline import converter, networks, params
-from pipeline.errors import exit_status
-from pipeline.files import write_json
-from pipeline.peers.readers import python
+from pipeline import params
+from pipeline.interop.importers import python
+from pipeline.training import networks
+from spyx_nir import converter
+from spyx_nir.errors import exit_status
+from spyx_nir.files import write_json
 
 PEERS = ("norse", "snntorch", "spikingjelly", "sinabs")
 STEPS = ("export", "write", "read", "first", "second", "again", "build")

@@ -3,9 +3,9 @@
     python -m bench.cost [--record FOLDER]
 
 For every generic bundle, the harness runs a torch copy of its `model.nir` on its golden vectors, in the
-environment of `make peers-setup`; `pipeline.cost` counts the same run of the reference. Every number must
-agree to 4 digits. `--record` writes a small network, its input and what the harness made of it, for
-tests that run without that environment.
+environment of `make peers-setup`; `spyx_nir.neurobench` counts the same run of the reference. Every
+number must agree to 4 digits. `--record` writes a small network, its input and what the harness made
+of it, for tests that run without that environment.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cost
-from pipeline.converter import file, reference
-from pipeline.errors import UserError, exit_status
-from pipeline.files import atomic, write_json
-from pipeline.peers import readers
-from pipeline.tools.release import bundles
+from pipeline.commands.release import bundles
+from pipeline.interop import importers
+from spyx_nir import neurobench
+from spyx_nir.converter import file
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.files import atomic, write_json
+from spyx_nir.meaning import reference
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PYTHON = readers.python()
+PYTHON = importers.python()
 DIGITS = 1e-4  # relative: what "equal to 4 digits" means here
 RECORDED_DT = 1e-3
 
 
 def ours(path: Path, x: np.ndarray, labels: np.ndarray, dt: float) -> dict[str, Any]:
-    """`pipeline.cost` on the reference's run of a file; x is (N, T, *shape)."""
+    """`spyx_nir.neurobench` on the reference's run of a file; x is (N, T, *shape)."""
     plan = reference.make_plan(file.read_dict(path))
-    meter = cost.Meter(len(x))
-    run = reference.run(plan, np.swapaxes(x, 0, 1), dt, watch=cost.watch(plan, meter))
+    meter = neurobench.Meter(len(x))
+    run = reference.run(plan, np.swapaxes(x, 0, 1), dt, watch=neurobench.watch(plan, meter))
     right = reference.predict(run.output) == labels
-    return cost.report(cost.of_graph(plan), [meter.counts], float(right.mean()))
+    return neurobench.report(neurobench.of_graph(plan), [meter.counts], float(right.mean()))
 
 
 def theirs(

@@ -30,7 +30,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipeline.errors import exit_status
+from spyx_nir.errors import exit_status
 
 PER_CASE = 60.0  # seconds until a case counts as a hang; on a busy machine compiling takes several
 MEMORY = 12 * 2**30  # address space of a worker; JAX reserves several GiB without using them
@@ -46,7 +46,7 @@ def seeds() -> list[dict[str, Any]]:
     """Small good graphs as dictionaries: every kind of node, chains, recurrence, branches."""
     import nir
 
-    from pipeline.converter.node import kinds, register
+    from spyx_nir.converter.registry import kinds, register
 
     register()
     rng = np.random.default_rng(0)
@@ -252,11 +252,12 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
     Raises:
         AssertionError, or whatever was not meant to escape: a failure.
     """
-    from pipeline.converter import file, hdf5, reference
-    from pipeline.errors import GraphError, UsageError
-    from pipeline.tools.inspect import inspect
-    from pipeline.tools.lint import lint
-    from pipeline.tools.upgrade import upgrade
+    from spyx_nir.cli.inspect import inspect
+    from spyx_nir.cli.lint import lint
+    from spyx_nir.cli.upgrade import upgrade
+    from spyx_nir.converter import file, hdf5
+    from spyx_nir.errors import GraphError, UsageError
+    from spyx_nir.meaning import reference
 
     try:
         raw = hdf5.read(path)
@@ -308,8 +309,8 @@ def _refused(error: Exception, how: str) -> str:
 
 
 def _refuses_too(graph: Any, dt: Any, error: Exception) -> None:
-    from pipeline import converter
-    from pipeline.errors import GraphError
+    from spyx_nir import converter
+    from spyx_nir.errors import GraphError
 
     try:
         converter.load(graph, dt)
@@ -320,8 +321,8 @@ def _refuses_too(graph: Any, dt: Any, error: Exception) -> None:
 
 def _compare(graph: Any, plan: Any, x: dict[str, Any], dt: float, result: Any) -> str:
     """The imported model against the reference: float32 against float64."""
-    from pipeline import converter
-    from pipeline.converter.layout import to_first, to_last
+    from spyx_nir import converter
+    from spyx_nir.converter.layout import to_first, to_last
 
     graph.metadata.pop("output_order", None)  # Spyx's order of the output instead of NIR's
     loaded = converter.load(graph, dt)
@@ -364,7 +365,7 @@ def work(seed: int, first: int, now: Any, started: Any, queue: Any, last: int | 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     good = seeds()
-    from pipeline import converter  # with JAX: importing is no case's fault
+    from spyx_nir import converter  # with JAX: importing is no case's fault
 
     converter.run  # noqa: B018
     with tempfile.TemporaryDirectory() as folder:

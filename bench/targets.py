@@ -18,8 +18,9 @@ from pathlib import Path
 import yaml
 
 from bench import accuracy
-from pipeline import files, params
-from pipeline.errors import UserError
+from pipeline import params
+from spyx_nir import files
+from spyx_nir.errors import UserError
 
 # What differs from the simulated default: recordings are few, and so an epoch is short.
 CHANGES = {

@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.convert import machine
-from pipeline.errors import exit_status
-from pipeline.files import write_json
-from pipeline.peers.readers import python
+from pipeline.interop.importers import python
+from spyx_nir.errors import exit_status
+from spyx_nir.files import write_json
 
 ROOT = Path(__file__).parent.parent
 SHAPES = {"braille": (256, 64), "nmnist": (25, 32)}

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline import params
-from pipeline.errors import UserError
-from pipeline.files import write_text
 from pipeline.stage import left_out, main
+from spyx_nir.errors import UserError
+from spyx_nir.files import write_text
 
 
 def check(task: params.Task, root: str | Path = ".") -> None:

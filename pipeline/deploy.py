@@ -8,7 +8,7 @@ MODEL_CARD.md            facts for people
 verify.py                checks all of it with numpy and h5py alone
 SHA256SUMS               digests, for sha256sum -c
 
-and metrics/<task>-generic.json: accuracy, and what the network costs (see `pipeline.cost`).
+and metrics/<task>-generic.json: accuracy, and what the network costs (see `spyx_nir.neurobench`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files, params, stage
-from pipeline.errors import UserError
+from pipeline import params, stage
+from spyx_nir import files
+from spyx_nir.errors import UserError
 
 
 def passed(folder: Path, task: str) -> dict[str, Any]:
@@ -67,10 +68,10 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     folder = root / "models" / task.name
     report = passed(folder, task.name)
 
-    from pipeline import converter
-    from pipeline.bundle import vectors
     from pipeline.bundle.folder import Golden, complete
     from pipeline.datasets import prepared
+    from spyx_nir import converter
+    from spyx_nir.bundle import vectors
 
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     events, labels = data.subset("test")
@@ -95,8 +96,8 @@ def golden(task: params.Task, weights: Path, plan: Any, events: np.ndarray) -> d
     Args:
         events: (N, T, ...) uint8, channels first.
     """
-    from pipeline.executors import model_executor, trained_model
-    from pipeline.ties import spiking_layers
+    from pipeline.evaluation.backends import model_executor, trained_model
+    from pipeline.evaluation.rounding_ties import spiking_layers
 
     model, names = trained_model(task, weights)
     spiking = {layer.name for layer in spiking_layers(plan, names)}

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Mapping
 
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 # Read when NumPy is imported. Its functions of floats and OpenBLAS's products round differently with
 # AVX-512; every processor with AVX2 has what is left. Threads cut sums in other places.
@@ -21,7 +21,7 @@ NUMPY = {
     "OPENBLAS_CORETYPE": "Haswell",
     "OPENBLAS_NUM_THREADS": "1",
 }
-# Without this flag XLA adds up in another order on each instruction set (`pipeline.matmul`).
+# Without this flag XLA adds in another order on each instruction set (`spyx_nir.deterministic.matmul`).
 XLA_FLAG = "--xla_cpu_enable_platform_dependent_math=false"
 # Read when JAX or matplotlib is imported. NPROC: XLA's threads, by which it cuts sums, too.
 FIXED = {"XLA_FLAGS": XLA_FLAG, "NPROC": "1", "MPLBACKEND": "Agg"}

@@ -17,8 +17,8 @@ def export(task: params.Task, root: Path = Path(".")) -> None:
     Raises:
         UserError: the weights are missing or broken, or a layer or value cannot be written.
     """
-    from pipeline import networks
-    from pipeline.converter import file
+    from pipeline.training import networks
+    from spyx_nir.converter import file
 
     folder = root / "models" / task.name
     graph = to_graph(task, networks.from_weights(task, folder / "weights.safetensors"))
@@ -32,8 +32,8 @@ def to_graph(task: params.Task, model: Any) -> nir.NIRGraph:
     Raises:
         GraphError: a layer or value cannot be written, or layers do not fit together.
     """
-    from pipeline import networks
-    from pipeline.converter import to_nir
+    from pipeline.training import networks
+    from spyx_nir.converter import to_nir
 
     return to_nir(
         model,

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import Parser, UserError, exit_status
+from spyx_nir.errors import Parser, UserError, exit_status
 
 LOCK = "dvc.lock"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline import tasks
-from pipeline.errors import UserError, exit_status
-from pipeline.hardware import profile
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.hardware import profile
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Train:
     silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
     with more than `max_spikes` spikes per recording.
     warm_up: share of all steps in which the learning rate rises from zero.
-    max_rotation to drop_events: augmentation, see `pipeline.augment`.
+    max_rotation to drop_events: augmentation, see `pipeline.training.augmentation`.
     start_from: weights.safetensors of an earlier training of the same network, to go on from; None
     for random weights.
     """

@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import cost, files, params, stage, weights
-from pipeline.errors import UserError
-from pipeline.executors import (
+from pipeline import params, stage
+from pipeline.evaluation.backends import (
     Executor,
     Recording,
     model_executor,
     reference_executor,
     trained_model,
 )
-from pipeline.ties import Layer, Ties, explain, spiking_layers
+from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
+from pipeline.training import safetensors
+from spyx_nir import files, neurobench
+from spyx_nir.errors import UserError
 
 # Neurons times steps that are in memory at once; at some 100 bytes each, all executors together.
 CHUNK_ENTRIES = 5_000_000
@@ -61,7 +63,7 @@ def compare(
     labels: np.ndarray,
     limits: params.Parity,
     chunk: int,
-) -> tuple[dict[str, Any], dict[str, Recording], list[cost.Counts]]:
+) -> tuple[dict[str, Any], dict[str, Recording], list[neurobench.Counts]]:
     """Run all samples through the three executors and count.
 
     Args:
@@ -77,7 +79,7 @@ def compare(
     tallies = {layer.name: Tally() for layer in layers}
     ties = Ties()
     predictions: dict[str, list[np.ndarray]] = {name: [] for name in EXECUTORS}
-    counted: list[cost.Counts] = []
+    counted: list[neurobench.Counts] = []
     differing_samples: list[int] = []
     shown: tuple[int, dict[str, Recording]] | None = None
 
@@ -162,7 +164,7 @@ def _report(
     differing_samples: list[int],
     limits: params.Parity,
 ) -> dict[str, Any]:
-    from pipeline.metrics import accuracy_entry
+    from pipeline.evaluation.confidence import accuracy_entry
 
     entries = sum(t.entries for t in tallies.values())
     differing = {other: sum(t.differing[other] for t in tallies.values()) for other in OTHERS}
@@ -242,8 +244,9 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; run python -m pipeline.{maker} {task.name}")
 
-    from pipeline import converter, raster
     from pipeline.datasets import prepared
+    from pipeline.evaluation import raster_plot
+    from spyx_nir import converter
 
     digest = files.sha256(model_path)
     graph = converter.file.read(model_path)
@@ -288,11 +291,13 @@ def parity(task: params.Task, root: Path = Path(".")) -> None:
         "dt": task.export.dt,
         "model_nir": {"sha256": digest, "content": converter.file.digest(model_path)},
         "weights_sha256": files.sha256(weights_path),
-        "weights": weights.origin(weights_path),
+        "weights": safetensors.origin(weights_path),
         # A list, because `dvc metrics show` has these from metrics/, where deploy writes them.
-        "neurobench": [cost.report(cost.of_graph(plan), counted, accuracy)],
+        "neurobench": [neurobench.report(neurobench.of_graph(plan), counted, accuracy)],
     }
-    raster.write(folder / "parity.png", task.name, recordings, [layer.name for layer in layers])
+    raster_plot.write(
+        folder / "parity.png", task.name, recordings, [layer.name for layer in layers]
+    )
     files.write_json(folder / "parity.json", report)
     differing = report["differing_spikes"]
     print(

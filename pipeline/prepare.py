@@ -17,11 +17,11 @@ import numpy as np
 
 from pipeline import params, tasks
 from pipeline.datasets import splits
-from pipeline.errors import UserError
-from pipeline.files import alone, atomic_folder, sha256, write_json
 from pipeline.progress import track
 from pipeline.stage import main
 from pipeline.tasks import Recordings
+from spyx_nir.errors import UserError
+from spyx_nir.files import alone, atomic_folder, sha256, write_json
 
 MARKER = "complete.json"
 MOST_CELLS = 2**28  # of a recording: 2 GiB of counts

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from pipeline import environment, params
-from pipeline.errors import Parser, exit_status
+from spyx_nir.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
 

@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import deploy, files, metrics, params, stage
-from pipeline.errors import GraphError, UserError
+from pipeline import deploy, params, stage, tasks
+from pipeline.evaluation import confidence
+from spyx_nir import files
+from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:
     from pipeline.datasets.prepared import Prepared
-    from pipeline.hardware.assess import Assessment
-    from pipeline.hardware.network import Network
-    from pipeline.hardware.profile import Profile
+    from spyx_nir.hardware.evaluate import Assessment
+    from spyx_nir.hardware.network import Network
+    from spyx_nir.hardware.profile import Profile
 
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
 
@@ -48,16 +50,16 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
     folder = root / "models" / task.name
     parity = deploy.passed(folder, task.name)
 
-    from pipeline.converter import file
     from pipeline.datasets import prepared
-    from pipeline.hardware import fit, profile, quantise
-    from pipeline.hardware.variant import variant
+    from spyx_nir.converter import file
+    from spyx_nir.hardware import constraints, profile, quantise
+    from spyx_nir.hardware.constrain import variant
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
         start = variant(file.read_dict(folder / "model.nir"), chip, task.export.dt)
-        for finding in fit.fit(start, chip, integers=False).findings:
+        for finding in constraints.fit(start, chip, integers=False).findings:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
@@ -86,10 +88,11 @@ def train(
     That is the validation split; where there is none, the training split, which tells at least an
     epoch that went astray.
     """
-    from pipeline.converter import file, reference
-    from pipeline.fit import Split
-    from pipeline.hardware.balance import balanced
-    from pipeline.hardware.tune import Tuning
+    from pipeline.training.qat import Tuning
+    from pipeline.training.trainer import Split
+    from spyx_nir.converter import file
+    from spyx_nir.hardware.threshold_balancing import balanced
+    from spyx_nir.meaning import reference
 
     split = Split(*data.stream("train"))
     on = "validation" if task.data.validation else "train"
@@ -135,9 +138,9 @@ def measure(
     Raises:
         GraphError: the graph does not give the integers back, or a state overflowed.
     """
-    from pipeline.converter import reference
-    from pipeline.hardware import costs, quantise, simulate
-    from pipeline.hardware.assess import assess
+    from spyx_nir.hardware import costs, quantise, simulate
+    from spyx_nir.hardware.evaluate import assess
+    from spyx_nir.meaning import reference
 
     quantise.check_recovery(content, network)
     events, labels = data.stream("test")
@@ -146,7 +149,7 @@ def measure(
     before = assess(rounded, None, events)
 
     def entry(predicted: list[int]) -> dict[str, Any]:
-        return metrics.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
+        return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
 
     accuracy = {
         "float": parity["accuracy"]["trained"],
@@ -193,10 +196,11 @@ def bundle(
     Raises:
         UserError: the test set is too small for the vectors, or the bundle does not verify.
     """
-    from pipeline.bundle import bringup, events, integers, vectors
     from pipeline.bundle.folder import VECTORS, Golden, complete
-    from pipeline.converter import file, reference
-    from pipeline.hardware import fit, judge, simulate
+    from spyx_nir.bundle import bringup, events, integers, vectors
+    from spyx_nir.converter import file
+    from spyx_nir.hardware import constraints, judge, simulate
+    from spyx_nir.meaning import reference
 
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
@@ -216,8 +220,11 @@ def bundle(
             events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
         found = judge.judge(written, chip)
-        files.write_json(folder / "fit.json", fit.as_data(found))
-        files.write_text(folder / "BRINGUP.md", bringup.write(task, network, run, labels[chosen]))
+        files.write_json(folder / "fit.json", constraints.as_data(found))
+        about = bringup.Samples(
+            labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
+        )
+        files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
         samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
         complete(
             folder,

@@ -24,14 +24,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import files, metrics, params, stage, weights
-from pipeline.errors import GraphError, UsageError, UserError
+from pipeline import params, stage
+from pipeline.evaluation import confidence
+from pipeline.training import safetensors
+from spyx_nir import files
+from spyx_nir.errors import GraphError, UsageError, UserError
 
 if TYPE_CHECKING:
     import jax
 
-    from pipeline import fit
     from pipeline.datasets import prepared
+    from pipeline.training import trainer
 
 SPLITS = ("train", "validation", "test")
 # What says that several hosts train together, and the variable that says it where the flag does not.
@@ -61,31 +64,38 @@ def train(
 
     source, target = root / "data" / "prepared" / f"{task.name}.h5", root / "models" / task.name
     data = prepared.read(source)
-    from pipeline import cluster, fit  # seconds of imports: only once the data is there
+    from pipeline.training import (  # seconds of imports: only once the data is there
+        distributed,
+        trainer,
+    )
 
     splits = _splits(task, data, source)
-    training = fit.Fit(task, len(splits["train"].labels), devices)
+    training = trainer.Fit(task, len(splits["train"].labels), devices)
     _check_network(task, training.model)
     first = training.start()
     digest = _digest(task, source, training.devices, fast)
-    cluster.check_alike(digest)
-    with files.alone(root, "train", task.name) if cluster.is_first() else contextlib.nullcontext():
+    distributed.check_alike(digest)
+    with (
+        files.alone(root, "train", task.name)
+        if distributed.is_first()
+        else contextlib.nullcontext()
+    ):
         _train(task, training, splits, first, target, digest)
 
 
 def _train(
     task: params.Task,
-    training: fit.Fit,
-    splits: dict[str, fit.Split],
-    first: fit.Progress,
+    training: trainer.Fit,
+    splits: dict[str, trainer.Split],
+    first: trainer.Progress,
     target: Path,
     digest: str,
 ) -> None:
     """Train from `first` or the checkpoint of `digest`, and write the stage's outputs to `target`."""
-    from pipeline import cluster, networks
+    from pipeline.training import distributed, networks
 
     progress, before = _load_checkpoint(target, digest) or (first, 0.0)
-    say = functools.partial(print, flush=True) if cluster.is_first() else lambda text: None
+    say = functools.partial(print, flush=True) if distributed.is_first() else lambda text: None
     say(
         f"{task.name}: batches of {training.batch} on {len(training.devices)} x "
         f"{training.devices[0].device_kind}"
@@ -102,7 +112,7 @@ def _train(
     began = time.perf_counter() - before
     with _display(task, training.steps, progress.epoch, say) as (on_step, on_epoch):
         for _ in training.epochs(progress, splits["train"], splits["validation"], on_step):
-            if cluster.is_first():
+            if distributed.is_first():
                 _save_checkpoint(target, digest, progress, time.perf_counter() - began)
             on_epoch(progress.rows[-1])
     seconds = time.perf_counter() - began
@@ -112,10 +122,10 @@ def _train(
         for name, split in splits.items()
         if len(split.labels)
     }
-    if not cluster.is_first():
+    if not distributed.is_first():
         return
     accuracy = {
-        name: metrics.accuracy_entry(found.correct, len(splits[name].labels))
+        name: confidence.accuracy_entry(found.correct, len(splits[name].labels))
         for name, found in seen.items()
     }
     report = {
@@ -155,9 +165,9 @@ def _train(
     )
 
 
-def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[str, fit.Split]:
+def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[str, trainer.Split]:
     """The three splits, after a check that they fit the task's parameters."""
-    from pipeline import fit, networks
+    from pipeline.training import networks, trainer
 
     shape = data.shape[1:]
     expected = (task.data.bins, *networks.input_shape(task))
@@ -166,7 +176,7 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
             f"{source}: holds samples of shape {shape} in the classes {', '.join(data.classes)}; "
             f"the parameters say {expected} and {', '.join(task.data.classes)}; run `dvc repro`"
         )
-    splits = {name: fit.Split(*data.stream(name)) for name in SPLITS}
+    splits = {name: trainer.Split(*data.stream(name)) for name in SPLITS}
     for name, split in splits.items():
         if not len(split.labels) and (name != "validation" or task.data.validation):
             raise UserError(f"{source}: the {name} split is empty; raise its share in the data")
@@ -190,7 +200,7 @@ def _check_network(task: params.Task, model: Any) -> None:
         )
 
 
-def _silent(training: fit.Fit, progress: fit.Progress, split: fit.Split) -> list[str]:
+def _silent(training: trainer.Fit, progress: trainer.Progress, split: trainer.Split) -> list[str]:
     """The layers that fire no spike on about one batch, taken from all over the split."""
     rates = training.evaluate(progress.parameters, training.few(split)).spike_rate
     return [layer for layer, rate in rates.items() if rate == 0]
@@ -216,7 +226,7 @@ def _digest(
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
-def _save_checkpoint(target: Path, digest: str, progress: fit.Progress, seconds: float) -> None:
+def _save_checkpoint(target: Path, digest: str, progress: trainer.Progress, seconds: float) -> None:
     arrays = {
         **{f"parameters.{name}": array for name, array in progress.parameters.items()},
         **{f"average.{name}": array for name, array in progress.average.items()},
@@ -230,20 +240,20 @@ def _save_checkpoint(target: Path, digest: str, progress: fit.Progress, seconds:
         "rows": json.dumps(progress.rows),
         "seconds": repr(seconds),
     }
-    weights.write(target / "checkpoint" / "epoch.safetensors", arrays, metadata)
+    safetensors.write(target / "checkpoint" / "epoch.safetensors", arrays, metadata)
 
 
-def _load_checkpoint(target: Path, digest: str) -> tuple[fit.Progress, float] | None:
+def _load_checkpoint(target: Path, digest: str) -> tuple[trainer.Progress, float] | None:
     """The progress and the seconds of a training that was killed; None if there is none to use.
 
     With several hosts, all get what the first one has stored.
     """
-    from pipeline import cluster, fit
+    from pipeline.training import distributed, trainer
 
     file = target / "checkpoint" / "epoch.safetensors"
-    blob = cluster.from_first(file.read_bytes() if file.exists() else b"")
+    blob = distributed.from_first(file.read_bytes() if file.exists() else b"")
     try:
-        arrays, metadata = weights.unpack(blob, file)
+        arrays, metadata = safetensors.unpack(blob, file)
     except UserError:
         return None  # none yet, or not ours: start over
     if metadata.get("digest") != digest:
@@ -254,7 +264,7 @@ def _load_checkpoint(target: Path, digest: str) -> tuple[fit.Progress, float] | 
         return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
     leaves = group("optimiser")
-    progress = fit.Progress(
+    progress = trainer.Progress(
         parameters=group("parameters"),
         average=group("average"),
         optimiser=[leaves[name] for name in sorted(leaves)],
@@ -345,9 +355,9 @@ def command(
     os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
     with contextlib.ExitStack() as stack:
         if hosts:
-            from pipeline import cluster
+            from pipeline.training import distributed
 
-            stack.enter_context(cluster.joined(*hosts))
+            stack.enter_context(distributed.joined(*hosts))
         train(task, fast=fast, devices=devices)
 
 

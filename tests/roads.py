@@ -51,11 +51,11 @@ def link_to_cache(folder: Path, cache: Path) -> None:
 
 def walk(task: params.Task, root: Path) -> Path:
     """Go from prepared data to a bundle in `root`; the network is untrained."""
-    from pipeline import networks
     from pipeline.datasets import prepared
     from pipeline.deploy import deploy
     from pipeline.export import export
     from pipeline.parity import parity
+    from pipeline.training import networks
 
     n, shape = 30, SHAPES[task.name]
     random = np.random.default_rng(5)

@@ -33,12 +33,14 @@ def say(name: str, value: Any) -> None:
 
 
 def floats(task: Any, events: Any, labels: Any) -> None:
-    from pipeline import engine, export, fit, networks
-    from pipeline.augment import augment
-    from pipeline.converter import file, reference
+    from pipeline import export
+    from pipeline.training import engine, networks, trainer
+    from pipeline.training.augmentation import augment
+    from spyx_nir.converter import file
+    from spyx_nir.meaning import reference
 
     np = sys.modules["numpy"]
-    training = fit.Fit(task, len(labels))
+    training = trainer.Fit(task, len(labels))
     progress = training.start()
     say("start", progress.parameters)
     augmented = augment(events, task, np.random.default_rng(2))
@@ -66,12 +68,13 @@ def floats(task: Any, events: Any, labels: Any) -> None:
 
 
 def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
-    from pipeline import export, networks
-    from pipeline.converter import file
-    from pipeline.fit import Split
-    from pipeline.hardware import profile, quantise, simulate
-    from pipeline.hardware.tune import Tuning
-    from pipeline.hardware.variant import variant
+    from pipeline import export
+    from pipeline.training import networks
+    from pipeline.training.qat import Tuning
+    from pipeline.training.trainer import Split
+    from spyx_nir.converter import file
+    from spyx_nir.hardware import profile, quantise, simulate
+    from spyx_nir.hardware.constrain import variant
 
     np = sys.modules["numpy"]
     loaded = profile.load(chip)
@@ -100,7 +103,8 @@ def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
 def main(name: str, chip: str = "") -> None:
     import numpy as np
 
-    from pipeline import networks, params
+    from pipeline import params
+    from pipeline.training import networks
 
     task = params.load(name, ROOT / "params.yaml")
     random = np.random.default_rng(1)

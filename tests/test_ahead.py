@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from pipeline.ahead import ahead
+from pipeline.training.prefetch import ahead
 
 
 def left_over():

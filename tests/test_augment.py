@@ -7,7 +7,7 @@ import pytest
 from roads import ROOT
 
 from pipeline import params
-from pipeline.augment import augment
+from pipeline.training.augmentation import augment
 
 NOTHING = {
     "max_rotation": 0.0,

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bench import cost as harness
-from pipeline import cost
-from pipeline.errors import exit_status
-from pipeline.hardware import costs, profile, simulate, two_layers
-from pipeline.hardware.network import Run
+from bench.vendors import two_layers
+from spyx_nir import neurobench
+from spyx_nir.errors import exit_status
+from spyx_nir.hardware import costs, profile, simulate
+from spyx_nir.hardware.network import Run
 
 GOLDEN = Path(__file__).parent / "golden_cost"
 
@@ -41,14 +42,14 @@ def test_the_numbers_do_not_depend_on_how_samples_are_batched():
 def test_an_element_reaches_the_outputs_whose_weight_is_not_zero():
     """A 3-tap kernel with stride 2 on 4 elements, padding 1: outputs see (-, 0, 1) and (1, 2, 3)."""
     node = {"weight": np.array([[[5.0, 0.0, 7.0]]]), "stride": 2, "padding": 1, "dilation": 1}
-    assert cost.fan_out(node, (1, 4)).tolist() == [[0, 2, 0, 1]]
-    assert cost.synapses(node, (1, 4)) == 2 + 3
+    assert neurobench.fan_out(node, (1, 4)).tolist() == [[0, 2, 0, 1]]
+    assert neurobench.synapses(node, (1, 4)) == 2 + 3
     two_groups = {**node, "weight": np.ones((4, 1, 1)), "stride": 1, "padding": 0}
-    assert cost.fan_out(two_groups, (2, 3)).tolist() == [[2, 2, 2], [2, 2, 2]]
+    assert neurobench.fan_out(two_groups, (2, 3)).tolist() == [[2, 2, 2], [2, 2, 2]]
 
 
 def test_binary_steps_are_additions_and_a_membrane_that_holds_still_is_no_update():
-    meter = cost.Meter(2)
+    meter = neurobench.Meter(2)
     for x in ([[1, 0], [2, 0]], [[0, -1], [0, 0]]):
         meter.connection(np.array([3, 1]), 6, np.array(x))
     for v in ([[0.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 0.0]]):

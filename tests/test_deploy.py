@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 from roads import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
 
-from pipeline import cost, files, params, tasks
 from pipeline import deploy as stage
-from pipeline.bundle import card, manifest, vectors, verify
+from pipeline import params, tasks
+from pipeline.bundle import card, manifest
 from pipeline.bundle import folder as folder_of
-from pipeline.errors import UserError, exit_status
 from pipeline.parity import parity
+from spyx_nir import files, neurobench
+from spyx_nir.bundle import standalone, vectors
+from spyx_nir.errors import UserError, exit_status
 
 ROADS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
 
@@ -670,11 +672,13 @@ def test_synapses_of_a_convolution_are_counted_one_by_one(padding, dilation):
         "dilation": dilation,
         "padding": padding,
     }
-    assert cost.synapses(node, (3, height, width)) == 3 * 5 * count
+    assert neurobench.synapses(node, (3, height, width)) == 3 * 5 * count
 
 
 def test_verify_source_is_one_python_text_with_the_reference_inside():
-    text = verify.source("from __future__ import annotations\nimport numpy as np\ndef run(): ...\n")
+    text = standalone.source(
+        "from __future__ import annotations\nimport numpy as np\ndef run(): ...\n"
+    )
     compile(text, "verify.py", "exec")
     assert text.count("from __future__") == 1
     assert "pipeline" not in text.split("def run(): ...")[1]

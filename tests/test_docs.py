@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import COMMANDS, main
+from pipeline.__main__ import COMMANDS as OF_THE_PIPELINE
+from spyx_nir.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(p for p in (ROOT / "docs").glob("*.md") if "```" in p.read_text(encoding="utf-8"))
@@ -55,7 +56,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_messages_that_are_quoted_are_in_the_code() -> None:
     """Texts that the code breaks over lines are joined first; `…` is what a message names."""
-    files = [*(ROOT / "pipeline").rglob("*.py"), ROOT / "Makefile"]
+    files = [
+        *(ROOT / "pipeline").rglob("*.py"),
+        *(ROOT / "spyx_nir").rglob("*.py"),
+        ROOT / "Makefile",
+    ]
     code = "\n".join(path.read_text(encoding="utf-8") for path in files)
     code = re.sub(r'"\s*\n\s*f?"', "", code)
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -67,4 +72,4 @@ def test_messages_that_are_quoted_are_in_the_code() -> None:
 
 def test_every_command_is_in_the_manual() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z-]+) [A-Z]", page, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^\| `([a-z-]+) [A-Z]", page, re.MULTILINE) == [*COMMANDS, *OF_THE_PIPELINE]

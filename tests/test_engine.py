@@ -12,7 +12,10 @@ from flax import nnx
 from roads import ROOT
 from spyx import axn
 
-from pipeline import convolution, engine, networks, neurons, params
+from pipeline import params
+from pipeline.training import engine, networks
+from spyx_nir import neurons
+from spyx_nir.deterministic import convolution
 
 STEPS, BATCH = 12, 6
 SPIKE = axn.superspike(5.0)

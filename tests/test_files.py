@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from roads import ROOT
 
-from pipeline import files
-from pipeline.errors import UserError
+from spyx_nir import files
+from spyx_nir.errors import UserError
 
 # Writes a folder of two files that must agree, again and again.
 WRITER = """

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pipeline import lock_diff
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 
 def stage(code: str, made: str, **outs: str) -> dict[str, Any]:

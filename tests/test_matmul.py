@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from roads import tiny_task
 
-from pipeline import engine, networks
-from pipeline.matmul import GROUP, PIECE, matmul
+from pipeline.training import engine, networks
+from spyx_nir.deterministic.matmul import GROUP, PIECE, matmul
 
 TERMS = [1, 38, PIECE, PIECE + 1, 3 * PIECE, GROUP - 5, GROUP, 2 * GROUP + PIECE + 7]
 

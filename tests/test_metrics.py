@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline import metrics
+from pipeline.evaluation import confidence
 
 
 # Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3.
@@ -20,23 +20,23 @@ from pipeline import metrics
 )
 def test_wilson_gives_the_published_intervals(k, n, low, high):
     # Published to four digits.
-    assert metrics.wilson(k, n) == pytest.approx((low, high), abs=5e-5)
+    assert confidence.wilson(k, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_wilson_is_symmetric_and_stays_in_range():
-    assert metrics.wilson(29, 29)[1] == 1.0
-    low, high = metrics.wilson(3, 10)
-    assert metrics.wilson(7, 10) == pytest.approx((1 - high, 1 - low))
+    assert confidence.wilson(29, 29)[1] == 1.0
+    low, high = confidence.wilson(3, 10)
+    assert confidence.wilson(7, 10) == pytest.approx((1 - high, 1 - low))
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 0), (-1, 5), (6, 5)])
 def test_impossible_counts_are_refused(k, n):
     with pytest.raises(ValueError, match=f"got {k} of {n}"):
-        metrics.wilson(k, n)
+        confidence.wilson(k, n)
 
 
 def test_an_entry_carries_n_and_interval():
-    entry = metrics.accuracy_entry(81, 263)
+    entry = confidence.accuracy_entry(81, 263)
     assert (entry["correct"], entry["n"]) == (81, 263)
     assert entry["accuracy"] == pytest.approx(0.3080, abs=5e-5)
     assert entry["wilson95"] == pytest.approx([0.2553, 0.3662], abs=5e-5)
@@ -44,27 +44,27 @@ def test_an_entry_carries_n_and_interval():
 
 def test_seeds_on_one_test_set_count_its_recordings_once():
     """Newcombe's 81 of 263, three times: three seeds that agree are no 789 recordings."""
-    found = metrics.over_seeds([81, 81, 81], 263)
+    found = confidence.over_seeds([81, 81, 81], 263)
     assert found["n"] == 263
     assert found["wilson95"] == pytest.approx([0.2553, 0.3662], abs=5e-5)
     assert found["deviation"] == 0.0
 
 
 def test_seeds_are_told_by_mean_and_spread():
-    found = metrics.over_seeds([67, 65, 68], 70)
+    found = confidence.over_seeds([67, 65, 68], 70)
     assert found["accuracy"] == pytest.approx(200 / 210)
     assert found["spread"] == pytest.approx([65 / 70, 68 / 70])
     # 67, 65, 68 lie 1/3, -5/3 and 4/3 from their mean: squares add up to 42/9.
     assert found["deviation"] == pytest.approx(math.sqrt(42 / 9 / 2) / 70)
-    assert metrics.over_seeds([3], 4)["deviation"] == 0.0
+    assert confidence.over_seeds([3], 4)["deviation"] == 0.0
 
 
 def test_the_interval_of_seeds_holds_the_true_mean_where_pooled_ones_do_not():
     """Recordings that are right or wrong for all seeds alike, drawn 2000 times."""
     random, p, n = np.random.default_rng(1), 0.9, 70
     counts = random.binomial(n, p, 2000).tolist()
-    ours = [metrics.over_seeds([k, k, k], n)["wilson95"] for k in counts]
-    pooled = [metrics.wilson(3 * k, 3 * n) for k in counts]
+    ours = [confidence.over_seeds([k, k, k], n)["wilson95"] for k in counts]
+    pooled = [confidence.wilson(3 * k, 3 * n) for k in counts]
 
     def held(intervals) -> float:
         return float(np.mean([low <= p <= high for low, high in intervals]))
@@ -76,4 +76,4 @@ def test_the_interval_of_seeds_holds_the_true_mean_where_pooled_ones_do_not():
 @pytest.mark.parametrize(("correct", "n"), [([], 5), ([1, 6], 5)])
 def test_impossible_seeds_are_refused(correct, n):
     with pytest.raises(ValueError):
-        metrics.over_seeds(correct, n)
+        confidence.over_seeds(correct, n)

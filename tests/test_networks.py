@@ -12,8 +12,9 @@ import spyx.nn as snn
 from flax import nnx
 from roads import tiny_task
 
-from pipeline import engine, networks, tasks, weights
-from pipeline.errors import UserError
+from pipeline import tasks
+from pipeline.training import engine, networks, safetensors
+from spyx_nir.errors import UserError
 
 
 def with_network(task, **changes):
@@ -220,16 +221,16 @@ def test_weights_come_back_and_repeat_their_bytes(saved, tmp_path):
     for i in range(5):  # safetensors itself orders metadata at random
         networks.save_weights(model, task, tmp_path / f"{i}", validation_accuracy=0.5, epoch=3)
         assert (tmp_path / f"{i}").read_bytes() == path.read_bytes()
-    _, metadata = weights.read(path)
+    _, metadata = safetensors.read(path)
     assert metadata["task"] == "braille"
     assert json.loads(metadata["epoch"]) == 3
 
 
 def test_weights_say_whether_training_here_made_them(saved, tmp_path):
     task, path, model = saved
-    assert weights.origin(path) == {"trained_here": True, "started_from": None}
+    assert safetensors.origin(path) == {"trained_here": True, "started_from": None}
     networks.save_weights(model, task, tmp_path / "given")
-    assert weights.origin(tmp_path / "given") == {"trained_here": False, "started_from": None}
+    assert safetensors.origin(tmp_path / "given") == {"trained_here": False, "started_from": None}
 
 
 def test_weights_of_another_network_are_refused(saved):
@@ -240,11 +241,11 @@ def test_weights_of_another_network_are_refused(saved):
 
 def test_other_keys_or_shapes_are_refused(saved):
     task, path, _ = saved
-    arrays, metadata = weights.read(path)
-    weights.write(path, {**arrays, "layers.9.kernel": np.zeros(3)}, metadata)
+    arrays, metadata = safetensors.read(path)
+    safetensors.write(path, {**arrays, "layers.9.kernel": np.zeros(3)}, metadata)
     with pytest.raises(UserError, match=r"`layers.9.kernel` is in the file or in the network"):
         networks.from_weights(task, path)
-    weights.write(path, {**arrays, "layers.0.kernel": np.zeros((3, 2), np.float32)}, metadata)
+    safetensors.write(path, {**arrays, "layers.0.kernel": np.zeros((3, 2), np.float32)}, metadata)
     with pytest.raises(UserError, match=r"`layers.0.kernel` is float32\(3, 2\), the network has"):
         networks.from_weights(task, path)
 

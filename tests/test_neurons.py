@@ -6,7 +6,7 @@ import pytest
 import spyx.nn as snn
 from flax import nnx
 
-from pipeline import neurons
+from spyx_nir import neurons
 
 STEPS, BATCH, SIZE = 40, 3, 4
 # Decays, gains and levels are multiples of powers of two and the inputs of 1/8: sums stay short
@@ -21,7 +21,7 @@ def x():
 
 
 def recurrence(x, *, alpha=None, beta=1.0, leak=0.0, gain=1.0, gain_in=1.0, reset=None):
-    """Output (T, B, N) and state after every step of the equations of `pipeline.neurons`."""
+    """Output (T, B, N) and state after every step of the equations of `spyx_nir.neurons`."""
     v, i, z = np.zeros(x.shape[1:]), np.zeros(x.shape[1:]), np.zeros(x.shape[1:])
     outputs, membranes = [], []
     for x_t in x:

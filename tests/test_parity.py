@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import params, parity, raster
-from pipeline.executors import Recording, channels_first
-from pipeline.ties import Layer, explain
+from pipeline import params, parity
+from pipeline.evaluation import raster_plot
+from pipeline.evaluation.backends import Recording, channels_first
+from pipeline.evaluation.rounding_ties import Layer, explain
 
 LIMITS = params.Parity(max_differing_fraction=0.5, max_tie_distance=1e-4)
 
@@ -204,14 +205,14 @@ def test_the_picture_has_the_same_bytes_twice(tmp_path):
         "reference": Recording(other, {"a": other}, {}),
     }
     for name in ("one.png", "two.png"):
-        raster.write(tmp_path / name, "braille", recordings, ["a"])
+        raster_plot.write(tmp_path / name, "braille", recordings, ["a"])
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_picture_shows_neurons_that_differ_before_busy_ones():
-    busy = np.ones((4, raster.MOST_NEURONS + 10), np.uint8)
+    busy = np.ones((4, raster_plot.MOST_NEURONS + 10), np.uint8)
     busy[:, -1] = 0
     other = busy.copy()
     other[0, -1] = 1
-    assert raster.MOST_NEURONS + 9 in raster.neurons([busy, other])
+    assert raster_plot.MOST_NEURONS + 9 in raster_plot.neurons([busy, other])

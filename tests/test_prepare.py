@@ -25,8 +25,8 @@ from pipeline import params, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
 from pipeline.datasets.nmnist import NMNIST
-from pipeline.errors import UserError, exit_status
-from pipeline.files import alone
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.files import alone
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"

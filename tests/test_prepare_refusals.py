@@ -19,7 +19,7 @@ from pipeline import params, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import prepared
 from pipeline.datasets.nmnist import to_bytes
-from pipeline.errors import UserError, exit_status
+from spyx_nir.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
 DTYPE = np.dtype([("t", np.int64), ("x", np.int64)])

@@ -18,7 +18,7 @@ from roads import ROOT
 from test_train import WRITTEN, changed, small, write_samples
 
 from pipeline import train
-from pipeline.errors import UsageError
+from spyx_nir.errors import UsageError
 
 # Eight devices in one process; the networks train on 1, 2, 4 and 8 of them.
 ON_EIGHT = """

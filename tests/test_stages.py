@@ -34,5 +34,5 @@ def test_no_stage_depends_on_what_is_gone(stage: str) -> None:
 def test_the_closure_sees_imports_in_functions_and_by_string() -> None:
     found = {str(file) for file in closure(Path("pipeline/train.py"))}
     assert "pipeline/datasets/prepared.py" in found  # imported in a function
-    assert "pipeline/converter/nodes/lif.py" in found  # found by pkgutil, imported by string
+    assert "spyx_nir/converter/nodes/lif.py" in found  # found by pkgutil, imported by string
     assert "pipeline/report/page.py" not in found

@@ -17,12 +17,15 @@ import pytest
 import yaml
 from roads import GUARD, ROOT, link_to_cache, tiny_task
 
-from pipeline import files, params
+from pipeline import params
 from pipeline import target as stage
-from pipeline.bundle import card, events, verify_integers_main
-from pipeline.converter import file
-from pipeline.errors import UserError, exit_status
-from pipeline.hardware import profile, quantise, simulate
+from pipeline.bundle import card
+from spyx_nir import files
+from spyx_nir.bundle import events
+from spyx_nir.bundle.templates import verify_integers
+from spyx_nir.converter import file
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.hardware import profile, quantise, simulate
 
 PAIRS = [
     ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("nmnist", "loihi"),
@@ -272,7 +275,7 @@ def test_events_of_every_sensor_become_its_frames(tmp_path, shape):
     events.write(tmp_path / "events.npz", x, 200)
     with np.load(tmp_path / "events.npz") as stored:
         found = dict(stored)
-    assert (verify_integers_main.frames(found) == x).all()
+    assert (verify_integers.frames(found) == x).all()
     assert found["events"]["t"].max() < 5 * 200
     # By hand: 3 events in the bin from 400 us on come after 1/6, 3/6 and 5/6 of it.
     one = np.zeros((3, *rest), np.uint8)
@@ -442,7 +445,7 @@ def test_an_interrupted_stage_leaves_the_bundle_that_was_there(made, monkeypatch
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.bundle.bringup.write", stop)
+    monkeypatch.setattr("spyx_nir.bundle.bringup.write", stop)
     assert exit_status(lambda: stage.target(tiny("braille", "loihi"), "loihi", root)) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept

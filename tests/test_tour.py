@@ -17,9 +17,9 @@ import yaml
 from roads import ROOT
 
 from pipeline import check, params, prepare, stage, tasks
-from pipeline.__main__ import main
 from pipeline.datasets import prepared
-from pipeline.errors import UserError
+from spyx_nir.cli.main import main
+from spyx_nir.errors import UserError
 
 PAGE = (ROOT / "docs" / "new-task.md").read_text(encoding="utf-8")
 

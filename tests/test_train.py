@@ -19,9 +19,11 @@ import pytest
 import yaml
 from roads import ROOT, tiny_task
 
-from pipeline import files, train, weights
+from pipeline import train
 from pipeline.datasets import prepared
-from pipeline.errors import UserError, exit_status
+from pipeline.training import safetensors
+from spyx_nir import files
+from spyx_nir.errors import UserError, exit_status
 
 WRITTEN = ("weights.safetensors", "train.json", "curves.csv", "confusion.csv")
 
@@ -131,7 +133,7 @@ def test_training_writes_its_report(trained):
     assert timing["samples_per_s"] == 28 * 4 / timing["seconds"] > 0  # four epochs of 28 samples
     assert all(0 < rate < 1 for rate in report["spike_rate"].values())
     assert set(report["loss"]) == {"train", "validation", "test"}
-    _, metadata = weights.read(folder / "weights.safetensors")
+    _, metadata = safetensors.read(folder / "weights.safetensors")
     assert json.loads(metadata["epoch"]) == report["best_epoch"]
 
 
@@ -177,7 +179,7 @@ def test_training_learns(name, reset, tmp_path):
 
 
 def stored(root, name="braille"):
-    return weights.read(root / "models" / name / "weights.safetensors")[0]
+    return safetensors.read(root / "models" / name / "weights.safetensors")[0]
 
 
 def test_trained_decays_move_and_stay_what_nir_can_carry(tmp_path):
@@ -201,7 +203,7 @@ def test_what_is_stored_is_the_running_average(tmp_path):
         task = changed(one, "train", average=kept)
         train.train(task, write_samples(task, tmp_path / str(kept)))
         found[kept] = stored(tmp_path / str(kept))
-    from pipeline import networks
+    from pipeline.training import networks
 
     for name, first in networks.named_parameters(networks.build(one)).items():
         expected = 0.75 * np.asarray(first[...], np.float64) + 0.25 * found[0.0][name]
@@ -214,12 +216,12 @@ def test_weights_remember_what_training_started_from(tmp_path):
     root = write_samples(task, tmp_path)
     path = root / "models" / "braille" / "weights.safetensors"
     train.train(task, root)
-    assert weights.origin(path) == {"trained_here": True, "started_from": None}
+    assert safetensors.origin(path) == {"trained_here": True, "started_from": None}
     given = tmp_path / "given.safetensors"
     given.write_bytes(path.read_bytes())
     train.train(changed(task, "train", start_from=str(given)), root)
     digest = hashlib.sha256(given.read_bytes()).hexdigest()
-    assert weights.origin(path) == {"trained_here": True, "started_from": digest}
+    assert safetensors.origin(path) == {"trained_here": True, "started_from": digest}
 
 
 def test_without_validation_recordings_the_last_epoch_is_stored(tmp_path):
@@ -235,27 +237,27 @@ def test_without_validation_recordings_the_last_epoch_is_stored(tmp_path):
     assert len(rows) == 4
 
     # The parameters after the last step; nothing is averaged and no decay trained here.
-    from pipeline import fit
+    from pipeline.training import trainer
 
     data = prepared.read(root / "data" / "prepared" / "braille.h5")
-    splits = [fit.Split(*data.subset(name)) for name in ("train", "validation")]
-    training = fit.Fit(task, len(splits[0].labels))
+    splits = [trainer.Split(*data.subset(name)) for name in ("train", "validation")]
+    training = trainer.Fit(task, len(splits[0].labels))
     *_, last = training.epochs(training.start(), *splits, lambda: None)
     for name, value in stored(root).items():
         np.testing.assert_array_equal(value, last.parameters[name])
 
 
 def test_without_validation_recordings_a_silent_layer_is_told(tmp_path):
-    from pipeline import fit
+    from pipeline.training import trainer
 
     task = changed(small(), "network", threshold=1000.0)
     events, labels = np.ones((7, task.data.bins, 12), np.uint8), np.arange(7)
     with pytest.raises(UserError, match="fires no spike on a batch of the training split; lower"):
         list(
-            fit.Fit(task, 7).epochs(
-                fit.Fit(task, 7).start(),
-                fit.Split(events, labels),
-                fit.Split(events[:0], labels[:0]),
+            trainer.Fit(task, 7).epochs(
+                trainer.Fit(task, 7).start(),
+                trainer.Split(events, labels),
+                trainer.Split(events[:0], labels[:0]),
                 lambda: None,
             )
         )
@@ -263,12 +265,12 @@ def test_without_validation_recordings_a_silent_layer_is_told(tmp_path):
 
 def test_the_rate_warms_up_from_zero():
     # Two epochs of one step; the first half of the steps warms up, so the first step has rate zero.
-    from pipeline import fit
+    from pipeline.training import trainer
 
     task = changed(small(epochs=2), "train", batch_size=7, warm_up=0.5)
     events = np.random.default_rng(0).random((7, 16, 12)) < 0.3
-    split = fit.Split(events.astype(np.uint8), np.arange(7))
-    training = fit.Fit(task, 7)
+    split = trainer.Split(events.astype(np.uint8), np.arange(7))
+    training = trainer.Fit(task, 7)
     progress = training.start()
     seen = [progress.parameters]
     seen += [after.parameters for after in training.epochs(progress, split, split, lambda: None)]
@@ -322,9 +324,9 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
 def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, capsys):
     task, _ = trained
     write_samples(task, tmp_path)
-    from pipeline import fit
+    from pipeline.training import trainer
 
-    training = fit.Fit(task, 28)
+    training = trainer.Fit(task, 28)
     progress = training.start()
     progress.epoch = task.train.epochs
     source, target = tmp_path / "data" / "prepared" / "braille.h5", tmp_path / "models" / "braille"
@@ -521,7 +523,7 @@ def test_a_network_that_later_stages_refuse_is_not_trained(
     import spyx.nn as snn
     from flax import nnx
 
-    from pipeline import networks
+    from pipeline.training import networks
 
     def build(task):
         rngs = nnx.Rngs(0)

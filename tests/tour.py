@@ -34,9 +34,8 @@ def project(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True)
     for part in PARTS:
         shutil.copy(ROOT / part, folder / part)
-    shutil.copytree(
-        ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    for house in ("spyx_nir", "pipeline"):
+        shutil.copytree(ROOT / house, folder / house, ignore=shutil.ignore_patterns("__pycache__"))
     for task in params.names(ROOT / "params.yaml"):
         (folder / "data" / "recordings" / task).mkdir(parents=True)
     (folder / ".dvc").mkdir()
@@ -44,7 +43,7 @@ def project(folder: Path) -> dict[str, str]:
     programs = folder.parent / "bin"
     programs.mkdir()
     command = programs / "spyx-nir"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pipeline "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m spyx_nir "$@"\n')
     command.chmod(0o755)
     told = {
         "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -24,19 +24,21 @@ from typing import Any
 
 import numpy as np
 
+from bench.vendors import two_layers
 from bench.vendors.cases import nested
-from pipeline.bundle import integers, verify_integers_main
 from pipeline.bundle.folder import OLD_NIR, VECTORS
-from pipeline.converter import file
-from pipeline.errors import UserError, exit_status
-from pipeline.files import atomic
-from pipeline.hardware import loihi, profile, quantise, simulate, speck, two_layers, xylo
-from pipeline.hardware.network import Network, Run
-from pipeline.peers import readers
+from pipeline.interop import importers
+from spyx_nir.bundle import integers
+from spyx_nir.bundle.templates import verify_integers
+from spyx_nir.converter import file
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.files import atomic
+from spyx_nir.hardware import loihi, profile, quantise, simulate, speck, xylo
+from spyx_nir.hardware.network import Network, Run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PYTHON = readers.python(readers.VENDORS)
+PYTHON = importers.python(importers.VENDORS)
 RULES: dict[str, tuple[str, Any, str]] = {
     "xylosim": ("xylo-audio-2", xylo.run, "subtract"),
     "lava": ("loihi", loihi.run, "v_reset"),
@@ -154,7 +156,7 @@ def shipped(task: str, target: str, samples: int) -> tuple[Path, Network, np.nda
     chip = profile.load(target)
     bundle = ROOT / "models" / task / "deploy" / target
     with np.load(bundle / VECTORS / integers.NAME, allow_pickle=False) as loaded:
-        network = replace(verify_integers_main.network_of(dict(loaded)), profile=chip)
+        network = replace(verify_integers.network_of(dict(loaded)), profile=chip)
     content = file.read_dict(bundle / "model.nir")
     quantise.check_recovery(content, network)
     network = quantise.recover(content, chip)  # the same, with the exponents

@@ -1,6 +1,6 @@
 """Run cases through Lava's fixed-point models; in the vendors' environment, as run_xylosim.py.
 
-By the program that bundles for Loihi carry (`pipeline/bundle/on_lava.py`), which this tests, too.
+By the program that bundles for Loihi carry (`spyx_nir/bundle/templates/on_lava.py`), which this tests.
 """
 
 import json
@@ -9,11 +9,11 @@ import sys
 import cases
 import numpy as np
 
-from pipeline.peers import quirks
+from pipeline.interop import quirks
 
 quirks.share_mutable_defaults()
 
-from pipeline.bundle import on_lava  # noqa: E402
+from spyx_nir.bundle.templates import on_lava  # noqa: E402
 
 SUFFIXES = {"hidden": "", "out": "_out"}
 LINKS = {"in": ("input", "hidden"), "rec": ("hidden", "hidden"), "out": ("hidden", "out")}

@@ -13,7 +13,7 @@ import warnings
 import cases
 import numpy as np
 
-from pipeline.peers import quirks
+from pipeline.interop import quirks
 
 quirks.leave_out_samna()
 warnings.simplefilter("ignore")

@@ -1,1 +1,1 @@
-"""What a deploy bundle holds, one module per part."""
+"""The texts of a bundle: manifest.json and MODEL_CARD.md, and the order in which its files are made."""

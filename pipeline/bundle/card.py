@@ -287,7 +287,7 @@ def _on_a_chip(manifest: dict[str, Any]) -> list[str]:
 
 
 def _cost(manifest: dict[str, Any]) -> list[str]:
-    """NeuroBench's keys, and energy where there is any; see `pipeline.cost`."""
+    """NeuroBench's keys, and energy where there is any; see `spyx_nir.neurobench`."""
     target = manifest.get("target")
     found = target or manifest["metrics"]["neurobench"]
     done = found["SynapticOperations"]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import converter, files, params
-from pipeline.bundle import card, manifest, vectors, verify
-from pipeline.errors import UserError
+from pipeline import params
+from pipeline.bundle import card, manifest
+from spyx_nir import converter, files
+from spyx_nir.bundle import standalone, vectors
+from spyx_nir.errors import UserError
 
 OLD_NIR = "1.0.4"
 VECTORS = "test_data_set_0"
@@ -81,7 +83,7 @@ def complete(
     made |= more or {}
     files.write_json(bundle / "manifest.json", made)
     files.write_text(bundle / "MODEL_CARD.md", card.write(made))
-    files.write_text(bundle / "verify.py", verify.source(converter.reference_source()))
+    files.write_text(bundle / "verify.py", standalone.source(converter.reference_source()))
     files.write_text(bundle / "SHA256SUMS", sums(bundle))
     check(bundle)
 

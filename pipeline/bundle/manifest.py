@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cost, params, tasks
+from pipeline import params, tasks
+from spyx_nir import neurobench
 
 SCHEMA = 1
 PACKAGES = (
-    "spyx-to-chip",
+    "spyx-nir",
     "jax",
     "jaxlib",
     "flax",
@@ -116,7 +117,7 @@ def describe(name: str, plan: Any) -> dict[str, Any]:
             row[contract] = node[contract]
     if "weight" in node:
         row["weights"] = int(np.size(node["weight"]))
-        row["synapses"] = cost.synapses(node, plan.arrives[name])
+        row["synapses"] = neurobench.synapses(node, plan.arrives[name])
     ranges = {}
     for key, value in sorted(node.items()):
         array = np.asarray(value)

@@ -15,8 +15,8 @@ import numpy as np
 import tonic
 
 from pipeline.datasets import sigma_delta, splits, unpickle
-from pipeline.errors import UserError
-from pipeline.files import unreadable
+from spyx_nir.errors import UserError
+from spyx_nir.files import unreadable
 
 TAXELS = 12
 NPZ = "taxels_40Hz.npz"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import UserError
 from pipeline.params import Data
 from pipeline.tasks import Recordings
+from spyx_nir.errors import UserError
 
 # By what times have to be multiplied, and what was taken for what.
 UNITS = (

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Unavailable, UserError
 from pipeline.progress import track
+from spyx_nir.errors import Unavailable, UserError
 
 ZENODO_RECORD = "https://zenodo.org/api/records/7050094"
 BRAILLE_ARCHIVE = "reading_braille_data.zip"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import tonic
 
-from pipeline.errors import UserError
-from pipeline.files import unreadable
+from spyx_nir.errors import UserError
+from spyx_nir.files import unreadable
 
 BYTES_PER_EVENT = 5
 # The y that marks a wrap of the clock; it is no event (tonic.io.read_mnist_file).

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from pipeline.datasets import splits
-from pipeline.errors import UserError
-from pipeline.files import atomic
+from spyx_nir.errors import UserError
+from spyx_nir.files import atomic
 
 FORMAT = 1
 CACHE_BYTES = 32 * 2**20  # of recordings, unpacked: all of Braille, 900 of N-MNIST

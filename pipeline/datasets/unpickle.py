@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy._core import multiarray, numeric
 
-from pipeline.errors import UserError
-from pipeline.files import unreadable
+from spyx_nir.errors import UserError
+from spyx_nir.files import unreadable
 
 
 class _Refused(Exception):

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from pipeline import stage
-from pipeline.errors import Parser, exit_status
 from pipeline.report import page
+from spyx_nir.errors import Parser, exit_status
 
 
 def main() -> int:

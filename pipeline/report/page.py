@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pipeline import files, params
+from pipeline import params
 from pipeline.report import (
     accuracy,
     chart,
@@ -23,6 +23,7 @@ from pipeline.report import (
     training,
 )
 from pipeline.report.part import Number, Part
+from spyx_nir import files
 
 PARTS = (
     accuracy.make,

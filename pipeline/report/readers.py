@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.peers import matrix
+from pipeline.interop import matrix
 from pipeline.report import sources
 from pipeline.report.part import Part, Table, absent, count, interval
 

@@ -26,8 +26,8 @@ class Run:
 
 def runs(source: Source, bundle: Bundle) -> list[Run]:
     """The trained network's golden spikes, what the file answers to the golden input, the chips'."""
-    from pipeline import converter
-    from pipeline.executors import model_executor, reference_executor
+    from pipeline.evaluation.backends import model_executor, reference_executor
+    from spyx_nir import converter
 
     dt, layers = bundle.manifest["dt"], bundle.layers
     events = np.swapaxes(bundle.vectors["input"], 0, 1)
@@ -47,8 +47,8 @@ def runs(source: Source, bundle: Bundle) -> list[Run]:
 
 def on_chip(bundle: Bundle, target: Target) -> Run:
     """A chip's integers on the samples that its vectors share with `bundle`'s, without its delays."""
-    from pipeline.bundle.verify_integers_main import network_of
-    from pipeline.hardware import simulate
+    from spyx_nir.bundle.templates.verify_integers import network_of
+    from spyx_nir.hardware import simulate
 
     assert target.bundle and target.integers
     network = network_of(target.integers)

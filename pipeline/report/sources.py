@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files, params
-from pipeline.bundle.integers import NAME as INTEGERS
-from pipeline.errors import UserError
-from pipeline.hardware import profile
+from pipeline import params
 from pipeline.report.part import absent
+from spyx_nir import files
+from spyx_nir.bundle.integers import NAME as INTEGERS
+from spyx_nir.errors import UserError
+from spyx_nir.hardware import profile
 
 GENERIC = "generic"
 
@@ -55,7 +56,7 @@ class Bundle:
 class Target:
     """What there is of a task on one chip; None for what is not there.
 
-    integers: `integer_vectors.npz`, see `pipeline.bundle.integers`.
+    integers: `integer_vectors.npz`, see `spyx_nir.bundle.integers`.
     """
 
     name: str
@@ -189,7 +190,8 @@ def bundles(folder: Path) -> dict[str, Bundle]:
     Raises:
         UserError: one is incomplete or broken.
     """
-    from pipeline.converter import file, reference
+    from spyx_nir.converter import file
+    from spyx_nir.meaning import reference
 
     found = {}
     for path in sorted(folder.glob("[!.]*/manifest.json")):

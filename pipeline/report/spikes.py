@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import raster
+from pipeline.evaluation import raster_plot
 from pipeline.report.chart import DIFFERS, STEPS, chart, chosen, nominal, quantitative
 from pipeline.report.part import Chart, Choice, Part, Table, count
 from pipeline.report.runs import Run, runs
@@ -31,7 +31,7 @@ def make(source: Source) -> Part:
     vectors = bundle.manifest["vectors"]
     floats = [run for run in done if not run.target]
     shown = {
-        layer: raster.neurons([flat(run.spikes[layer]) for run in floats])
+        layer: raster_plot.neurons([flat(run.spikes[layer]) for run in floats])
         for layer in bundle.layers
     }
     traced = {
@@ -48,7 +48,7 @@ def make(source: Source) -> Part:
         title,
         text=[
             f"The {len(vectors['test_samples'])} test samples of the bundle's golden vectors. Shown "
-            f"are up to {raster.MOST_NEURONS} neurons of a layer, the busiest ones; membranes are "
+            f"are up to {raster_plot.MOST_NEURONS} neurons of a layer, the busiest ones; membranes are "
             f"for the {TRACED} busiest neurons, in units of the threshold: the reference's before the "
             "reset, a chip's after it.",
             *([ON_CHIPS] if len(floats) < len(done) else []),

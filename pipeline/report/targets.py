@@ -8,7 +8,7 @@ from pipeline.report import accuracy, cost
 from pipeline.report.chart import PERCENT, chart, nominal, quantitative
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
-from pipeline.tools.fit import PLACEMENT, placement
+from spyx_nir.cli.fit import PLACEMENT, placement
 
 RUNS = {
     "float": "trained, float32",

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline import params

@@ -1,7 +1,7 @@
 """Braille letters: twelve taxels, a recurrent network of current-based neurons.
 
 Sizes and decays are those of the NIR paper (Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9).
-No layer has a bias. `reset: v_reset` builds the neurons of `pipeline.neurons`, which plain NIR
+No layer has a bias. `reset: v_reset` builds the neurons of `spyx_nir.neurons`, which plain NIR
 expresses exactly; `reset: subtract` builds stock Spyx neurons.
 """
 
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.errors import UserError
-from pipeline.files import sha256
 from pipeline.params import Data, Task
 from pipeline.tasks import About, Recordings, normal
+from spyx_nir.errors import UserError
+from spyx_nir.files import sha256
 
 if TYPE_CHECKING:
     import jax
@@ -100,7 +100,7 @@ def network(task: Task) -> snn.Sequential:
     from flax import nnx
     from spyx import axn
 
-    from pipeline import neurons
+    from spyx_nir import neurons
 
     settings, classes = task.network, len(task.data.classes)
     random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)
@@ -145,7 +145,7 @@ def _decays(
     """
     import jax.numpy as jnp
 
-    from pipeline.networks import snapped
+    from pipeline.training.networks import snapped
 
     values = np.asarray(decay)
     if task.network.decays == "neuron":

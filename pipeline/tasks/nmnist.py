@@ -1,7 +1,7 @@
 """N-MNIST digits: an event camera, the spiking CNN of the NIR paper.
 
 Its widths are those of Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9. No layer has a bias.
-`reset: v_reset` builds the neurons of `pipeline.neurons`, which plain NIR expresses exactly;
+`reset: v_reset` builds the neurons of `spyx_nir.neurons`, which plain NIR expresses exactly;
 `reset: subtract` builds stock Spyx neurons.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.errors import UserError
 from pipeline.params import Data, Task
 from pipeline.tasks import About, Recordings, digest, normal
+from spyx_nir.errors import UserError
 
 if TYPE_CHECKING:
     import spyx.nn as snn
@@ -101,7 +101,7 @@ def network(task: Task) -> snn.Sequential:
     from flax import nnx
     from spyx import axn
 
-    from pipeline import neurons
+    from spyx_nir import neurons
 
     settings, classes = task.network, len(task.data.classes)
     random, rngs = np.random.default_rng(task.train.seed), nnx.Rngs(task.train.seed)

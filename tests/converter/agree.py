@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import nir
 import numpy as np
 
-from pipeline.converter import export_named, file, load, reference, run
-from pipeline.converter.graph import as_dict
-from pipeline.converter.runner import model_input
+from spyx_nir.converter import export_named, file, load, run
+from spyx_nir.converter.graph import as_dict
+from spyx_nir.converter.runner import model_input
+from spyx_nir.meaning import reference
 
 STEPS, BATCH = 9, 2
 # float32 membranes of size 1 are known to some 1e-6 after a few steps; data are drawn until the

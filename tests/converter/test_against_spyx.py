@@ -15,9 +15,10 @@ from agree import by_steps
 from flax import nnx
 from small_graphs import chain, full, graph, li, lif
 
-from pipeline import neurons
-from pipeline.converter import from_nir, reference, to_nir
-from pipeline.converter.layout import flatten_order
+from spyx_nir import neurons
+from spyx_nir.converter import from_nir, to_nir
+from spyx_nir.converter.layout import flatten_order
+from spyx_nir.meaning import reference
 
 RNGS = nnx.Rngs(0)
 FLAT = {"input": (3,)}, {"output": (3,)}

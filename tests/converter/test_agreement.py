@@ -11,10 +11,13 @@ from flax import nnx
 from roads import tiny_task
 from small_graphs import chain, graph, lif
 
-from pipeline import export, networks, neurons
-from pipeline.converter import agreement, load, reference, to_nir
-from pipeline.converter.graph import as_dict
-from pipeline.errors import GraphError
+from pipeline import export
+from pipeline.training import networks
+from spyx_nir import neurons
+from spyx_nir.converter import agreement, load, to_nir
+from spyx_nir.converter.graph import as_dict
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 RNGS = nnx.Rngs(0)
 PORTS = {"input": (6,)}, {"output": (8,)}
@@ -53,7 +56,7 @@ def test_a_container_that_was_patched_is_found_out(monkeypatch):
 
 def test_a_weight_written_wrongly_is_found_out(monkeypatch):
     """The second error of a pair: the model is right, the exporter is not."""
-    from pipeline.converter.nodes import li
+    from spyx_nir.converter.nodes import li
 
     monkeypatch.setattr(li, "membrane", lambda beta, gain, dt: (1.001 / (1 - beta), 1 / (1 - beta)))
     with pytest.raises(GraphError, match=r"layer 0 \(LI\) does something else"):

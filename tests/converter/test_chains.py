@@ -15,8 +15,8 @@ from agree import three_ways
 from flax import nnx
 from hypothesis import HealthCheck, assume, given, settings
 
-from pipeline import neurons
-from pipeline.converter.layout import flatten_order
+from spyx_nir import neurons
+from spyx_nir.converter.layout import flatten_order
 
 OPTIONS = {
     "derandomize": True,

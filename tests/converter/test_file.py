@@ -17,10 +17,10 @@ import nir
 import numpy as np
 import pytest
 
-from pipeline.__main__ import main
-from pipeline.converter import file, hdf5, load
-from pipeline.converter.node import kinds
-from pipeline.errors import GraphError
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file, hdf5, load
+from spyx_nir.converter.registry import kinds
+from spyx_nir.errors import GraphError
 
 TEXT = h5py.string_dtype()
 SHARED = Path(__file__).parents[3] / "shared" / "graphs"
@@ -592,8 +592,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
             change(f)
     program = (
         "import resource, sys\n"
-        "from pipeline.converter import file\n"
-        "from pipeline.errors import GraphError\n"
+        "from spyx_nir.converter import file\n"
+        "from spyx_nir.errors import GraphError\n"
         "file.read(sys.argv[1])\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))\n"
@@ -616,7 +616,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 
 def test_reads_without_jax() -> None:
     program = (
-        "import sys; from pipeline.converter import file; from pipeline.converter.node import register;"
+        "import sys; from spyx_nir.converter import file\n"
+        "from spyx_nir.converter.registry import register;"
         "register(); print(sorted({'jax', 'flax', 'spyx', 'tonic'} & set(sys.modules)))"
     )
     done = subprocess.run(

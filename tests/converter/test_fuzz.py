@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from small_graphs import chain, graph
 
-from pipeline.converter import load, reference
-from pipeline.converter.graph import as_dict
-from pipeline.converter.node import kinds
-from pipeline.converter.runner import model_input
-from pipeline.errors import GraphError
+from spyx_nir.converter import load
+from spyx_nir.converter.graph import as_dict
+from spyx_nir.converter.registry import kinds
+from spyx_nir.converter.runner import model_input
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 JUNK = [
     None,

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import converter
-from pipeline.converter import file
-from pipeline.converter.graph import as_dict
-from pipeline.converter.reference import make_plan
-from pipeline.converter.reference import run as run_reference
-from pipeline.converter.repair import repair
-from pipeline.peers import rules
+from pipeline.interop import rules
+from spyx_nir import converter
+from spyx_nir.converter import file
+from spyx_nir.converter.graph import as_dict
+from spyx_nir.converter.repair import repair
+from spyx_nir.meaning.reference import make_plan
+from spyx_nir.meaning.reference import run as run_reference
 
 GOLDEN = Path(__file__).parent / "golden"
 # name: (dt in the file's unit, the reset that the file cannot say)

@@ -18,9 +18,10 @@ from flax import nnx
 from hypothesis import HealthCheck, assume, given, settings
 from small_graphs import chain, cuba, full, graph, li, lif, linear
 
-from pipeline.converter import file, from_nir, load, reference, to_nir
-from pipeline.converter.layers import GraphModel
-from pipeline.errors import GraphError
+from spyx_nir.converter import file, from_nir, load, to_nir
+from spyx_nir.converter.layers import GraphModel
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 WIDTH, STEPS, BATCH = 3, 7, 2
 

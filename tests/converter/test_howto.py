@@ -14,7 +14,7 @@ import pytest
 import spyx.nn as snn
 from flax import nnx
 
-import pipeline.converter as snir
+import spyx_nir.converter as snir
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ import pytest
 from agree import back, by_steps, first
 from small_graphs import chain, full, graph
 
-from pipeline.converter import file, from_nir, load, reference, to_nir
-from pipeline.converter.layout import last
-from pipeline.converter.node import kinds
+from spyx_nir.converter import file, from_nir, load, to_nir
+from spyx_nir.converter.layout import last
+from spyx_nir.converter.registry import kinds
+from spyx_nir.meaning import reference
 
 STEPS, BATCH = 10, 2
 CLASSES = {

@@ -12,10 +12,11 @@ import spyx.nn as snn
 from agree import by_steps, three_ways
 from flax import nnx
 
-from pipeline import neurons
-from pipeline.converter import export_named, from_nir, load, reference, to_nir
-from pipeline.converter.layers import Delay, Scale, Threshold
-from pipeline.converter.layout import flatten_order
+from spyx_nir import neurons
+from spyx_nir.converter import export_named, from_nir, load, to_nir
+from spyx_nir.converter.layers import Delay, Scale, Threshold
+from spyx_nir.converter.layout import flatten_order
+from spyx_nir.meaning import reference
 
 RNGS = nnx.Rngs(0)
 RANDOM = np.random.default_rng(1)

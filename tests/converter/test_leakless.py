@@ -19,9 +19,10 @@ from agree import back
 from flax import nnx
 from small_graphs import chain, full
 
-from pipeline import neurons
-from pipeline.converter import file, from_nir, load, reference, to_nir
-from pipeline.converter.layout import flatten_order
+from spyx_nir import neurons
+from spyx_nir.converter import file, from_nir, load, to_nir
+from spyx_nir.converter.layout import flatten_order
+from spyx_nir.meaning import reference
 
 RNGS = nnx.Rngs(0)
 PORTS = {"input": (3,)}, {"output": (3,)}

@@ -17,10 +17,11 @@ from flax import nnx
 from small_graphs import chain, changed, cuba, full, graph, li, lif, linear
 from spyx import axn
 
-from pipeline import neurons
-from pipeline.converter import export_named, file, from_nir, load, reference, reorder_layers, to_nir
-from pipeline.converter.layers import Delay, Pool, Scale
-from pipeline.errors import GraphError
+from spyx_nir import neurons
+from spyx_nir.converter import export_named, file, from_nir, load, reorder_layers, to_nir
+from spyx_nir.converter.layers import Delay, Pool, Scale
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 X = np.ones((4, 2, 3), np.float32)
 CONTRACT = {"contract_version": 1, "dt": 1.0, "time_unit": "step", "flatten_order": "CHW"}

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.converter import file, from_nir, load, reference
+from spyx_nir.converter import file, from_nir, load
+from spyx_nir.meaning import reference
 
 GRAPHS = Path(__file__).parents[3] / "shared" / "graphs"
 DT = 1e-4  # of all of them, seconds

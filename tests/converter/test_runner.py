@@ -9,8 +9,8 @@ import spyx.nn as snn
 from flax import nnx
 from small_graphs import chain, full, graph, lif, linear
 
-from pipeline import neurons
-from pipeline.converter import from_nir, run
+from spyx_nir import neurons
+from spyx_nir.converter import from_nir, run
 
 X = np.random.default_rng(0).random((4, 2, 3)).astype(np.float32)
 

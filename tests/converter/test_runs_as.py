@@ -16,11 +16,12 @@ import spyx.nn as snn
 from flax import nnx
 from spyx import axn
 
-from pipeline import neurons
-from pipeline.converter import reference, to_nir
-from pipeline.converter.known import redefined
-from pipeline.converter.layers import Delay, FlattenFirst, Late, Scale
-from pipeline.errors import GraphError
+from spyx_nir import neurons
+from spyx_nir.converter import to_nir
+from spyx_nir.converter.known import redefined
+from spyx_nir.converter.layers import Delay, FlattenFirst, Late, Scale
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 RNGS = nnx.Rngs(0)
 RANDOM = np.random.default_rng(5)

@@ -12,7 +12,7 @@ import pytest
 from real_data import BRAILLE, needs_braille
 
 from pipeline.datasets.braille import NPZ, Braille, candidates, save_samples
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 
 def write_npz(folder: Path, **changes: Any) -> Path:

@@ -22,7 +22,7 @@ import pytest
 
 from pipeline.datasets import download
 from pipeline.datasets.braille import Braille
-from pipeline.errors import Unavailable, UserError
+from spyx_nir.errors import Unavailable, UserError
 
 ROWS = [{"letter": "A", "events": [[[0.5], [0.25]]] + [[[], []]] * 11}]
 

@@ -12,8 +12,8 @@ from tonic.io import read_mnist_file
 
 from pipeline import params
 from pipeline.datasets.nmnist import NMNIST, to_bytes
-from pipeline.errors import UserError
 from pipeline.tasks import nmnist
+from spyx_nir.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 EVENTS = np.array(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets import prepared
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 N, SHAPE = 30, (7, 12)
 EVENTS = np.random.default_rng(1).integers(0, 256, (N, *SHAPE)).astype(np.uint8)

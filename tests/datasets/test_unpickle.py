@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.datasets import unpickle
-from pipeline.errors import UserError
+from spyx_nir.errors import UserError
 
 PLAIN = [{"letter": "A", "events": [[[0.5, 1.25], []], [[], [3]]], "n": 7, "b": b"\x00\xff"}]
 

@@ -1,4 +1,4 @@
-"""Small graphs for the tests of `pipeline.hardware`, as dictionaries, with a contract."""
+"""Small graphs for the tests of `spyx_nir.hardware`, as dictionaries, with a contract."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def _arrays(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(graph: dict[str, Any]) -> tuple[int, ...]:
-    from pipeline.converter.node import register
-    from pipeline.converter.reference import EQUATIONS
+    from spyx_nir.converter.registry import register
+    from spyx_nir.meaning.reference import EQUATIONS
 
     register()
     shape: tuple[int, ...] = tuple(int(n) for n in graph["nodes"]["input"]["shape"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.vendors import compare
-from pipeline.errors import exit_status
+from spyx_nir.errors import exit_status
 
 GOLDEN = Path(__file__).parent / "golden"
 

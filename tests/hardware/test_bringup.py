@@ -7,10 +7,9 @@ from pathlib import Path
 import graphs
 import nir
 import numpy as np
-from roads import tiny_task
 
-from pipeline.bundle import bringup, integers
-from pipeline.hardware import profile, quantise
+from spyx_nir.bundle import bringup, integers
+from spyx_nir.hardware import profile, quantise
 
 
 def test_xylos_specification_of_two_hidden_layers_puts_them_in_one_reservoir(
@@ -29,7 +28,8 @@ def test_xylos_specification_of_two_hidden_layers_puts_them_in_one_reservoir(
     network = quantise.quantise(graph, profile.load("xylo-audio-2"))
     x = np.zeros((2, 1, 12), np.int64)
     run = integers.write(tmp_path / "v.npz", network, x)
-    text = bringup.write(tiny_task("braille", "v_reset"), network, run, np.zeros(1, int))
+    about = bringup.Samples(np.zeros(1, int), "ABCDEFG", ["x"] * 12, 5000)
+    text = bringup.write(network, run, about)
     with np.load(tmp_path / "v.npz") as stored:
         v = dict(stored)
     lines = text.split("    spec = ")[1].split("\n    )\n")[0]

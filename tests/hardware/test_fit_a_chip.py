@@ -14,12 +14,12 @@ import nir
 import numpy as np
 import pytest
 
-from pipeline.__main__ import main
-from pipeline.converter import file
-from pipeline.errors import GraphError
-from pipeline.hardware import fit, judge, profile, quantise
-from pipeline.hardware.placement import place
-from pipeline.hardware.variant import variant
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import constraints, judge, profile, quantise
+from spyx_nir.hardware.constrain import variant
+from spyx_nir.hardware.placement import place
 
 RNG = np.random.default_rng(5)
 
@@ -34,11 +34,13 @@ def braille(hidden: int = 40, out: int = 7, inputs: int = 12, reset: str = "subt
     )
 
 
-def report(graph: dict[str, Any], target: str = "xylo-audio-2", **options: Any) -> fit.Report:
-    return fit.fit(graph, profile.load(target), **options)
+def report(
+    graph: dict[str, Any], target: str = "xylo-audio-2", **options: Any
+) -> constraints.Report:
+    return constraints.fit(graph, profile.load(target), **options)
 
 
-def errors(found: fit.Report) -> list[tuple[str, str, Any, Any]]:
+def errors(found: constraints.Report) -> list[tuple[str, str, Any, Any]]:
     return [(f.code, f.layer, f.number, f.limit) for f in found.findings if f.severity == "error"]
 
 
@@ -366,7 +368,7 @@ def test_fit_imports_no_jax(tmp_path: Path) -> None:
     """JAX costs seconds; `fit` has one."""
     path = write(tmp_path, graphs.paper_scnn(RNG))
     code = (
-        "import sys; from pipeline.__main__ import main; "
+        "import sys; from spyx_nir.cli.main import main; "
         f"code = main(['fit', {path!r}, '--target', 'speck-2f', '--json']); "
         "heavy = {'jax', 'flax', 'spyx', 'tonic', 'torch', 'matplotlib'} & set(sys.modules); "
         "sys.exit(f'imports {heavy}' if heavy else code)"

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from bench.vendors import compare
-from pipeline.errors import GraphError
-from pipeline.hardware import in_jax, profile, quantise, simulate
-from pipeline.hardware.in_jax import step
-from pipeline.hardware.network import Network, Population, Run, Weight
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import profile, qat, quantise, simulate
+from spyx_nir.hardware.network import Network, Population, Run, Weight
+from spyx_nir.hardware.qat import straight_through
 
 GOLDEN = Path(__file__).parent / "golden"
 COUNTS = ("saturated", "multiple", "ties")
@@ -27,7 +27,7 @@ def agree(network: Network, x: np.ndarray) -> Run:
     """Run by both; every spike and every count must be the same."""
     (name,) = network.inputs
     run = simulate.run(network, {name: x})
-    trace = in_jax.run(network, x)
+    trace = qat.run(network, x)
     for population in run.spikes:
         assert (np.asarray(trace.spikes[population]) == run.spikes[population]).all(), population
     for what in COUNTS:
@@ -46,7 +46,7 @@ def test_spikes_are_the_vendors(vendor: str) -> None:
         if vendor == "xylosim" and any(compare.ours(vendor, case).saturated.values()):
             continue
         network = compare.network_of(vendor, case)
-        trace = in_jax.run(network, np.swapaxes(case["input"], 0, 1))
+        trace = qat.run(network, np.swapaxes(case["input"], 0, 1))
         for population in ("hidden", "out"):
             mine = np.swapaxes(np.asarray(trace.spikes[population]), 0, 1)
             assert (mine == case[population]).all()
@@ -91,8 +91,8 @@ def test_large_states_are_exact_on_loihi() -> None:
 def test_the_slope_of_a_count() -> None:
     """1 between the first and the last threshold; beside them superspike, 1 / (1 + 4 d)^2."""
     x = jnp.asarray([0.75, 1.0, 2.7, 3.0, 3.25])
-    assert step.slope_of(x, 3, 4.0).tolist() == [1 / 4, 1, 1, 1, 1 / 4]
-    once = step.slope_of(jnp.asarray([0.75, 1.25]), 1, 4.0)
+    assert straight_through.slope_of(x, 3, 4.0).tolist() == [1 / 4, 1, 1, 1, 1 / 4]
+    once = straight_through.slope_of(jnp.asarray([0.75, 1.25]), 1, 4.0)
     assert once.tolist() == [1 / 4, 1 / 4]
 
 
@@ -109,7 +109,7 @@ def test_gradients_reach_the_weights_through_every_rule() -> None:
 
         def count(value: jax.Array, network: Network = network, link: Weight = link) -> jax.Array:
             moved = dataclasses.replace(network, weights=(dataclasses.replace(link, values=value),))
-            return in_jax.run(moved, jnp.ones((1, 1, 1)), 5.0).spikes["n"].sum()
+            return qat.run(moved, jnp.ones((1, 1, 1)), 5.0).spikes["n"].sum()
 
         slope = jax.grad(count)(jnp.asarray([[8.0]])).item()
         distance = 1 - 0.8 * share
@@ -129,7 +129,7 @@ def test_gradients_reach_the_decays_on_loihi() -> None:
         moved = dataclasses.replace(neuron, **decays)
         network = Network(profile.load("loihi"), {"input": (1,)}, (moved,), (link,))
         x = jnp.zeros((3, 1, 1)).at[0].set(1.0)
-        return in_jax.run(network, x, 5.0).spikes["n"].sum()
+        return qat.run(network, x, 5.0).spikes["n"].sum()
 
     half = {name: jnp.asarray(2048.0) for name in ("decay_syn", "decay_mem")}
     for slope in jax.grad(count)(half).values():
@@ -142,4 +142,4 @@ def test_a_ring_of_populations_is_refused() -> None:
     a, b = (Population(n, (1,), np.asarray(9), output=n == "b") for n in "ab")
     links = tuple(Weight(s, t, f"{s}{t}", np.array([[2]]), (1,)) for s, t in ("ia", "ab", "ba"))
     with pytest.raises(GraphError, match="`a` and `b` feed each other; a ring"):
-        in_jax.run(Network(chip, {"i": (1,)}, (a, b), links), jnp.ones((2, 1, 1)))
+        qat.run(Network(chip, {"i": (1,)}, (a, b), links), jnp.ones((2, 1, 1)))

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import GraphError
-from pipeline.hardware import loihi, profile, speck, two_layers, xylo
-from pipeline.hardware.network import Network, Population, Weight
+from bench.vendors import two_layers
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import loihi, profile, speck, xylo
+from spyx_nir.hardware.network import Network, Population, Weight
 
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
 

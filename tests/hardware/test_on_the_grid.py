@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 from roads import tiny_task
 
-from pipeline import cost
-from pipeline.converter import file, reference
-from pipeline.errors import GraphError, UserError
-from pipeline.fit import Split
-from pipeline.hardware import assess, fit, profile, quantise, simulate
-from pipeline.hardware.balance import balanced
-from pipeline.hardware.network import Network, Population, Weight
-from pipeline.hardware.tune import Tuning
-from pipeline.hardware.variant import variant
 from pipeline.params import Target
+from pipeline.training.qat import Tuning
+from pipeline.training.trainer import Split
+from spyx_nir import neurobench
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError, UserError
+from spyx_nir.hardware import constraints, evaluate, profile, quantise, simulate
+from spyx_nir.hardware.constrain import variant
+from spyx_nir.hardware.network import Network, Population, Weight
+from spyx_nir.hardware.threshold_balancing import balanced
+from spyx_nir.meaning import reference
 
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
 
@@ -80,7 +81,7 @@ def test_a_membrane_that_keeps_all_it_has_does_so_on_loihi(infinite: bool) -> No
         moved = variant(graph, LOIHI)
         network = quantise.quantise(moved, LOIHI)
         assert network.populations[0].decay_mem == 4096
-        assert not [f for f in fit.fit(graph, LOIHI).findings if f.code == "decay"]
+        assert not [f for f in constraints.fit(graph, LOIHI).findings if f.code == "decay"]
     held = dict(file.nodes(quantise.on_grid(moved, network)))["n"]
     assert (np.float64(graphs.DT) / held["tau_mem"] < 2.0**-54).all()
     assert np.isfinite(held["r"]).all()
@@ -137,7 +138,7 @@ def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
     network = quantise.quantise(graph, LOIHI)
     plan = reference.make_plan(quantise.on_grid(graph, network))
     events = (random.random((60, 9, 2, 8, 8)) < 0.2).astype(np.uint8)
-    found = assess.assess(network, plan, events)
+    found = evaluate.assess(network, plan, events)
     assert found.predicted == found.as_floats
     for population in network.populations:
         layer = found.layers[population.name]
@@ -145,8 +146,8 @@ def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
         assert layer["agreeing"] == layer["entries"] == 60 * 9 * np.prod(population.shape)
         assert layer["spikes"] == layer["float_spikes"] > 50
     # What the same graph costs without the chip and its silent steps, by the float interpreter.
-    meter = cost.Meter(60)
-    reference.run(plan, np.swapaxes(events, 0, 1), watch=cost.watch(plan, meter))
+    meter = neurobench.Meter(60)
+    reference.run(plan, np.swapaxes(events, 0, 1), watch=neurobench.watch(plan, meter))
     for key, value in meter.counts.items():
         together = np.concatenate([part[key] for part in found.counts])
         assert (together == value).all(), key

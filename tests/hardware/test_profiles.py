@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import UserError
-from pipeline.hardware import profile
+from spyx_nir.errors import UserError
+from spyx_nir.hardware import profile
 
 
 def document(target: str = "xylo-audio-2") -> dict[str, Any]:

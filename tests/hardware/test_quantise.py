@@ -14,10 +14,11 @@ import nir
 import numpy as np
 import pytest
 
-from pipeline.converter import file, reference
-from pipeline.errors import GraphError
-from pipeline.hardware import fit, grid, loihi, profile, quantise, speck, xylo
-from pipeline.hardware.network import Network
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import constraints, grid, loihi, profile, quantise, speck, xylo
+from spyx_nir.hardware.network import Network
+from spyx_nir.meaning import reference
 
 RNG = np.random.default_rng(11)
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
@@ -355,14 +356,14 @@ def test_a_matrix_that_becomes_all_zero_is_refused_by_quantise_and_by_fit() -> N
     assert [w.values.tolist() for w in kept.weights if w.node == "hidden.w_rec"] == [
         [[1, 0], [0, 1]]
     ]
-    assert fit.fit(two_inputs_of_a_layer(0.00394), XYLO).fits
+    assert constraints.fit(two_inputs_of_a_layer(0.00394), XYLO).fits
     lost = two_inputs_of_a_layer(0.00393)
     said = (
         r"`hidden\.w_rec`: all of its weights, 0\.00393 at most, become 0 on the grid of xylo-audio"
     )
     with pytest.raises(GraphError, match=said):
         quantise.quantise(lost, XYLO)
-    found = [f for f in fit.fit(lost, XYLO).findings if f.severity == "error"]
+    found = [f for f in constraints.fit(lost, XYLO).findings if f.severity == "error"]
     assert [(f.code, f.layer, f.number) for f in found] == [("integers", "hidden.w_rec", "0.00393")]
 
 
@@ -381,7 +382,7 @@ def test_training_that_leaves_nothing_of_a_matrix_is_refused() -> None:
 
 def test_a_matrix_that_was_all_zero_before_is_a_warning() -> None:
     graph = two_inputs_of_a_layer(0.0)
-    found = [f for f in fit.fit(graph, XYLO).findings if f.code == "zeros"]
+    found = [f for f in constraints.fit(graph, XYLO).findings if f.code == "zeros"]
     assert [(f.severity, f.layer) for f in found] == [("warning", "hidden.w_rec")]
     assert not quantise.quantise(graph, XYLO).weights[1].values.any()
 
@@ -391,7 +392,7 @@ def test_fit_and_quantise_agree_on_a_decay_that_becomes_0(tau: float) -> None:
     # The shift is round(log2(tau / dt)): 0 below 2^0.5 = 1.41421, 1 above.
     graph = braille("subtract")
     graph["nodes"]["out"] = graphs.cuba(3, 1 - 1 / tau, 0.5).to_dict()
-    found = [f for f in fit.fit(graph, XYLO).findings if f.severity == "error"]
+    found = [f for f in constraints.fit(graph, XYLO).findings if f.severity == "error"]
     if tau == 1.41:
         assert [(f.code, f.layer) for f in found] == [("decay", "out")]
         with pytest.raises(
@@ -406,7 +407,7 @@ def test_fit_and_quantise_agree_on_a_decay_that_becomes_0(tau: float) -> None:
 def test_what_quantise_refuses_fit_refuses_in_the_same_words() -> None:
     graph = braille("subtract")
     graph["nodes"]["w_out"]["weight"] = graph["nodes"]["w_out"]["weight"] * 1e4
-    (found,) = (f for f in fit.fit(graph, XYLO).findings if f.severity == "error")
+    (found,) = (f for f in constraints.fit(graph, XYLO).findings if f.severity == "error")
     with pytest.raises(GraphError) as refused:
         quantise.quantise(graph, XYLO)
     assert str(refused.value) == f"`{found.layer}`: {found.reason}; {found.fix}"
@@ -421,7 +422,7 @@ def test_the_decays_that_fit_names_are_those_of_the_integers() -> None:
         )
         (population,) = quantise.quantise(graph, LOIHI).populations
         assert (population.decay_syn.item(), population.decay_mem.item()) == wanted
-        notes = [f.limit for f in fit.fit(graph, LOIHI).findings if f.code == "decay"]
+        notes = [f.limit for f in constraints.fit(graph, LOIHI).findings if f.code == "decay"]
         assert notes == [f"{n / 4096:.6g}" for n in wanted]
 
 

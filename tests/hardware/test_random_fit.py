@@ -14,11 +14,11 @@ import nir
 import numpy as np
 import pytest
 
-from pipeline.__main__ import main
-from pipeline.converter import file
-from pipeline.errors import GraphError
-from pipeline.hardware import judge, profile, quantise, simulate
-from pipeline.hardware.variant import variant
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import judge, profile, quantise, simulate
+from spyx_nir.hardware.constrain import variant
 
 RULED = [name for name in profile.names() if profile.load(name).rule != "none"]
 SEEDS = range(60)

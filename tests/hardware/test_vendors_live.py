@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from bench.vendors import compare
-from pipeline import params
-from pipeline.bundle import bringup
-from pipeline.hardware import simulate
+from pipeline import params, tasks
+from spyx_nir.bundle import bringup
+from spyx_nir.hardware import simulate
 
 
 @pytest.mark.full
@@ -49,11 +49,13 @@ def test_the_code_in_bringup_loads_the_shipped_integers(
     (name,) = network.inputs
     run = simulate.run(network, {name: x})
     settings = params.load(task, compare.ROOT / "params.yaml")
-    text = bringup.write(settings, network, run, np.zeros(x.shape[1], int))
+    zeros, data = np.zeros(x.shape[1], int), settings.data
+    about = bringup.Samples(zeros, data.classes, tasks.channels(settings), data.bin_us)
+    text = bringup.write(network, run, about)
     loading = text.split("## Load")[1].split("## Compare")[0].splitlines()
     code = textwrap.dedent("\n".join(x for x in loading if x.startswith("    ") or not x))
     # Lava's dataclasses need their shim on Python 3.11, which the text says.
-    shim = "from pipeline.peers import quirks\nquirks.share_mutable_defaults()\n"
+    shim = "from pipeline.interop import quirks\nquirks.share_mutable_defaults()\n"
     script = tmp_path / "bringup.py"
     script.write_text((shim if target == "loihi" else "") + code)
     done = subprocess.run(

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from pipeline.converter import file, reference
-from pipeline.peers import protocol
+from pipeline.interop import protocol
+from spyx_nir.converter import file
+from spyx_nir.meaning import reference
 
 
 def run(request: protocol.Request) -> protocol.Answer:

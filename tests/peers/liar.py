@@ -1,6 +1,6 @@
 """A reader that gives one spike of its first node in the first step away, and says nothing."""
 
-from pipeline.peers import protocol
+from pipeline.interop import protocol
 from tests.peers import honest
 
 

@@ -1,6 +1,6 @@
 """A reader that takes no file."""
 
-from pipeline.peers import protocol
+from pipeline.interop import protocol
 
 
 def run(request: protocol.Request) -> protocol.Answer:

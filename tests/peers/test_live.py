@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.converter import file, portable, reference
-from pipeline.peers import matrix, rules, verdict
-from pipeline.peers.__main__ import wrong
-from pipeline.peers.protocol import Request
-from pipeline.peers.readers import READERS
-from pipeline.tools.release import bundles
+from pipeline.commands.release import bundles
+from pipeline.interop import matrix, rules, verdict
+from pipeline.interop.__main__ import wrong
+from pipeline.interop.importers import READERS
+from pipeline.interop.protocol import Request
+from spyx_nir.converter import adapt, file
+from spyx_nir.meaning import reference
 
 pytestmark = pytest.mark.full
 ABSENT = {name for name, reader in READERS.items() if not reader.python.exists()}
@@ -81,7 +82,7 @@ def test_a_profile_makes_a_reader_faithful(name: str, seed: int, tmp_path: Path)
     needs(name)
     graph = awkward(np.random.default_rng(seed))
     assert verdict_on(name, graph, tmp_path)["verdict"] in ("wrong", "refused")
-    told = verdict_on(name, portable.profile(graph, name), tmp_path)
+    told = verdict_on(name, adapt.profile(graph, name), tmp_path)
     assert told["verdict"] == "faithful", told
     assert told["differing_spikes"] == 0
 
@@ -90,8 +91,8 @@ def test_a_profile_makes_a_reader_faithful(name: str, seed: int, tmp_path: Path)
 def test_a_recurrent_bias_is_missing_in_the_first_step(name: str, tmp_path: Path) -> None:
     """Everything of the profile but the bias: that rule explains what is left."""
     needs(name)
-    graph = portable.unit_threshold(awkward(np.random.default_rng(0)))
-    graph = portable.unit_gain(graph) if name == "norse" else graph
+    graph = adapt.unit_threshold(awkward(np.random.default_rng(0)))
+    graph = adapt.unit_gain(graph) if name == "norse" else graph
     told = verdict_on(name, graph, tmp_path)
     assert told["verdict"] == "explained", told
     assert "its bias is missing" in told["rule"]

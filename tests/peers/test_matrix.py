@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import UserError, exit_status
-from pipeline.peers import __main__ as command
-from pipeline.peers import matrix, protocol, readers
-from pipeline.peers.readers import READERS, Reader
-from pipeline.tools.release import bundles
+from pipeline.commands.release import bundles
+from pipeline.interop import __main__ as command
+from pipeline.interop import importers, matrix, protocol
+from pipeline.interop.importers import READERS, Reader
+from spyx_nir.errors import UserError, exit_status
 
 Road = Callable[[str, str], Path]
 
@@ -114,9 +114,9 @@ def test_an_environment_that_is_missing_says_how_to_make_it() -> None:
 
 def test_every_reader_has_an_adapter_and_a_way_to_set_it_up() -> None:
     for reader in READERS.values():
-        path = readers.ROOT / Path(*reader.module.split(".")).with_suffix(".py")
+        path = importers.ROOT / Path(*reader.module.split(".")).with_suffix(".py")
         assert "measured:" in path.read_text(encoding="utf-8"), reader.module
-        assert reader.environment in readers.SETUP
+        assert reader.environment in importers.SETUP
 
 
 def test_an_unknown_reader_and_no_samples_are_a_wrong_command_line(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.converter.reference import make_plan
-from pipeline.errors import UserError
-from pipeline.peers import rules, verdict
-from pipeline.peers.protocol import Answer
+from pipeline.interop import rules, verdict
+from pipeline.interop.protocol import Answer
+from spyx_nir.errors import UserError
+from spyx_nir.meaning.reference import make_plan
 
 LABELS = np.array([0])
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from roads import tiny_task
 
-from pipeline.__main__ import main as tool
-from pipeline.bundle import integers
-from pipeline.converter import file
-from pipeline.hardware import profile, quantise, simulate
 from pipeline.report import page, runs, sources, targets
+from spyx_nir.bundle import integers
+from spyx_nir.cli.main import main as tool
+from spyx_nir.converter import file
+from spyx_nir.hardware import profile, quantise, simulate
 
 CHIP = "loihi"
 

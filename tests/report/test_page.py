@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from roads import ROOT
 
-from pipeline.errors import UserError
-from pipeline.raster import MOST_NEURONS
+from pipeline.evaluation.raster_plot import MOST_NEURONS
 from pipeline.report import page, status
 from pipeline.report.__main__ import main
+from spyx_nir.errors import UserError
 
 TASKS = ("braille", "nmnist")
 

@@ -10,7 +10,7 @@ import h5py
 import nir
 import numpy as np
 
-from pipeline.converter import file
+from spyx_nir.converter import file
 
 # Powers of two, so that no product is rounded and a tie is a tie in every arithmetic.
 DT = 2.0**-13

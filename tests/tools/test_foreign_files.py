@@ -17,9 +17,10 @@ import old_files
 import pytest
 from old_files import both, put
 
-from pipeline.__main__ import main
-from pipeline.converter import file, reference
-from pipeline.errors import GraphError
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 DT = 2.0**-13
 Nodes = dict[str, nir.NIRNode]

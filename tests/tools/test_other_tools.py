@@ -19,7 +19,7 @@ import old_files
 import pytest
 from old_files import clean, put
 
-from pipeline.__main__ import COMMANDS, main
+from spyx_nir.cli.main import COMMANDS, main
 
 LIF = "node/nodes/lif"
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,9 @@ def path(tmp_path: Path) -> str:
 
 
 def outside(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m pipeline ...` in a process of its own."""
+    """`python -m spyx_nir ...` in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
+        [sys.executable, "-m", "spyx_nir", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd or ROOT,
@@ -68,7 +68,7 @@ def test_help_says_how_a_stage_is_started(name: str) -> None:
 
 def test_version() -> None:
     done = outside("--version")
-    assert done.stdout.startswith("spyx-to-chip ") and done.stdout.endswith(", contract 1\n")
+    assert done.stdout.startswith("spyx-nir ") and done.stdout.endswith(", contract 1\n")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_start_without_jax(path: str, tiny_road: Callable[[str, str], Path]) -> 
     """inspect, lint, diff and verify never import JAX, nor Flax, Spyx or tonic."""
     bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     program = (
-        "import sys\nfrom pipeline.__main__ import main\n"
+        "import sys\nfrom spyx_nir.cli.main import main\n"
         f"for arguments in (['inspect', {path!r}], ['lint', {path!r}], ['diff', {path!r}, {path!r}],"
         f" ['verify', {str(bundle)!r}]):\n    assert main(arguments) == 0, arguments\n"
         "print(sorted({'jax', 'flax', 'spyx', 'tonic', 'rich', 'matplotlib'} & set(sys.modules)))"
@@ -134,7 +134,7 @@ def test_a_package_that_is_missing_is_one_line(
     path: str, package: str, name: str, arguments: list[str]
 ) -> None:
     program = (
-        f"import sys\nsys.modules[{package!r}] = None\nfrom pipeline.__main__ import main\n"
+        f"import sys\nsys.modules[{package!r}] = None\nfrom spyx_nir.cli.main import main\n"
         f"sys.exit(main({[a.format(path=path) for a in arguments]!r}))"
     )
     done = subprocess.run(
@@ -154,7 +154,7 @@ def test_table_on_a_terminal(path: str) -> None:
     main_end, terminal = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "inspect", path],
+        [sys.executable, "-m", "spyx_nir", "inspect", path],
         stdout=terminal,
         cwd=ROOT,
         env=environment,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from roads import link_to_cache
 
-from pipeline.__main__ import main
+from spyx_nir.cli.main import main
 
 LOCK = {
     "schema": "2.0",
@@ -146,7 +146,7 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
 
 
 def test_every_bundle_gets_a_name_of_its_own(tmp_path: Path) -> None:
-    from pipeline.tools.release import bundles
+    from pipeline.commands.release import bundles
 
     models = tmp_path / "models"
     names = ("braille/deploy/generic", "braille/deploy/loihi", "nmnist/deploy/generic")

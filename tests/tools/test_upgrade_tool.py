@@ -13,8 +13,9 @@ import old_files
 import pytest
 from old_files import INNER, LEGACY, TAU, R, both, clean, put
 
-from pipeline.__main__ import main
-from pipeline.converter import file, hdf5, reference
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file, hdf5
+from spyx_nir.meaning import reference
 
 LIF = "node/nodes/lif"
 OUTER = [["input", "fc"], ["fc", "rec"], ["rec", "output"]]

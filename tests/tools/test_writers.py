@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from small_chain import chain
 
-from pipeline.__main__ import main
-from pipeline.converter import file, reference
-from pipeline.errors import GraphError
+from spyx_nir.cli.main import main
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning import reference
 
 DT = 1e-3
 RANDOM = np.random.default_rng(0)

@@ -247,7 +247,7 @@ def spikingjelly_cnn(name):
 
 def rockpool_chain(name):
     """Current-based leaky neurons with a tau and a threshold each, two layers; spikes are counts."""
-    from pipeline.peers import quirks
+    from pipeline.interop import quirks
 
     quirks.leave_out_samna()
     from rockpool.nn.combinators import Sequential

@@ -1,0 +1,1 @@
+"""The subcommands that only `python -m pipeline` has."""

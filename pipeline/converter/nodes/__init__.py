@@ -1,1 +1,0 @@
-"""One kind of NIR node per file; `pipeline.converter.node` finds them."""

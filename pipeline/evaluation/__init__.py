@@ -1,0 +1,1 @@
+"""How well a network does: backends that run it, accuracies with intervals, ties, and plots."""

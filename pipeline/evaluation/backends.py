@@ -1,0 +1,132 @@
+"""The executors that parity compares: a Spyx model, and NIR's equations in float64 NumPy.
+
+Both give a `Recording`: time-major and channels first, (T, B, ...) or (T, B, C, H, W), whatever the
+executor works with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import params
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one executor did with one chunk.
+
+    outputs: (T, B, classes). spikes: per neuron node (T, B, ...) uint8, as they leave the layer.
+    membranes: per neuron node (T, B, ...) before the reset; NaN where the executor has lost it.
+    counts: what it cost, (B,) per key of `cost.PER_SAMPLE`; empty where nobody counted.
+    """
+
+    outputs: np.ndarray
+    spikes: dict[str, np.ndarray]
+    membranes: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def predictions(self) -> np.ndarray:
+        """The class with most spikes, (B,); the first of equals."""
+        return self.outputs.sum(axis=0).argmax(axis=-1)
+
+    def samples(self, n: int) -> Recording:
+        """The first `n` samples."""
+        return Recording(
+            self.outputs[:, :n],
+            {name: a[:, :n] for name, a in self.spikes.items()},
+            {name: a[:, :n] for name, a in self.membranes.items()},
+            {key: a[:n] for key, a in self.counts.items()},
+        )
+
+
+Executor = Callable[[np.ndarray], Recording]  # events (B, T, ...) uint8 -> Recording
+
+
+def channels_first(a: np.ndarray) -> np.ndarray:
+    """(T, B, H, W, C) to (T, B, C, H, W); (T, B, N) as it is."""
+    return np.moveaxis(a, -1, 2) if a.ndim > 3 else a
+
+
+def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
+    """A layer's membrane before its reset, from what the engine traced.
+
+    The layers of `spyx_nir.neurons` keep the membrane after the reset, which is also the one before
+    it where there was no spike; elsewhere the result is NaN. Stock Spyx layers keep the one before
+    it (they reset in the next step), in one array with the current where there is one.
+
+    Args:
+        layer: the layer. state: its state after each step, leading axis T. out: its output
+            (T, B, ...). All channels last.
+
+    Returns:
+        (T, B, ...), or None for a layer whose state is not known here.
+    """
+    from spyx_nir import neurons
+
+    if isinstance(layer, neurons.Recurrent):
+        layer, state = layer.cell, state[0]
+    if isinstance(layer, neurons.Integrator):
+        v = np.asarray(state if layer.alpha is None else state[0])
+        return np.where(out != 0, np.nan, v) if layer.spikes else v
+    if not isinstance(state, tuple | list | dict):
+        v = np.asarray(state)
+        if v.shape == out.shape:
+            return v
+        if v.shape[:-1] == out.shape[:-1] and v.shape[-1] == 2 * out.shape[-1]:
+            return v[..., : out.shape[-1]]
+    return None
+
+
+def model_executor(model: Any, names: Sequence[str | None], spiking: set[str]) -> Executor:
+    """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one."""
+    from pipeline.training import engine, networks
+
+    def execute(events: np.ndarray) -> Recording:
+        outputs, layers = engine.trace(model, networks.to_model_layout(events))
+        spikes, membranes = {}, {}
+        for name, layer, (traced, state) in zip(names, model.layers, layers, strict=True):
+            if name is None or name not in spiking:
+                continue
+            out = np.asarray(traced)
+            spikes[name] = channels_first(out).astype(np.uint8)
+            u = membrane(layer, state, out)
+            if u is not None:
+                membranes[name] = channels_first(u)
+        return Recording(np.asarray(outputs), spikes, membranes)
+
+    return execute
+
+
+def reference_executor(plan: Any, dt: float) -> Executor:
+    """Runs the float64 interpreter on a plan that `reference.make_plan` made, and counts its cost."""
+    from spyx_nir import neurobench
+    from spyx_nir.meaning import reference
+
+    def execute(events: np.ndarray) -> Recording:
+        meter = neurobench.Meter(len(events))
+        watch = neurobench.watch(plan, meter)
+        result = reference.run(plan, np.swapaxes(events, 0, 1), dt, watch=watch)
+        return Recording(result.output, result.spikes, result.membranes, meter.counts)
+
+    return execute
+
+
+def trained_model(task: params.Task, weights: Path) -> tuple[Any, list[str | None]]:
+    """The trained network, and for each of its layers the node that its output belongs to."""
+    from pipeline.training import networks
+    from spyx_nir import converter
+
+    model = networks.from_weights(task, weights)
+    _, names = converter.export_named(
+        model,
+        {"input": networks.input_shape(task)},
+        {"output": networks.output_shape(task)},
+        task.export.dt,
+        strict=True,
+    )
+    return model, names

@@ -1,0 +1,175 @@
+"""The network of a task with its weights: built, stored, read, and its decays as NIR has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import spyx.nn as snn
+from flax import nnx
+
+from pipeline import tasks
+from pipeline.params import Task
+from pipeline.tasks import input_shape as input_shape
+from pipeline.training import safetensors
+from spyx_nir.errors import UserError
+
+
+def build(task: Task) -> Any:
+    """The untrained network of `task`; its weights depend on `task.train.seed` alone.
+
+    Raises:
+        UserError: what the task's `network` returns is no sequence of layers.
+    """
+    module = tasks.find(task.name)
+    model = module.network(task)
+    if isinstance(model, (list, tuple)) and model and all(map(callable, model)):
+        return snn.Sequential(*model)
+    if not (hasattr(model, "initial_state") and getattr(model, "layers", None)):
+        got = f"{model!r:.60}" if isinstance(model, (list, tuple)) else type(model).__name__
+        raise UserError(
+            f"pipeline/tasks/{task.name}.py: `network` must return a spyx.nn.Sequential, or a list of "
+            f"layers, got {got}"
+        )
+    return model
+
+
+def output_shape(task: Task) -> tuple[int, ...]:
+    """Shape of one time step of the output: (classes,)."""
+    return (len(task.data.classes),)
+
+
+def to_model_layout(events: Any) -> jax.Array:
+    """Prepared events (N, T, ...) in NIR's order to what a network takes.
+
+    Returns:
+        (T, N, W), (T, N, W, C) or (T, N, H, W, C), float32: time first, channels last.
+    """
+    events = jnp.asarray(events)
+    order = (1, 0, *range(3, events.ndim), 2)
+    return events.transpose(order).astype(jnp.float32)
+
+
+def snap_decay(decay: float, dt: float) -> float:
+    """The float32 decay next to `decay` that survives the way through NIR's time constant.
+
+    NIR stores tau = dt / (1 - decay) as float32 and a reader computes 1 - dt / tau. This applies
+    that way, `dt` in the unit of tau, until the decay comes back unchanged, so that the exported
+    and re-imported network is the trained one, bit for bit. A decay of 1 has a way of its own there
+    and stays.
+
+    Raises:
+        ValueError: `decay` is not in [0, 1].
+    """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"`decay` must be from 0 to 1, got {decay!r}")
+    snapped = np.float32(decay)
+    if snapped == 1:
+        return 1.0
+    for _ in range(100):
+        tau = np.float32(dt / (1.0 - float(snapped)))
+        back = np.float32(1.0 - dt / float(tau))
+        if back == snapped:
+            return float(snapped)
+        snapped = back
+    raise ValueError(f"`decay` {decay!r} does not settle for dt = {dt!r}")
+
+
+def snapped(
+    parameters: Mapping[str, Any], dt: float, weight_bits: int | None = None
+) -> dict[str, np.ndarray]:
+    """`parameters`, named as by `named_parameters`, as they are stored.
+
+    Every decay is clipped to [0, 1], as Spyx's neurons do when they run (the export refuses the exact
+    ones outside it), and taken through `snap_decay`, every weight to the nearest multiple of
+    2^-weight_bits (with None it stays as it is).
+    """
+    snap = np.vectorize(
+        lambda decay: snap_decay(float(np.clip(decay, 0, 1)), dt), otypes=[np.float32]
+    )
+
+    def rounded(weights: Any) -> np.ndarray:
+        weights = np.asarray(weights)
+        if weight_bits is None:
+            return weights
+        return np.ldexp(np.rint(np.ldexp(weights, weight_bits)), -weight_bits)
+
+    return {
+        name: snap(value) if is_decay(name) else rounded(value)
+        for name, value in parameters.items()
+    }
+
+
+def is_decay(name: str) -> bool:
+    """Whether the parameter of this dotted name is a neuron's decay and no weight."""
+    return name.rsplit(".", 1)[-1] in ("alpha", "beta")
+
+
+def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
+    """Every parameter of `model` by its dotted path, such as `layers.0.kernel`, in sorted order."""
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+    return dict(sorted((_dotted(path), parameter) for path, parameter in flat))
+
+
+def save_weights(
+    model: nnx.Module, task: Task, path: str | os.PathLike[str], **facts: object
+) -> None:
+    """Write the parameters of `model` with the task, its network and `facts` as metadata."""
+    arrays = {name: np.asarray(value[...]) for name, value in named_parameters(model).items()}
+    texts = {key: json.dumps(value) for key, value in facts.items()}
+    safetensors.write(path, arrays, {"task": task.name, "network": _definition(task), **texts})
+
+
+def from_weights(task: Task, path: str | os.PathLike[str]) -> Any:
+    """The network of `task` with the weights that `save_weights` wrote.
+
+    Raises:
+        UserError: the file is missing or broken, or belongs to another network.
+    """
+    arrays, metadata = safetensors.read(path)
+    if metadata.get("network") != _definition(task):
+        raise UserError(f"{path}: trained with other network parameters; run `dvc repro`")
+    model = build(task)
+    parameters = named_parameters(model)
+    if arrays.keys() != parameters.keys():
+        odd = sorted(arrays.keys() ^ parameters.keys())[0]
+        raise UserError(
+            f"{path}: `{odd}` is in the file or in the network, not in both; run `dvc repro`"
+        )
+    for name, parameter in parameters.items():
+        if arrays[name].shape != parameter.shape or arrays[name].dtype != parameter.dtype:
+            raise UserError(
+                f"{path}: `{name}` is {arrays[name].dtype}{arrays[name].shape}, "
+                f"the network has {parameter.dtype}{parameter.shape}"
+            )
+    return with_parameters(model, arrays)
+
+
+def with_parameters(model: nnx.Module, arrays: Mapping[str, Any]) -> Any:
+    """A copy of `model` with the parameters `arrays`, named as by `named_parameters`."""
+    graph, state = nnx.split(model)
+    flat = [
+        (path, variable.replace(jnp.asarray(arrays[_dotted(path)])))
+        if isinstance(variable, nnx.Param)
+        else (path, variable)
+        for path, variable in nnx.to_flat_state(state)
+    ]
+    return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+def _definition(task: Task) -> str:
+    """What of the parameters decides which function the weights stand for."""
+    network = dataclasses.asdict(task.network)
+    module = type(task.network).__module__.rsplit(".", 1)[-1]
+    facts = {"task": module, "outputs": len(task.data.classes)}
+    return json.dumps({**network, **facts}, sort_keys=True)

@@ -1,0 +1,1 @@
+"""What a bundle needs: golden vectors, and programs that verify them with NumPy alone."""

@@ -1,0 +1,94 @@
+"""integer_vectors.npz: a chip's integers, and what its rule makes of the golden vectors' samples.
+
+verify_integers.py in the bundle runs them again with NumPy alone. It is `templates/verify_integers.py`
+with the text of the chip's simulator in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.bundle import standalone
+from spyx_nir.hardware import grid, network, simulate
+from spyx_nir.hardware.network import Network, Run
+from spyx_nir.hardware.profile import KEYS
+
+NAME = "integer_vectors.npz"
+OURS = re.compile(r"^ *from (spyx_nir|__future__)\b.*\n", re.MULTILINE)
+
+
+def write(path: Path, chips: Network, x: np.ndarray) -> Run:
+    """Write the file; the simulation that it holds.
+
+    Keys: `input` (T, N, *shape); `weight/<node>` (targets, sources) or (F, C, height, width);
+    `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`: one number, or one for
+    each neuron; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
+    `current/`, the states after every step, the membranes after the reset; `network`, JSON: the
+    chip's numbers, the neurons, which weight leads where, and how many steps without input let late
+    spikes through.
+
+    Args:
+        x: (T, N, *shape) counts of spikes, the silent steps for late spikes included.
+    """
+    (name,) = chips.inputs
+    run = simulate.run(chips, {name: x}, record=True)
+    arrays: dict[str, Any] = {"network": json.dumps(_structure(chips), sort_keys=True)}
+    arrays["input"] = x.astype(np.uint8)
+    arrays |= {f"weight/{w.node}": w.values.astype(np.int16) for w in chips.weights}
+    for p in chips.populations:
+        arrays[f"threshold/{p.name}"] = p.threshold.astype(np.int32)
+        for field in ("decay_syn", "decay_mem"):
+            if (value := getattr(p, field)) is not None:
+                arrays[f"{field}/{p.name}"] = value.astype(np.int32)
+        arrays[f"spikes/{p.name}"] = run.spikes[p.name]
+        arrays[f"membrane/{p.name}"] = run.membranes[p.name]
+        if p.decay_syn is not None:
+            arrays[f"current/{p.name}"] = run.currents[p.name]
+    with open(path, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return run
+
+
+def _structure(chips: Network) -> dict[str, Any]:
+    """What of a network is no array."""
+    profile = chips.profile
+    sections = ("neuron.", "weights.", "state.")
+    return {
+        "target": profile.name,
+        "rule": profile.rule,
+        "silent_steps": max(simulate.delays(chips).values()),
+        "chip": {key: profile[key] for key in KEYS if key.startswith(sections)},
+        "inputs": chips.inputs,
+        "neurons": [
+            {"name": p.name, "shape": p.shape, "reset": p.reset, "output": p.output}
+            for p in chips.populations
+        ],
+        "weights": [
+            {key: getattr(w, key) for key in ("source", "target", "node", "shape", "pools", "stride",
+                                              "padding")}
+            for w in chips.weights
+        ],
+    }  # fmt: skip
+
+
+def source(rule: str) -> str:
+    """The text of a stand-alone verify_integers.py for networks of a rule."""
+    parts = [
+        "class GraphError(ValueError):\n    pass\n",
+        inspect.getsource(grid.weight_range),
+        inspect.getsource(network),
+        inspect.getsource(sys.modules[simulate.RULES[rule].__module__]),
+    ]
+    template = (Path(__file__).parent / "templates" / "verify_integers.py").read_text(
+        encoding="utf-8"
+    )
+    text, replaced = standalone.BETWEEN.subn(lambda _: OURS.sub("", "\n\n".join(parts)), template)
+    assert replaced == 1, "templates/verify_integers.py must mark one place for the simulator"
+    return text

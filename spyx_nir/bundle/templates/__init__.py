@@ -1,0 +1,1 @@
+"""Programs that a bundle carries: verify.py, verify_integers.py, and the code of BRINGUP.md."""

@@ -1,0 +1,46 @@
+"""`completion SHELL`: what the shell needs to complete commands, flags and file names."""
+
+from __future__ import annotations
+
+import argparse
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=SHELLS)
+    parser.epilog = (
+        "bash: spyx-nir completion bash > ~/.local/share/bash-completion/completions/spyx-nir\n"
+        "zsh:  spyx-nir completion zsh > _spyx-nir, in a folder of $fpath\n"
+        "tcsh: spyx-nir completion tcsh >> ~/.tcshrc"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    from spyx_nir.cli.main import build_parser, commands
+
+    known = commands()
+    parser = build_parser(known, known)
+    print(shtab.complete(_with_files(parser), shell=arguments.shell))
+    return 0
+
+
+def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """`parser`, told which of its arguments are files, folders or targets."""
+    import shtab
+
+    from spyx_nir.cli.lint import TARGETS
+    from spyx_nir.hardware import profile
+
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for sub in commands.choices.values():
+        for action in sub._actions:
+            if action.dest in ("file", "a", "b", "data", "out", "output", "key"):
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.dest == "bundle":
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            elif action.dest == "target":
+                action.choices = TARGETS if sub is commands.choices["lint"] else profile.names()
+    return parser

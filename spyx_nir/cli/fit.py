@@ -1,0 +1,137 @@
+"""`fit FILE --target T`: does a graph fit a chip, where does it go, how full is it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spyx_nir.cli import mendable, show
+from spyx_nir.converter.repair import spiking
+from spyx_nir.errors import UsageError, UserError
+from spyx_nir.hardware import constraints as hardware
+from spyx_nir.hardware import judge, profile
+from spyx_nir.meaning.reference import RESETS
+
+PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file, whoever wrote it")
+    parser.add_argument(
+        "--target",
+        required=True,
+        help=f"one of {', '.join(profile.names())}, or a profile of your own (a .yaml file)",
+    )
+    parser.add_argument(
+        "--dt", type=show.step, help="the step, to judge decays; default: the contract's"
+    )
+    parser.add_argument(
+        "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = (
+        "An error does not fit; a change is what the stage `target` changes before it trains on; a\n"
+        "warning may not mean the same; a note is a known difference. A limit of ? is one that no\n"
+        "source gives.\n"
+        "exit code 0: fits, as it is or when changed; 1: does not; 2: wrong command line"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    try:
+        chip = profile.load(arguments.target)
+    except UserError as error:
+        if Path(arguments.target).exists():
+            raise
+        raise UsageError(f"--target: {error}") from None
+
+    def fit(graph: dict[str, Any]) -> hardware.Report:
+        found = judge.judge(graph, chip, arguments.dt, arguments.reset)
+        found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
+        return found
+
+    found = mendable(arguments.file, fit)
+    found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))
+    if arguments.json:
+        show.as_json({"file": arguments.file, **hardware.as_data(found)})
+    else:
+        _print(arguments.file, found)
+    return int(not found.fits)
+
+
+def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Which core takes which layer, as rows under `PLACEMENT`."""
+    return [
+        (
+            str(row["core"]),
+            row["layer"],
+            f"{row['kernel']} of {row['kernel_memory']}",
+            f"{row['neuron']} of {row['neuron_memory']}",
+            ", ".join(map(str, row["could_go_on"])),
+        )
+        for row in cores
+    ]
+
+
+def _unsaid(
+    graph: dict[str, Any], dt: float | None, reset: str | None, found: list[hardware.Finding]
+) -> Iterator[hardware.Finding]:
+    """What neither the file nor the caller says, and `found` does not name yet."""
+    told = graph.get("metadata", {})
+    if dt is None and "dt" not in told and not any(finding.code == "dt" for finding in found):
+        why, fix = "dt is not said, so decays were not judged", "say it: `--dt DT`"
+        yield hardware.Finding("warning", "dt", "", None, "a step", why, fix, "")
+    named = {finding.layer for finding in found if finding.code == "reset"}
+    silent = [p for p, n in spiking(graph) if "reset" not in n.get("metadata", {})]
+    silent = [path for path in silent if path not in named]
+    if silent and reset is None:
+        why = (
+            f"does not say how {show.count(len(silent), 'layer')} reset in training: judged as "
+            "v_reset, as NIR means"
+        )
+        fix = "ask who trained it, then say it: `--reset RESET`"
+        yield hardware.Finding("warning", "legacy-reset", "", None, "a reset", why, fix, "")
+
+
+def _print(name: str, report: hardware.Report) -> None:
+    chip = report.profile
+    errors = [f for f in report.findings if f.severity == "error"]
+    show.table(
+        ("", "code", "layer", "reason", "what would fix it"),
+        [(f.severity, f.code, f.layer or "graph", f.reason, f.fix) for f in report.findings],
+    )
+    if report.findings:
+        print()
+    show.table(
+        ("resource", "used", "limit", "percent"),
+        [
+            (
+                row.resource,
+                str(row.used),
+                "?" if row.limit is None else str(row.limit),
+                "" if row.limit is None else f"{100 * row.used / row.limit:.1f} %",
+            )
+            for row in report.table
+        ],
+    )
+    if report.cores:
+        print()
+        show.table(PLACEMENT, placement(report.cores))
+    print()
+    if errors:
+        first = errors[0]
+        where = f"`{first.layer}`: " if first.layer else ""
+        print(f"{name}: does not fit {chip.name} ({show.count(len(errors), 'error')})")
+        source = f" (source: {first.source})" if first.source else ""
+        print(f"first: {where}{first.reason}{f'; {first.fix}' if first.fix else ''}{source}")
+        return
+    fits = f"{name}: fits {chip.name}, {chip.chip}"
+    changes = sum(finding.severity == "change" for finding in report.findings)
+    if changes:
+        print(f"{fits}, when changed: {show.count(changes, 'change')}, then training on its grid")
+    elif chip.rule == "none":
+        print(f"{fits}, by its limits; no integer rule of it is known here")
+    else:
+        print(fits)

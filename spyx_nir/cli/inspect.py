@@ -1,0 +1,169 @@
+"""`inspect FILE`: what a file holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.cli import show
+from spyx_nir.converter import file, hdf5
+from spyx_nir.converter.registry import kinds, register
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Plan, make_plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file")
+    parser.add_argument(
+        "--dt", type=show.step, help="step for decays and gains; default: the contract's"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    found = inspect(arguments.file, arguments.dt)
+    if arguments.json:
+        show.as_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, Any]:
+    """What the file holds, as JSON-like data.
+
+    Raises:
+        GraphError: the file is no readable graph. One that can be read but not run is shown; the
+            entry `refused` then says why it cannot be run.
+    """
+    register()
+    content = hdf5.read(path)
+    graph = file.outline(content, path)
+    told = dict(graph.get("metadata", {}))
+    if dt is None and isinstance(told.get("dt"), (float, np.floating)) and told["dt"] > 0:
+        dt = float(told["dt"])
+    plan, refused = _plan(graph)
+    nodes = dict(file.nodes(graph))
+    return {
+        "file": str(path),
+        "nir_version": file.version(content),
+        "digest": file.content_digest(content),
+        "contract": told,
+        "dt": dt,
+        "refused": refused,
+        "parameters": sum(map(_parameters, nodes.values())),
+        "nodes": [_node(name, nodes[name], plan, dt) for name in (_along(plan) if plan else nodes)],
+        "edges": plan.edges if plan else graph["edges"],
+    }
+
+
+def _along(plan: Plan) -> list[str]:
+    """The nodes in the order in which the signal first reaches them, Outputs last."""
+    leads: dict[str, list[str]] = {}
+    for source, target in sorted(plan.edges):
+        leads.setdefault(source, []).append(target)
+    order, todo = dict.fromkeys(plan.inputs), list(plan.inputs)
+    for path in todo:  # which grows
+        new = [target for target in leads.get(path, []) if target not in order]
+        order |= dict.fromkeys(new)
+        todo += new
+    return sorted(order, key=lambda path: path in plan.outputs)
+
+
+def _plan(graph: dict[str, Any]) -> tuple[Plan | None, str | None]:
+    try:
+        for path, node in file.nodes(graph):
+            file.check_node(node, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make_plan(graph), None
+    except GraphError as error:
+        return None, str(error)
+
+
+def _numbers(node: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The fields of a node that hold parameters: real numbers, no sizes."""
+    return {
+        name: np.asarray(value)
+        for name, value in node.items()
+        if name != "metadata" and name not in file.WHOLE and np.asarray(value).dtype.kind in "biuf"
+    }
+
+
+def _parameters(node: dict[str, Any]) -> int:
+    return sum(value.size for value in _numbers(node).values())
+
+
+def _node(path: str, node: dict[str, Any], plan: Plan | None, dt: float | None) -> dict[str, Any]:
+    numbers = {name: value for name, value in _numbers(node).items() if value.size}
+    sizes = {n: v for n, v in node.items() if n in file.WHOLE}
+    made: dict[str, Any] = {
+        "path": path,
+        "type": node["type"],
+        "in": list(plan.arrives[path]) if plan else None,
+        "out": list(plan.shapes[path]) if plan else None,
+        "parameters": _parameters(node),
+        "fields": {
+            name: {
+                "shape": list(value.shape),
+                "dtype": str(value.dtype),
+                "min": value.min(),
+                "max": value.max(),
+            }
+            for name, value in numbers.items()
+        },
+        "sizes": sizes,
+        "contract": dict(node.get("metadata", {})),
+        "known": node["type"] in kinds(),
+    }
+    if dt is not None:
+        with np.errstate(all="ignore"):
+            made["decays"] = {
+                name: [decay.min(), decay.max()]
+                for name, value in numbers.items()
+                if name.startswith("tau")
+                for decay in [1 - dt / value.astype(np.float64)]
+            }
+    return made
+
+
+def _print(found: dict[str, Any]) -> None:
+    print(f"{found['file']}: written by nir {found['nir_version'] or '(not said)'}")
+    print(f"digest {found['digest']}")
+    print(
+        f"{show.count(len(found['nodes']), 'node')}, {show.count(len(found['edges']), 'edge')}, "
+        f"{show.count(found['parameters'], 'parameter')}"
+    )
+    if found["refused"]:
+        print(f"cannot be run: {found['refused']}")
+    print("contract: " + (", ".join(f"{k} = {v}" for k, v in found["contract"].items()) or "none"))
+    print()
+    show.table(
+        ("node", "type", "shape", "values", "fields, per step, contract"),
+        [_row(node) for node in found["nodes"]],
+    )
+
+
+def _row(node: dict[str, Any]) -> list[str]:
+    ranges = [f"{name} {show.span([f['min'], f['max']])}" for name, f in node["fields"].items()]
+    ranges += [f"{name} {_size(value)}" for name, value in node["sizes"].items() if name != "shape"]
+    decays = [
+        f"{name.replace('tau', 'decay')} {show.span(ends)}"
+        for name, ends in node.get("decays", {}).items()
+    ]
+    told = [f"{name} {value}" for name, value in node["contract"].items()]
+    return [
+        node["path"],
+        node["type"],
+        f"{show.shape(node['in'])} -> {show.shape(node['out'])}",
+        str(node["parameters"]),
+        "; ".join(", ".join(part) for part in (ranges, decays, told) if part),
+    ]
+
+
+def _size(value: Any) -> str:
+    return value if isinstance(value, str) else "x".join(map(str, np.ravel(value)))

@@ -1,0 +1,122 @@
+"""The command line for .nir files: `spyx-nir`, or `python -m spyx_nir`.
+
+Other distributions add subcommands through the entry point group `spyx_nir.commands`: each entry is a
+mapping of names to `Command`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import sys
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from spyx_nir.errors import Parser, exit_status
+
+COMMANDS = {
+    "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
+    "lint": "what is wrong or doubtful in a file, why, and what to do",
+    "upgrade": "repair what is understood in an older file, add a contract",
+    "adapt": "rewrite a file for a reader that cannot say it all, spikes unchanged",
+    "run": "run a file on recorded data",
+    "diff": "compare two files node by node, number by number",
+    "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
+    "verify": "check a deploy bundle: digests and golden vectors",
+    "completion": "print the completion of this command line for a shell",
+}
+
+GROUP = "spyx_nir.commands"
+
+EPILOG = """exit codes:
+  0  done, nothing wrong
+  1  refused with one line on stderr; lint: an error was found; diff: the files differ;
+     fit: it does not; verify: the bundle differs
+  2  wrong command line, or something outside this machine cannot be had
+  130  interrupted; 141  the reader of the output went away
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what it does, in a line, and the module that has `add_arguments` and `main`."""
+
+    text: str
+    module: str
+
+
+def commands(wanted: Collection[str] = ()) -> dict[str, Command]:
+    """The subcommands by name; other distributions are asked unless all of `wanted` are our own."""
+    found = {name: Command(text, f"spyx_nir.cli.{name}") for name, text in COMMANDS.items()}
+    if not wanted or not found.keys() >= set(wanted):
+        for entry in importlib.metadata.entry_points(group=GROUP):
+            found |= entry.load()
+    return found
+
+
+def build_parser(complete: Iterable[str], known: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """The command line, with the arguments of the subcommands in `complete`; no other is imported."""
+    parser = Parser(
+        prog="spyx-nir",
+        description="Tools for .nir files. `spyx-nir COMMAND --help` explains each.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version)
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in known.items():
+        text = command.text
+        sub = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        if name in complete:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit code.
+
+    Args:
+        arguments: instead of the command line's.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+
+    def command() -> int:
+        known = commands(given[:1])
+        parsed = build_parser(given[:1], known).parse_args(given)
+        tool = importlib.import_module(known[parsed.command].module)
+        code: int = tool.main(parsed)
+        sys.stdout.flush()
+        return code
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = _warn  # type: ignore[assignment]
+        return exit_status(command)
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+class _Version(argparse.Action):
+    """`--version`: of this program and of the contract it writes."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from spyx_nir.converter import contract
+
+        try:
+            own = importlib.metadata.version("spyx-nir")
+        except importlib.metadata.PackageNotFoundError:
+            own = "(not installed)"
+        print(f"spyx-nir {own}, contract {contract.VERSION}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""`run FILE DATA`: run a graph on recorded data, by the reference or by the imported JAX model."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import nir
+import numpy as np
+
+from spyx_nir.cli import check_name, mendable, show
+from spyx_nir.converter import file
+from spyx_nir.converter.contract import READOUTS
+from spyx_nir.converter.layout import to_first, to_last
+from spyx_nir.converter.registry import register
+from spyx_nir.errors import GraphError, about
+from spyx_nir.files import atomic
+from spyx_nir.meaning import reference
+
+MAX_BYTES = 2**31  # of data, unpacked
+
+EPILOG = """DATA is time-major and channels first: (T, B, *shape), or (T, *shape) for one sample. A .npz
+holds one array per Input under its name; where there is one Input and one array, the name is free,
+and an array called `input` (as in a bundle's vectors.npz) is preferred.
+
+OUT.npz holds `output` (or one array per Output under its name), time-major and channels first, and
+with the reference engine the spikes of every spiking node under its path.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file")
+    parser.add_argument("data", help="a .npy or .npz file, see below")
+    parser.add_argument(
+        "--engine",
+        choices=("reference", "jax"),
+        default="reference",
+        help="float64 NumPy that follows the equations, or the imported model; default: %(default)s",
+    )
+    parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
+    parser.add_argument(
+        "--reset", choices=reference.RESETS, help="overrides what the file says about resets"
+    )
+    parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = EPILOG
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if arguments.output:
+        check_name(arguments.output, ".npz", "--output")
+    register()
+
+    def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, reference.Plan]:
+        for path, node in file.nodes(content):
+            file.check_node(node, path)
+        plan = reference.make_plan(content, arguments.reset)
+        return file.build(content), plan
+
+    graph, plan = mendable(arguments.file, planned)
+    with about(f"{arguments.file}: --dt"):
+        reference.step_dt(plan, arguments.dt)
+    data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
+    with about(arguments.file):
+        if arguments.engine == "reference":
+            result = reference.run(plan, data, arguments.dt)
+            outputs, spikes = result.outputs, result.spikes
+        else:
+            outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
+        classes = _classes(plan, outputs)
+        if arguments.output:
+            _write(arguments.output, outputs, spikes)
+    if arguments.json:
+        show.as_json(
+            {
+                "file": arguments.file,
+                "spikes": {name: int(array.sum()) for name, array in sorted(spikes.items())},
+                "outputs": {
+                    name: {"shape": array.shape, "sum": array.sum(dtype=np.float64)}
+                    for name, array in outputs.items()
+                },
+                "classes": classes,
+            }
+        )
+    else:
+        _print(outputs, spikes, classes)
+    return 0
+
+
+def _write(path: str, outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray]) -> None:
+    named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
+    if clash := sorted(set(named) & set(spikes)):
+        raise GraphError(f"node `{clash[0]}` has the name of an output")
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
+
+
+def _print(
+    outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray], classes: list[str] | None
+) -> None:
+    for name, array in sorted(spikes.items()):
+        print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
+    for name, array in outputs.items():
+        print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
+    if classes is not None:
+        print("classes: " + ", ".join(classes))
+
+
+def _classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
+    """What the contract's readout makes of the only output, for each sample; None without one."""
+    try:
+        names = reference.classes(plan.metadata)
+    except (ValueError, TypeError):
+        if "contract_version" in plan.metadata:
+            raise GraphError("the contract's `classes` is no JSON list of names") from None
+        warnings.warn(
+            "`classes` of the file is no JSON list of names: no class is named", stacklevel=2
+        )
+        return None
+    readout = plan.metadata.get("readout")
+    if not isinstance(names, list) or not isinstance(readout, str) or readout not in READOUTS:
+        return None
+    if len(outputs) != 1 or not all(isinstance(name, str) for name in names):
+        return None
+    (output,) = outputs.values()
+    if output.shape[2:] != (len(names),):
+        return None
+    score = output.sum(axis=0) if readout == "spike_count" else output.max(axis=0)
+    return [names[i] for i in np.argmax(score, axis=-1)]
+
+
+def _jax(
+    graph: Any, plan: reference.Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
+) -> dict[str, np.ndarray]:
+    """The imported model's outputs, channels first."""
+    from spyx_nir import converter
+
+    graph.metadata.pop("output_order", None)  # results are channels first, whatever it was before
+    loaded = converter.load(graph, dt, reset=reset)
+    turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
+    only = len(plan.inputs) == 1
+    outputs, _ = converter.run(loaded.model, turned[plan.inputs[0]] if only else turned)
+    named = outputs if isinstance(outputs, dict) else {plan.outputs[0]: outputs}
+    return {name: to_first(np.asarray(y), y.ndim - 2) for name, y in named.items()}
+
+
+def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Arrays (T, B, *shape) for every Input of `shapes`, from a .npy or .npz file; no pickles.
+
+    Raises:
+        GraphError: no such file, not NumPy's format, too large, or arrays that do not fit.
+    """
+    if not Path(path).is_file():
+        raise GraphError(f"{path}: no such file")
+    try:
+        found = _arrays(path)
+    except GraphError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise many kinds on damage
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise GraphError(f"{path}: no .npy or .npz file of numbers: {text[:200]}") from None
+    if len(shapes) == 1:
+        (name,) = shapes
+        keys = [key for key in (name, "input") if key in found] or list(found)
+        if keys[0] in (name, "input") or len(found) == 1:
+            found = {name: found[keys[0]]}
+    if sorted(found) != sorted(shapes):
+        raise GraphError(
+            f"{path}: holds the arrays {', '.join(sorted(found)) or '(none)'}; the graph's inputs are "
+            f"{', '.join(sorted(shapes))}: one array of that name for each"
+        )
+    with about(path):
+        return {name: _time_major(found[name], name, shape) for name, shape in shapes.items()}
+
+
+def _arrays(path: str) -> dict[str, np.ndarray]:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise GraphError(f"{path}: unpacks to {size} bytes; at most {MAX_BYTES} are read")
+        with np.load(path, allow_pickle=False) as loaded:
+            return {name: loaded[name] for name in loaded.files}
+    if Path(path).stat().st_size > MAX_BYTES:
+        raise GraphError(f"{path}: is larger than {MAX_BYTES} bytes")
+    with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
+        if not stream.read(6) == b"\x93NUMPY":
+            raise GraphError(f"{path}: no .npy or .npz file of numbers: it begins like neither")
+    return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
+
+
+def _time_major(x: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if x.ndim == 1 + len(shape) and x.shape[1:] == shape:
+        x = x[:, None]
+    return reference.check_input(x, name, shape)

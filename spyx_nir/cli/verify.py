@@ -1,0 +1,43 @@
+"""`verify BUNDLE`: the checks of a bundle's own verify.py, without running code from the bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from spyx_nir.cli import show
+from spyx_nir.converter import file
+from spyx_nir.converter.registry import register
+from spyx_nir.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", help="a folder such as models/<task>/deploy/generic")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
+
+
+def main(arguments: argparse.Namespace) -> int:
+    from spyx_nir.bundle.templates import verify
+
+    folder = Path(arguments.bundle)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
+        )
+    if not any((folder / name).exists() for name in ("manifest.json", "SHA256SUMS")):
+        raise UserError(f"{folder}: no bundle, which is a folder that holds manifest.json")
+    register()
+    for name in verify.MODELS:
+        if (folder / name).exists():
+            file.read(folder / name)  # refuses what verify.py's short reader trusts
+    problems = verify.check(folder)
+    if arguments.json:
+        show.as_json({"bundle": str(folder), "passes": not problems, "problems": problems})
+        return int(bool(problems))
+    for problem in problems:
+        print(f"differs: {problem}", file=sys.stderr)
+    verdict = f"FAIL, {show.count(len(problems), 'problem')}" if problems else "pass"
+    print(f"{folder}: {verdict}")
+    return int(bool(problems))

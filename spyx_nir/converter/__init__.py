@@ -1,0 +1,39 @@
+"""Spyx models to NIR graphs and back, and what a graph means.
+
+The names of `spyx.nir` are here with the same signatures: change the import line. Nothing is imported
+before it is used, so that tools for files start without JAX.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spyx_nir.converter.graph import Loaded as Loaded
+    from spyx_nir.converter.graph import export_named as export_named
+    from spyx_nir.converter.graph import load as load
+    from spyx_nir.converter.graph import to_nir as to_nir
+    from spyx_nir.converter.runner import from_nir as from_nir
+    from spyx_nir.converter.runner import reorder_layers as reorder_layers
+    from spyx_nir.converter.runner import run as run
+
+_PLACES = {
+    "Loaded": "graph",
+    "export_named": "graph",
+    "load": "graph",
+    "to_nir": "graph",
+    "from_nir": "runner",
+    "reorder_layers": "runner",
+    "run": "runner",
+    "reference_source": "source",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    if name in ("file", "reference", "contract", "graph"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,84 @@
+"""What a NIR file cannot say, as metadata: written by `to_nir`, read by `load` and the reference.
+
+Graph metadata holds scalars and strings only, so that it survives every version of `nir`:
+
+    contract_version  1
+    dt                the step the graph was made for, in `time_unit`
+    time_unit         "s" or "step"
+    flatten_order     "CHW": NIR's order, which every weight behind a Flatten here follows
+    output_order      "HWC" where the model ends behind a Flatten that no weight follows: the model
+                      itself hands out channels last; else missing
+    input_bin_s       how long one input bin lasted in the recording, seconds
+    n_steps           how many steps a sample has
+    classes           JSON list of class names, in the order of the output
+    readout           "spike_count": the class with the most output spikes; "max_membrane"
+
+A neuron node's own metadata holds `reset`, `spike_delay` and, rarely, `v_init` (see
+`spyx_nir.meaning.reference`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import inf
+from numbers import Integral, Real
+from typing import Any
+
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import CONTRACT_VERSION as VERSION
+
+READOUTS = ("spike_count", "max_membrane")
+UNITS = ("s", "step")
+
+
+def make(
+    dt: float,
+    *,
+    time_unit: str | None = None,
+    input_bin_s: float | None = None,
+    n_steps: int | None = None,
+    classes: Sequence[str] | None = None,
+    readout: str | None = None,
+    output_order: str | None = None,
+    **unknown: Any,
+) -> dict[str, Any]:
+    """The metadata of a graph; what is None is left out. `time_unit` None: "step" for dt = 1.
+
+    Raises:
+        GraphError: a key that the contract does not have, or a value outside what it allows.
+    """
+    if unknown:
+        raise GraphError(
+            f"the contract has no key `{next(iter(unknown))}`; to be given are time_unit, "
+            "input_bin_s, n_steps, classes and readout"
+        )
+    unit = time_unit or ("step" if dt == 1 else "s")
+    for name, value, allowed in (("time_unit", unit, UNITS), ("readout", readout, READOUTS)):
+        if value is not None and value not in allowed:
+            raise GraphError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
+    whole = isinstance(n_steps, Integral) and not isinstance(n_steps, bool)
+    if n_steps is not None and not (whole and 1 <= n_steps < 2**31):
+        raise GraphError(
+            f"`n_steps` must be a whole number from 1 to 2^31 - 1, got {n_steps!r:.60}"
+        )
+    if input_bin_s is not None and not (isinstance(input_bin_s, Real) and 0 < input_bin_s < inf):
+        raise GraphError(f"`input_bin_s` must be a finite number above 0, got {input_bin_s!r}")
+    if classes is not None and (
+        isinstance(classes, str)
+        or not isinstance(classes, Sequence)
+        or not all(isinstance(name, str) for name in classes)
+    ):
+        raise GraphError(f"`classes` must be a list of names, got {classes!r}")
+    told: dict[str, Any] = {
+        "contract_version": VERSION,
+        "dt": float(dt),
+        "time_unit": unit,
+        "flatten_order": "CHW",
+        "input_bin_s": None if input_bin_s is None else float(input_bin_s),
+        "n_steps": None if n_steps is None else int(n_steps),
+        "classes": None if classes is None else json.dumps(list(classes)),
+        "readout": readout,
+        "output_order": output_order,
+    }
+    return {name: value for name, value in sorted(told.items()) if value is not None}

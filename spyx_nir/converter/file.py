@@ -1,0 +1,411 @@
+"""Reading and writing `.nir` files (HDF5)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import nir
+import numpy as np
+
+from spyx_nir.converter import hdf5
+from spyx_nir.converter.registry import as_dict, kinds
+from spyx_nir.errors import GraphError
+from spyx_nir.files import hdf5 as hdf5_file
+from spyx_nir.meaning.reference import DEFAULTS, Equation, as_array, same_shape, says_nothing
+
+NIR_VERSIONS = ("1.0.8", "1.0.4")
+MAX_NODES = 1024
+MAX_NESTING = 16
+# Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
+MOST_WRITTEN_OUT = 2**24
+# Nodes that have no metadata in nir 1.0.4: it fails where there is some.
+BARE = ("AvgPool2d", "Conv2d", "Input", "Linear", "Output", "Scale")
+
+
+# ----------------------------------------------------------------------------------------- reading
+
+
+def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
+    """Read a graph, whoever wrote the file; see `hdf5` for what a file may be.
+
+    Every node has a known type and its fields, and edges are pairs of names. Whether the graph means
+    something (edges that lead somewhere, shapes that fit, dt) is the question of `load` and of the
+    reference.
+
+    Raises:
+        GraphError: one line with file, place, value and what is allowed.
+    """
+    content = read_dict(path)
+    try:
+        return build(content)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+
+
+def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A file's graph as a dictionary, in the form of `nir.NIRGraph.to_dict()`.
+
+    Only its outline is checked: nodes are groups with a type that is text, edges are pairs of text.
+    Tools that explain what is wrong with a file start here.
+
+    Raises:
+        GraphError: as `read`.
+    """
+    return outline(hdf5.read(path), path)
+
+
+def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
+    """As `read_dict`, for what `hdf5.read(path)` gave."""
+    try:
+        graph = content.get("node")
+        if not isinstance(graph, dict):
+            raise GraphError("no NIR graph: the group `node` is missing")
+        kind = graph.get("type")
+        if not isinstance(kind, str) or kind != "NIRGraph":
+            raise GraphError(f"`node` is of type {kind!r:.60}; a NIRGraph is needed")
+        return _graph(graph, "", [0], 0)
+    except GraphError as error:
+        raise GraphError(f"{path}: {error}") from None
+
+
+def version(content: dict[str, Any]) -> str | None:
+    """The version of `nir` that a file says wrote it, or None; of what `hdf5.read` gave."""
+    found = content.get("version")
+    return found if isinstance(found, str) else None
+
+
+def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
+    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
+    if depth > MAX_NESTING:
+        raise GraphError(f"{where}: nested more than {MAX_NESTING} deep")
+    members = group.get("nodes")
+    if not isinstance(members, dict):
+        raise GraphError(f"{where}: the group `nodes` is missing")
+    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where)}
+    for name, node in members.items():
+        count[0] += 1
+        if count[0] > MAX_NODES:
+            raise GraphError(f"more than {MAX_NODES} nodes")
+        path = prefix + name
+        kind = node.get("type") if isinstance(node, dict) else None
+        if not isinstance(kind, str):
+            raise GraphError(f"node `{path}` has no `type` that is text")
+        if kind == "NIRGraph":
+            node = _graph(node, path + ".", count, depth + 1)
+        _metadata(node, f"node `{path}`")
+        result["nodes"][name] = node
+    _metadata(group, where)
+    return result
+
+
+def _metadata(group: dict[str, Any], where: str) -> None:
+    if not isinstance(group.get("metadata", {}), dict):
+        raise GraphError(f"{where}: `metadata` is no group")
+
+
+def _edges(edges: Any, where: str) -> list[tuple[str, str]]:
+    if edges is None:
+        raise GraphError(f"{where}: `edges` is missing")
+    if isinstance(edges, np.ndarray) and edges.size == 0:
+        return []
+    if not isinstance(edges, np.ndarray) or edges.dtype != object or edges.shape[1:] != (2,):
+        kind = "text" if isinstance(edges, str) else getattr(edges, "dtype", "a group")
+        shape = getattr(edges, "shape", ())
+        raise GraphError(
+            f"{where}: `edges` is {kind} of shape {shape}; (edges, 2) names of nodes are needed"
+        )
+    return [(source, target) for source, target in edges]
+
+
+def build(content: Mapping[str, Any], prefix: str = "") -> nir.NIRGraph:
+    """The `nir.NIRGraph` of a dictionary; fields are checked by name, type and number of axes.
+
+    Raises:
+        GraphError: an unknown type of node, a field that is missing, unknown or of the wrong kind.
+    """
+    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
+    for name in content:
+        if name not in ("type", "nodes", "edges", "metadata"):
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+    made = {}
+    for name, node in content["nodes"].items():
+        path = prefix + name
+        made[name] = build(node, path + ".") if node["type"] == "NIRGraph" else _node(node, path)
+    metadata = dict(content.get("metadata", {}))
+    return nir.NIRGraph(made, list(content["edges"]), metadata, type_check=False)
+
+
+def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
+    check_node(node, path)
+    kind = node["type"]
+    fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
+    for word in _equation(kind).fields.split():
+        name = word.rstrip("?")
+        if word != name and says_nothing(name, fields.get(name)):
+            del fields[name]
+        if word != name and name != "v_reset" and name not in DEFAULTS:
+            fields.setdefault(name, None)
+    for name in {"shape", "input_type"} & set(fields):
+        fields[name] = None if fields[name] is None else np.atleast_1d(fields[name])
+    fields |= _spread(kind, fields)
+    make = _MAKE.get(kind, getattr(nir, kind))
+    try:
+        with np.errstate(all="ignore"):
+            return make(**fields, metadata=dict(node.get("metadata", {})))
+    except Exception as error:  # nir's constructors compute with what they get
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise GraphError(f"{kind} node `{path}`: nir refuses it: {text[:200]}") from None
+
+
+def _spread(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Single numbers among parameters of one shape, which nir wants all alike, in that shape."""
+    shapes = {np.shape(value) for value in fields.values() if np.size(value) > 1}
+    if _equation(kind).shape is not same_shape or len(shapes) != 1:
+        return {}
+    (shape,) = shapes
+    if math.prod(shape) > MOST_WRITTEN_OUT:
+        return {}
+    single = {n: np.asarray(v) for n, v in fields.items() if v is not None and np.size(v) == 1}
+    return {n: np.full(shape, v.reshape(()), v.dtype) for n, v in single.items()}
+
+
+def _equation(kind: str) -> Equation:
+    equation = kinds()[kind].equation
+    assert equation is not None, "a subgraph is no single node"
+    return equation
+
+
+def check_node(node: Mapping[str, Any], path: str) -> None:
+    """Refuse a node whose type or fields are not as NIR has them.
+
+    Raises:
+        GraphError: an unknown type, or a field that is missing, unknown or of the wrong kind.
+    """
+    kind = node["type"]
+    known = [name for name, found in kinds().items() if found.equation is not None]
+    if kind not in known:
+        raise GraphError(
+            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(known))}"
+        )
+    where = f"{kind} node `{path}`"
+    words = _equation(kind).fields.split()
+    names = {word.rstrip("?") for word in words}
+    for name, value in node.items():
+        if name in names:
+            if name in words or not says_nothing(name, value):
+                _check_field(where, name, value)
+        elif name not in ("type", "metadata"):
+            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+    for word in words:
+        if not word.endswith("?") and word not in node:
+            raise GraphError(f"{where}: the field `{word}` is missing")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a field holds numbers."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf"
+
+
+def nodes(graph: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every node of a graph's dictionary that is no subgraph, with its dotted path."""
+    for name, node in graph["nodes"].items():
+        if node["type"] == "NIRGraph":
+            yield from nodes(node, f"{prefix}{name}.")
+        else:
+            yield prefix + name, node
+
+
+def graphs(graph: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The graph itself, as path "", and every subgraph with its dotted path; outer ones first."""
+    yield prefix[:-1], graph
+    for name, node in graph["nodes"].items():
+        if node["type"] == "NIRGraph":
+            yield from graphs(node, f"{prefix}{name}.")
+
+
+_MAKE = {
+    "Input": lambda shape, metadata: nir.Input(shape, metadata=metadata),
+    "Output": lambda shape, metadata: nir.Output(shape, metadata=metadata),
+    "Flatten": lambda input_type, metadata, **dims: nir.Flatten(
+        {"input": input_type}, **dims, metadata=metadata
+    ),
+}
+
+# Fields of whole numbers, and how many axes the others have where that is fixed.
+WHOLE = {"shape", "input_shape", "input_type", "stride", "dilation", "groups"} | {
+    "kernel_size",
+    "start_dim",
+    "end_dim",
+    "padding",
+}
+AXES = {"Linear": (2, 8), "Affine": (2, 8), "Conv1d": (3, 3), "Conv2d": (4, 4)}
+
+
+def _check_field(where: str, name: str, value: Any) -> None:
+    if isinstance(value, str) and name == "padding" and value in ("same", "valid"):
+        return
+    if not is_number(value):
+        found = repr(value[:40]) if isinstance(value, str) else "no array of numbers"
+        allowed = "numbers, 'same' or 'valid'" if name == "padding" else "numbers are needed"
+        raise GraphError(f"{where}: `{name}` is {found}; {allowed}")
+    if value.size == 0:
+        raise GraphError(f"{where}: `{name}` holds nothing at all; numbers are needed")
+    if name in WHOLE:
+        # 8 axes and 2^31 are far beyond any network; what nir computes from them stays small.
+        if value.size > 8 or value.ndim > 1:
+            raise GraphError(f"{where}: `{name}` has shape {value.shape}; a few numbers are needed")
+        if value.dtype.kind == "f" and not (value == np.floor(value)).all():
+            raise GraphError(f"{where}: `{name}` is {value.tolist()}; whole numbers are needed")
+        if (np.abs(value.astype(np.float64)) > 2**31).any():
+            raise GraphError(f"{where}: `{name}` is {value.tolist()}; at most 2^31 is allowed")
+    kind = where.partition(" ")[0]
+    if name == "weight" and not AXES[kind][0] <= value.ndim <= AXES[kind][1]:
+        raise GraphError(
+            f"{where}: `weight` has shape {value.shape}; {AXES[kind][0]} axes are needed"
+        )
+
+
+# ----------------------------------------------------------------------------------------- writing
+
+
+def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = "1.0.8") -> None:
+    """Write a graph: nodes, edges and metadata sorted, so that equal graphs are equal bytes.
+
+    Args:
+        nir_version: "1.0.8", or "1.0.4" for readers that pin it: those fail on the field `v_reset`,
+            so it is left out, which is right only where it is 0; they know no CubaLI and no metadata of
+            `BARE` nodes.
+
+    Raises:
+        GraphError: something that the version asked for cannot say, or no file can hold.
+    """
+    if nir_version not in NIR_VERSIONS:
+        raise GraphError(f"`nir_version` must be one of {NIR_VERSIONS}, got {nir_version!r}")
+    content = _sorted(as_dict(graph))
+    if nir_version == "1.0.4":
+        content = _without_reset(content, "")
+    with hdf5_file(path) as file:
+        _store(file, "version", nir_version)
+        _write(file.create_group("node"), content, "")
+
+
+def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
+    for name, value in content.items():
+        inner = f"{place}/{name}"
+        if not isinstance(name, str) or name in ("", ".") or "/" in name:
+            raise GraphError(
+                f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it"
+            )
+        if isinstance(value, dict):
+            if name != "metadata" or value:
+                _write(group.create_group(name), value, inner)
+        elif value is not None:
+            if hasattr(value, "__array__"):  # of any framework
+                value = as_array(value, f"`{inner}`")
+            try:
+                _store(group, name, np.array(value, object) if name == "edges" else value)
+            except (TypeError, ValueError):
+                raise GraphError(
+                    f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
+                    "text and arrays of numbers"
+                ) from None
+
+
+def _store(group: h5py.Group, name: str, value: Any) -> None:
+    """A dataset, through h5py's lower half: `group.create_dataset` takes ten times as long."""
+    text = isinstance(value, str) or getattr(value, "dtype", None) == np.dtype(object)
+    array = np.asarray(value, h5py.string_dtype() if text else None, order="C")
+    if not text and array.dtype.kind not in "biuf":
+        raise TypeError(f"{array.dtype} is no number")
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_obj_track_times(False)
+    if array.size > 64 and not text:
+        rows = max(1, 2**20 // array[0].nbytes)  # chunks of 1 MiB, HDF5's cache
+        layout.set_chunk((min(len(array), rows), *array.shape[1:]))
+        layout.set_deflate(4)
+    h5py.h5d.create(
+        group.id,
+        name.encode(),
+        h5py.h5t.py_create(array.dtype, logical=True),
+        h5py.h5s.create_simple(array.shape) if array.ndim else h5py.h5s.create(h5py.h5s.SCALAR),
+        layout,
+    ).write(h5py.h5s.ALL, h5py.h5s.ALL, array)
+
+
+def _sorted(content: dict[str, Any]) -> dict[str, Any]:
+    ordered = {}
+    for name in sorted(content):
+        value = content[name]
+        if isinstance(value, dict):
+            value = _sorted(value)
+        elif name == "edges":
+            value = sorted(map(tuple, value), key=lambda edge: _edge_order(content, *edge))
+        ordered[name] = value
+    return ordered
+
+
+def _edge_order(content: Mapping[str, Any], source: str, target: str) -> tuple[str, bool, str]:
+    """By name, but edges into an Output last: nirtorch's executor, which Norse, sinabs and Rockpool
+    use, walks depth first in this order and hands out what it came to last."""
+    node = content.get("nodes", {}).get(target, {})
+    return source, isinstance(node, Mapping) and node.get("type") == "Output", target
+
+
+def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """A graph without `v_reset`, which must be 0 everywhere; nir 1.0.4 has no CubaLI."""
+    kept = {}
+    for name, node in graph["nodes"].items():
+        path = prefix + name
+        if node["type"] == "NIRGraph":
+            node = _without_reset(node, path + ".")
+        elif node["type"] == "CubaLI":
+            raise GraphError(f"node `{path}`: nir 1.0.4 has no CubaLI")
+        elif node["type"] in BARE and node.get("metadata"):
+            keys = ", ".join(node["metadata"])
+            raise GraphError(
+                f"node `{path}`: {node['type']} has no metadata in nir 1.0.4, remove {keys}"
+            )
+        elif np.any(node.get("v_reset", 0)):
+            value = np.ravel(node["v_reset"])
+            first = value[np.nonzero(value)[0][0]]
+            raise GraphError(f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0")
+        kept[name] = {field: value for field, value in node.items() if field != "v_reset"}
+    return {**graph, "nodes": kept}
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 over the file's content: sorted dataset paths, types, shapes, little-endian bytes.
+
+    Unlike the digest of the bytes it does not depend on the HDF5 library or on compression.
+
+    Raises:
+        GraphError: as `read`.
+    """
+    return content_digest(hdf5.read(path))
+
+
+def content_digest(content: dict[str, Any]) -> str:
+    """As `digest`, for what `hdf5.read` gave."""
+    total = hashlib.sha256()
+    for name, value in sorted(_flat(content, ""), key=lambda found: found[0]):
+        array = np.asarray(value)
+        if array.dtype.kind in "OU":
+            body, kind = b"\0".join(e.encode() for e in array.ravel().tolist()), "text"
+        else:
+            array = array.astype(array.dtype.newbyteorder("<"))
+            body, kind = array.tobytes(), array.dtype.str
+        total.update(f"{name}\0{kind}\0{array.shape}\0".encode() + body + b"\0")
+    return total.hexdigest()
+
+
+def _flat(group: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value

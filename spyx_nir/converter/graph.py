@@ -1,0 +1,549 @@
+"""Layers to a NIR graph and back: order, names, subgraphs, chains and what is no chain."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nir
+import numpy as np
+
+from spyx_nir.converter import agreement, contract
+from spyx_nir.converter.agreement import Row
+from spyx_nir.converter.known import class_name, parent, redefined, runs_as
+from spyx_nir.converter.layer_cache import assemble, placed
+from spyx_nir.converter.layout import Site, flatten_order
+from spyx_nir.converter.registry import Exported, as_dict, exporter, load_layer, node_dict, register
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import EQUATIONS, Plan, check_dt, make_plan, settled, step_dt
+
+# Layers whose output is their input when a trained model runs: nothing to write.
+COUNTS = "spyx.nn.ActivityRegularization"
+DROPOUT = "flax.nnx.Dropout"
+SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
+GRAPH_MODEL = "spyx_nir.converter.layers.GraphModel"
+# Quantised layers keep integers where the exporters read floats (post-training), or floats that they
+# round when they run; qwix marks every module of a model that it treats.
+QUANTISED = ("qwix", "spyx.quant")
+QWIX_MARK = "qwix_path"
+
+
+# ------------------------------------------------------------------------------------------ export
+
+
+@dataclass(frozen=True)
+class Written:
+    """A graph, and the layers of its model in the order in which they run.
+
+    chain: whether each layer gets what the one before puts out. left_out: why layers are left out that
+    change what they get.
+    """
+
+    graph: nir.NIRGraph
+    rows: list[Row]
+    chain: bool = True
+    left_out: tuple[str, ...] = ()
+
+
+def to_nir(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Mapping[str, Sequence[int]],
+    dt: float = 1.0,
+    *,
+    strict: bool = False,
+    recurrent: str = "nested",
+    check: bool = True,
+    **told: Any,
+) -> nir.NIRGraph:
+    """Write a Spyx model as a NIR graph that means the same to every reader.
+
+    Args:
+        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer; or what `load` made of a
+            graph that is no chain, alone.
+        input_shape, output_shape: one name and the shape without batch, channels first, such as
+            `{"input": (2, 34, 34)}`; for a graph that is no chain all its inputs and outputs.
+        dt: the step; time constants come out in its unit, tau = dt/(1-beta).
+        strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
+        recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
+        check: run the model and its graph on random inputs, and raise where they differ. Compiles
+            every layer and the model once. Not done where a layer was left out.
+        told: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
+
+    Returns:
+        The graph. Spiking nodes carry `reset` and `spike_delay` in their metadata, the graph the rest
+        of the contract (see `spyx_nir.converter.contract`).
+
+    Raises:
+        GraphError: a value, shape or layer that cannot be written, or a model that does something else
+            than its graph; names the layer.
+
+    Warns:
+        UserWarning: a layer was left out (only with `strict=False`).
+    """
+    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+    if check and not written.left_out:
+        _check(model, written)
+    return written.graph
+
+
+def export_named(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Mapping[str, Sequence[int]],
+    dt: float = 1.0,
+    *,
+    strict: bool = True,
+    recurrent: str = "nested",
+    **told: Any,
+) -> tuple[nir.NIRGraph, list[str | None]]:
+    """As `to_nir` without its check, and for each layer the path of the node that puts out what it does.
+
+    A layer inside a subgraph is named with a dot (`rcubalif_1.lif`); None for a layer that has no
+    node of its own.
+    """
+    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+    return written.graph, [row.path for row in written.rows]
+
+
+def _check(model: Any, written: Written) -> None:
+    """Refuse a graph that does something else than its model; see `agreement.check`."""
+    if not hasattr(model, "initial_state"):
+        model = _spyx_sequential([row.layer for row in written.rows])
+    plan = make_plan(as_dict(written.graph))
+    agreement.check(model, written.rows if written.chain else [], plan, step_dt(plan, None))
+
+
+def _export(
+    model: Any,
+    input_shape: Mapping[str, Sequence[int]],
+    output_shape: Mapping[str, Sequence[int]],
+    dt: float,
+    strict: bool,
+    recurrent: str,
+    told: dict[str, Any],
+) -> Written:
+    """As `to_nir`, without its check."""
+    register()
+    dt = _positive(dt)
+    if recurrent not in ("nested", "flat"):
+        raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
+    if base := parent(model, {GRAPH_MODEL}):
+        if name := redefined(model, base):
+            raise GraphError(f"the model ({_label(model)}): {_own(model, name, base)}")
+        return _export_graph(model, input_shape, output_shape, dt, told)
+    entry, shape = _port(input_shape, "input_shape")
+    exit_, last_shape = _port(output_shape, "output_shape")
+    if entry == exit_:
+        raise GraphError(f"input and output are both called `{entry}`")
+    nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
+    edges: list[tuple[str, str]] = []
+    rows: list[Row] = []
+    left_out: list[str] = []
+    before, order = entry, None
+    for index, layer in enumerate(_layers(model)):
+        where = f"layer {index} ({_label(layer)})"
+        name = f"{_label(layer).lower()}_{index}"
+        site = Site(where, shape, dt, order)
+        made = _made(layer, site)
+        if made is None:
+            rows.append(Row(where, layer, None, order))
+            if not _transparent(layer):
+                left_out.append(f"{where}: {_reason_to_omit(layer, where, strict)}")
+            continue
+        for suffix, node in made:
+            path = name + suffix
+            _free({path}, (entry, exit_), where)
+            if isinstance(node, nir.NIRGraph) and recurrent == "flat":
+                cell, weight = f"{path}.lif", f"{path}.w_rec"
+                _free({cell, weight}, (entry, exit_), where)
+                nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
+                edges += [(before, cell), (cell, weight), (weight, cell)]
+                before = leaving = cell
+            else:
+                nodes[path] = node
+                edges.append((before, path))
+                before = path
+                leaving = f"{path}.lif" if isinstance(node, nir.NIRGraph) else path
+            shape, order = _after(node, shape, order, where)
+            order = None if getattr(layer, "nir_order", False) else order
+        rows.append(Row(where, layer, leaving, order))
+    if left_out and before == entry:
+        raise GraphError(f"nothing would be left of the model: {left_out[0]}")
+    for reason in left_out:
+        warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
+    if shape != last_shape:
+        raise GraphError(
+            f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
+        )
+    nodes[exit_] = nir.Output(np.array(shape))
+    edges.append((before, exit_))
+    graph = _checked(nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"})
+    return Written(graph, rows, left_out=tuple(left_out))
+
+
+def _made(layer: Any, site: Site) -> Exported | None:
+    """The nodes of a layer, or None where nothing exports it.
+
+    Raises:
+        GraphError: it is quantised, or a parameter cannot be written.
+    """
+    _refuse_quantised(layer, site.where)
+    export = exporter(layer)
+    if export is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return export(layer, site)
+    except GraphError:
+        raise
+    except Exception as error:  # a parameter that is no array of real numbers, or gives none
+        raise site.refuse(f"its parameters cannot be read: {error}") from None
+
+
+def _checked(
+    nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], dt: float, told: dict[str, Any]
+) -> nir.NIRGraph:
+    metadata = contract.make(dt, **told)
+    graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
+    make_plan(as_dict(graph))  # refuses NaN and infinite numbers, and whatever else has no meaning
+    return graph
+
+
+def _export_graph(
+    model: Any, input_shape: Any, output_shape: Any, dt: float, told: dict[str, Any]
+) -> Written:
+    """As `_export`, for a graph that was imported and is no chain: same nodes, current values."""
+    shapes = dict(model.shapes)
+    layers = dict(zip(model.paths, model.layers, strict=True))
+    for what, given, ports in (
+        ("input_shape", input_shape, model.inputs),
+        ("output_shape", output_shape, model.outputs),
+    ):
+        own = {path: shapes[path] for path in ports}
+        found = given if isinstance(given, Mapping) else {}
+        if {name: tuple(np.ravel(shape).tolist()) for name, shape in found.items()} != own:
+            raise GraphError(f"`{what}` must be {own}, as this graph was imported; got {given!r}")
+    nodes: dict[str, nir.NIRNode] = {p: nir.Input(np.array(shapes[p])) for p in model.inputs}
+    entries: dict[str, str] = {}
+    leaving: dict[str, str] = {path: path for path in model.inputs}
+    edges = []
+    for path, sources in model.sources:
+        if path in model.outputs:
+            made: Exported = [("", nir.Output(np.array(shapes[path])))]
+        elif path not in layers:  # a subgraph's Input or Output, which hands on what it gets
+            continue
+        else:
+            layer = layers[path]
+            site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt)
+            written = _made(layer, site)
+            if written is None:
+                raise site.refuse(_why_not(layer))
+            made = written
+            if path in model.delayed:
+                made[0][1].metadata = {**made[0][1].metadata, "spike_delay": 1}
+        names = [path + suffix for suffix, _ in made]
+        nodes |= dict(zip(names, (node for _, node in made), strict=True))
+        edges += list(itertools.pairwise(names))
+        entries[path], leaving[path] = names[0], names[-1]
+    before = dict(model.sources)
+
+    def origins(path: str) -> Iterator[str]:
+        for source, _ in before[path]:
+            if source in leaving:
+                yield leaving[source]
+            else:
+                yield from origins(source)
+
+    for path, entry in entries.items():
+        edges += [(origin, entry) for origin in origins(path)]
+    graph = _checked(nodes, edges, dt, told)
+    rows = [Row(f"node `{path}`", layer, leaving[path]) for path, layer in layers.items()]
+    return Written(graph, rows, chain=False)
+
+
+def _layers(model: Any) -> list[Any]:
+    """The layers of a model in the order in which they run.
+
+    Raises:
+        GraphError: a container that may run otherwise than its layers in a row.
+    """
+    if isinstance(model, nir.NIRGraph):
+        raise GraphError("`model` is a NIR graph already; a Spyx model is needed")
+    layers: list[Any] = []
+
+    def unroll(part: Any, alone: bool) -> None:
+        base = parent(part, (SEQUENTIAL, STATELESS))
+        if base is None:
+            layers.append(part)
+            return
+        where = "the model" if alone else f"layer {len(layers)}"
+        if name := redefined(part, base):
+            raise GraphError(f"{where} ({_label(part)}): {_own(part, name, base)}")
+        keeps = any(hasattr(layer, "initial_state") for layer in part.layers)
+        if keeps and class_name(base) == STATELESS and not alone:
+            raise GraphError(
+                f"{where} ({_label(part)}) is an nnx.Sequential of layers that keep a state, which "
+                "it loses when it runs; use a spyx.nn.Sequential"
+            )
+        for layer in part.layers:
+            unroll(layer, False)
+
+    unroll(model, True)
+    return layers
+
+
+def _own(layer: Any, name: str, base: type) -> str:
+    """What to say of a container or layer that redefines `name` of its parent."""
+    usual = class_name(base)
+    text = f"{type(layer).__name__} has its own `{name}`, so it may run otherwise than {usual}"
+    if usual in (SEQUENTIAL, STATELESS):
+        return f"{text}; put its layers into a plain {SEQUENTIAL} in the order in which they run"
+    return f"{text}, the only one that NIR has an equivalent of; use that one"
+
+
+def _label(layer: Any) -> str:
+    function = layer.func if isinstance(layer, functools.partial) else layer
+    return getattr(function, "__name__", type(layer).__name__).strip("<>")
+
+
+def _why_not(layer: Any) -> str:
+    """Why a layer has no equivalent, and what to do."""
+    from flax import nnx
+
+    from spyx_nir.converter.registry import exported_layers
+
+    base = parent(layer, exported_layers())
+    if base is not None and (name := redefined(layer, base)):
+        return _own(layer, name, base)
+    if runs_as(layer, {DROPOUT}):
+        return "its output is random while it trains; call model.eval() first"
+    if isinstance(layer, nnx.Module) and any(
+        part is not layer for _, part in nnx.iter_modules(layer)
+    ):
+        return (
+            f"{class_name(type(layer))} is a module of several layers, and only its own code says how "
+            f"they run; put them into a {SEQUENTIAL} in that order"
+        )
+    function = layer.func if isinstance(layer, functools.partial) else layer
+    what = function if hasattr(function, "__qualname__") else type(function)
+    return f"{class_name(what)} has no equivalent in NIR; replace it by a layer that has one"
+
+
+def _reason_to_omit(layer: Any, where: str, strict: bool) -> str:
+    """Why a layer is left out.
+
+    Raises:
+        GraphError: with `strict`; or it is no layer at all, or more than one.
+    """
+    from flax import nnx
+
+    if isinstance(layer, type):
+        raise GraphError(f"{where} is a class; a layer made from it is needed")
+    if parent(layer, {GRAPH_MODEL}):
+        raise GraphError(
+            f"{where} is a graph that branches: it is exported alone, in no Sequential"
+        )
+    several = isinstance(layer, nnx.Module) and len(list(nnx.iter_modules(layer))) > 1
+    text = _why_not(layer)
+    if strict or several:
+        raise GraphError(f"{where}: {text}")
+    return text.split("; ")[0]
+
+
+def _transparent(layer: Any) -> bool:
+    """Whether a layer's output is its input."""
+    if runs_as(layer, {DROPOUT}):
+        return bool(layer.deterministic or layer.rate == 0)
+    return runs_as(layer, {COUNTS}) is not None
+
+
+def _refuse_quantised(layer: Any, where: str) -> None:
+    from flax import nnx
+
+    held = [layer, *getattr(layer, "__dict__", {}).values()]
+    raw = [value.get_raw_value() if isinstance(value, nnx.Variable) else value for value in held]
+    integers = any(type(value).__module__.startswith(QUANTISED) for value in raw)
+    if integers or hasattr(layer, QWIX_MARK):
+        raise GraphError(
+            f"{where} is quantised: NIR holds float weights. Export the float model that it was "
+            "made from, or put its dequantised weights into nnx.Linear or nnx.Conv"
+        )
+
+
+def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[int, ...]]:
+    if not isinstance(shapes, Mapping) or len(shapes) != 1:
+        raise GraphError(
+            f"`{what}` must be a mapping from one name to a shape, such as "
+            f"{{'input': (2, 34, 34)}}, got {shapes!r}"
+        )
+    ((name, shape),) = shapes.items()
+    sizes = shape if isinstance(shape, Sequence | np.ndarray | int | np.integer) else ()
+    try:
+        found = np.ravel(sizes) if not isinstance(sizes, str) else np.array([])
+    except ValueError:  # rows that differ in length
+        found = np.array([])
+    whole = found.size and found.dtype.kind in "iu" and found.min() >= 1
+    if not isinstance(name, str) or not name or "/" in name or not whole:
+        raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")
+    return name, tuple(int(n) for n in found)
+
+
+def _free(paths: set[str], ports: tuple[str, str], where: str) -> None:
+    if taken := paths.intersection(ports):
+        raise GraphError(f"{where} is written as `{taken.pop()}`: give the port another name")
+
+
+def _positive(dt: Any) -> float:
+    return step_dt(Plan({}, [], [], []), dt)
+
+
+def _after(
+    node: nir.NIRNode, shape: tuple[int, ...], order: np.ndarray | None, where: str
+) -> tuple[tuple[int, ...], np.ndarray | None]:
+    """The shape and the feature order behind a node."""
+    if isinstance(node, nir.NIRGraph):
+        return shape, order
+    fields = node_dict(node)
+    fields.pop("metadata", None)
+    try:
+        out = tuple(int(n) for n in EQUATIONS[fields["type"]].shape(fields, shape))
+    except GraphError as error:
+        raise GraphError(f"{where}: {error}") from None
+    if isinstance(node, nir.Flatten):
+        return out, order if len(shape) == 1 else flatten_order(shape)
+    if isinstance(node, (nir.Linear, nir.Affine)):
+        return out, None
+    return out, order
+
+
+# ------------------------------------------------------------------------------------------ import
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A graph as a model: `model` follows Spyx's layer contract, a `spyx.nn.Sequential` for a chain.
+
+    `names[i]` is the path of the node whose output layer i puts out; () where it is no chain.
+    """
+
+    model: Any
+    names: tuple[str, ...]
+    plan: Plan
+    dt: float
+    chain: bool
+
+
+def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
+    """Build a model from a graph without running it.
+
+    Args:
+        graph: of any writer. Its contract counts where it has one, else NIR's own rule.
+        dt: the step, in the unit of the graph's time constants; None takes the contract's.
+        reset: "v_reset", "subtract" or "subtract_after_decay" for every neuron, or a mapping from
+            node path to one of them; overrides the contract.
+
+    Raises:
+        GraphError: no graph, or one with a part that has no meaning; names the node.
+    """
+    register()
+    if not isinstance(graph, nir.NIRGraph):
+        name = isinstance(graph, str | os.PathLike)
+        read = "; read a file with spyx_nir.converter.file.read" if name else ""
+        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}{read}")
+    plan = make_plan(as_dict(graph), reset)
+    step = step_dt(plan, dt)
+    check_dt(plan, step)
+    plan = settled(plan, step)
+    chain = _chain(plan)
+    model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
+    return Loaded(model, names, plan, step, chain=chain is not None)
+
+
+def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
+    """The nodes from Input to Output as (path, path of its recurrent weight); None if no chain."""
+    if len(plan.inputs) != 1 or len(plan.outputs) != 1:
+        return None
+    after: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    before: dict[str, list[str]] = {path: [] for path in plan.nodes}
+    for source, target in plan.edges:
+        after[source].append(target)
+        before[target].append(source)
+    recurrent: dict[str, str] = {}
+    for path, node in plan.nodes.items():
+        if node["type"] in ("Linear", "Affine") and before[path] == after[path] != []:
+            (cell, *more) = before[path]
+            flat = len(plan.arrives[cell]) == 1
+            if not more and flat and EQUATIONS[plan.nodes[cell]["type"]].stateful:
+                if cell in recurrent:
+                    return None
+                recurrent[cell] = path
+    for cell, weight in recurrent.items():
+        after[cell].remove(weight)
+        before[cell].remove(weight)
+    path, row = plan.inputs[0], []
+    while after[path]:
+        if len(after[path]) > 1:
+            return None
+        path = after[path][0]
+        if len(before[path]) > 1:
+            return None
+        if plan.nodes[path]["type"] not in ("Input", "Output"):
+            row.append((path, recurrent.get(path)))
+    return row
+
+
+def _sequential(
+    plan: Plan, chain: list[tuple[str, str | None]], dt: float
+) -> tuple[Any, tuple[str, ...]]:
+    from spyx_nir.converter.nodes.recurrent import load_recurrent
+
+    layers: list[Any] = []
+    names: list[str] = []
+    order: np.ndarray | None = None
+    # `output_order` belongs to the contract: checked with it, and without it a stranger's own key.
+    keep_spyx = "contract_version" in plan.metadata and "output_order" in plan.metadata
+    types = [plan.nodes[path]["type"] for path, _ in chain]
+    for index, (path, weight) in enumerate(chain):
+        node = plan.nodes[path]
+        site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, order)
+        stock = True
+        if node["type"] == "Flatten":
+            # Spyx flattens channels last; a later weight absorbs that, an Output only by contract.
+            absorbed = any(t in ("Linear", "Affine") for t in types[index + 1 :])
+            stock = absorbed or keep_spyx
+            stock = stock and len(plan.shapes[path]) == 1
+            if stock and order is None:
+                order = flatten_order(plan.arrives[path])
+        if weight is not None:
+            layers.append(load_recurrent(node, plan.nodes[weight], site, stock))
+        else:
+            layers.append(load_layer(node, site, stock))
+        if node["type"] in ("Linear", "Affine"):
+            order = None
+        names.append(path)
+    return assemble(_spyx_sequential, {"layers": layers}, place=True), tuple(names)
+
+
+def _spyx_sequential(layers: list[Any]) -> Any:
+    import spyx.nn as snn
+
+    return snn.Sequential(*layers)
+
+
+def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
+    from spyx_nir.converter.layers import GraphModel
+
+    layers = {}
+    for path in plan.order:
+        node = plan.nodes[path]
+        if node["type"] not in ("Input", "Output"):
+            site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt)
+            layers[path] = load_layer(node, site, False)
+    return GraphModel(plan, placed(layers)), ()

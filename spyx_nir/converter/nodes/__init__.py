@@ -1,0 +1,1 @@
+"""One kind of NIR node per file; `spyx_nir.converter.registry` finds them."""

@@ -1,0 +1,245 @@
+"""Conv1d and Conv2d: cross-correlation, channels first in NIR, last in Flax.
+
+NIR weight (C_out, C_in/groups, *kernel); Flax kernel (*kernel, C_in/groups, C_out). What nir 1.0.8
+cannot carry is written as an exact equivalent that it can: groups as a block-diagonal kernel (its
+type inference takes C_in from the weight), uneven padding and oblong kernels with rows of zeros (see
+`layout.symmetric_padding`), a missing bias as zeros. Where zeros cannot make a kernel square, a second
+convolution cuts off what the first gives too much (`conv2d_nodes`).
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.layout import ENSEMBLE, block_diagonal, explicit_padding, symmetric_padding
+from spyx_nir.converter.registry import Kind
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Equation, check_padding, whole
+
+
+def conv_numbers(node, rank):
+    """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
+
+    stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
+    padding = node["padding"]
+    kernel = node["weight"].shape[2:]
+    if isinstance(padding, str):
+        if padding == "valid":
+            pads = [(0, 0)] * rank
+        elif padding == "same" and set(stride) == {1}:
+            spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+            pads = [(s // 2, s - s // 2) for s in spread]
+        else:
+            raise GraphError(
+                f"`padding` is {padding!r} with stride {stride}; allowed are numbers, 'valid', and "
+                "'same' with stride 1"
+            )
+    else:
+        pads = [(p, p) for p in whole(node, "padding", rank)]
+    if min(stride) < 1 or min(dilation) < 1 or min(lo for lo, _ in pads) < 0:
+        raise GraphError(f"stride {stride}, dilation {dilation}, padding {pads}: out of range")
+    return stride, dilation, pads
+
+
+def step_conv(node, x, state, dt):
+    weight = node["weight"]
+    rank = weight.ndim - 2
+    stride, dilation, pads = conv_numbers(node, rank)
+    groups = int(np.ravel(node["groups"])[0])
+    axes = tuple(range(2, 2 + rank))
+    x = np.pad(x, [(0, 0), (0, 0), *pads])
+    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(x, span, axis=axes)
+    pick = [slice(None), slice(None), *(slice(None, None, s) for s in stride)]
+    windows = windows[(*pick, *(slice(None, None, d) for d in dilation))]
+    inner, outer = weight.shape[1], weight.shape[0] // groups
+    parts = []
+    for g in range(groups):
+        seen = windows[:, g * inner : (g + 1) * inner]
+        kernel = weight[g * outer : (g + 1) * outer]
+        taps = [1, *range(2 + rank, 2 + 2 * rank)]
+        parts.append(np.tensordot(seen, kernel, axes=(taps, list(range(1, 2 + rank)))))
+    y = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
+    bias = node.get("bias")
+    return (y if bias is None else y + np.reshape(bias, (-1,) + (1,) * rank)), state
+
+
+def shape_conv(node, shape):
+    weight = node["weight"]
+    rank = 1 if node["type"] == "Conv1d" else 2
+    if weight.ndim != rank + 2 or len(shape) != rank + 1:
+        raise GraphError(
+            f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on "
+            f"(C, {rank} axes) is needed"
+        )
+    (groups,) = whole(node, "groups", 1)
+    if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise GraphError(
+            f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups} "
+            f"channels, but {tuple(shape)} arrives"
+        )
+    declared = node.get("input_shape")
+    if declared is not None and np.ravel(declared).tolist() != list(shape[1:]):
+        raise GraphError(f"`input_shape` is {np.ravel(declared).tolist()}, but {shape[1:]} arrives")
+    bias = node.get("bias")
+    if bias is not None and np.asarray(bias).size not in (1, weight.shape[0]):
+        raise GraphError(f"`bias` has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
+    stride, dilation, pads = conv_numbers(node, rank)
+    check_padding(shape, pads)
+    out = [
+        (n + lo + hi - d * (k - 1) - 1) // s + 1
+        for n, (lo, hi), d, k, s in zip(
+            shape[1:], pads, dilation, weight.shape[2:], stride, strict=True
+        )
+    ]
+    if min(out) < 1:
+        raise GraphError(f"a kernel of {weight.shape[2:]} does not fit into {tuple(shape)}")
+    return (weight.shape[0], *out)
+
+
+def load(node, site, stock):
+    weight = np.asarray(node["weight"], np.float32)
+    rank = weight.ndim - 2
+    stride, dilation, pads = conv_numbers(node, rank)
+    groups = int(np.ravel(node["groups"])[0])
+    bias = node.get("bias")
+    if bias is not None and not np.any(bias):
+        bias = None
+    if bias is not None:
+        bias = np.broadcast_to(np.asarray(bias, np.float32).ravel(), weight.shape[:1])
+    kernel = np.moveaxis(weight, (0, 1), (-1, -2))
+    numbers = weight.shape, tuple(stride), tuple(pads), tuple(dilation), groups
+    return assemble(_layer, {"kernel": kernel, "bias": bias}, *numbers)
+
+
+def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
+    from flax import nnx
+
+    return nnx.Conv(
+        shape[1] * groups,
+        shape[0],
+        kernel_size=shape[2:],
+        strides=stride,
+        padding=pads,
+        kernel_dilation=dilation,
+        feature_group_count=groups,
+        use_bias=bias is not None,
+        kernel_init=lambda *_: kernel,
+        bias_init=lambda *_: bias,
+        rngs=GIVEN,
+    )
+
+
+def export(layer, site):
+    site.check_arithmetic(layer)
+    kernel = np.asarray(layer.kernel[...], np.float32)
+    rank = len(layer.kernel_size)
+    if kernel.ndim != rank + 2 or kernel.shape[:rank] != tuple(layer.kernel_size):
+        raise site.refuse(
+            f"its `kernel` is {kernel.shape}, ({', '.join(map(str, layer.kernel_size))}, in, out) is "
+            f"needed{ENSEMBLE}"
+        )
+    if rank not in (1, 2):
+        raise site.refuse(f"a convolution over {rank} axes has no node in NIR; 1 and 2 have")
+    if len(site.shape) != rank + 1:
+        raise site.refuse(f"a convolution over {rank} axes, but shape {site.shape} arrives")
+    if layer.mask is not None:
+        kernel = kernel * np.asarray(layer.mask, np.float32)
+    if any(n != 1 for n in _each(layer.input_dilation, rank)):
+        raise site.refuse(f"`input_dilation` is {layer.input_dilation}; NIR has none")
+    weight = np.ascontiguousarray(np.moveaxis(kernel, (-1, -2), (0, 1)))
+    groups = int(layer.feature_group_count)
+    if weight.shape[1] * groups != site.shape[0]:
+        raise site.refuse(f"takes {weight.shape[1] * groups} channels, but {site.shape} arrives")
+    if groups > 1:
+        weight = block_diagonal(weight, groups)
+    strides, dilation = _each(layer.strides, rank), _each(layer.kernel_dilation, rank)
+    try:
+        pads = explicit_padding(
+            layer.padding, site.shape[1:], list(weight.shape[2:]), strides, dilation
+        )
+    except ValueError as error:
+        raise site.refuse(str(error)) from None
+    bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
+    make = conv1d_nodes if rank == 1 else conv2d_nodes
+    return make(weight, bias, strides, pads, dilation, site)
+
+
+def conv1d_nodes(weight, bias, strides, pads, dilation, site):
+    weight, padding, dilation, _ = symmetric_padding(
+        weight, site.shape[1:], strides, pads, dilation, square=False
+    )
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
+    return [("", nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias))]
+
+
+def conv2d_nodes(weight, bias, strides, pads, dilation, site):
+    """One Conv2d; where its kernel cannot be square, one that gives too much and one that cuts it off.
+
+    The second keeps every channel as it is: a kernel of 2x2 whose only tap, 1, is the first one. Its
+    dilation is the number of rows and columns that it cuts off.
+    """
+    weight, padding, dilation, extras = symmetric_padding(
+        weight, site.shape[1:], strides, pads, dilation, square=True
+    )
+    channels = weight.shape[0]
+    zeros = np.zeros(channels, np.float32)
+    bias = zeros if bias is None else bias
+    node = nir.Conv2d(
+        tuple(site.shape[1:]), weight, tuple(strides), tuple(padding), tuple(dilation), 1, bias
+    )
+    if not any(extras):
+        return [("", node)]
+    first = np.zeros((channels, channels, 2, 2), np.float32)
+    first[np.arange(channels), np.arange(channels), 0, 0] = 1
+    given = tuple(int(n) for n in node.output_type["output"][1:])
+    cut = nir.Conv2d(given, first, (1, 1), (0, 0), tuple(extras), 1, zeros)
+    return [(".conv", node), (".cut", cut)]
+
+
+def _each(value, rank):
+    if value is None or isinstance(value, int):
+        return [1 if value is None else value] * rank
+    return [int(n) for n in value]
+
+
+def conv1d_examples(rng):
+    weight = rng.normal(size=(4, 2, 3)).astype(np.float32)
+    bias = rng.normal(size=4).astype(np.float32)
+    return [
+        (nir.Conv1d(7, weight, 2, 1, 1, 1, bias), (2, 7)),
+        (nir.Conv1d(7, weight, 1, "same", 2, 1, bias), (2, 7)),
+    ]
+
+
+def conv2d_examples(rng):
+    weight = rng.normal(size=(4, 2, 3, 3)).astype(np.float32)
+    oblong = rng.normal(size=(4, 1, 3, 5)).astype(np.float32)
+    bias = rng.normal(size=4).astype(np.float32)
+    return [
+        (nir.Conv2d((6, 7), weight, (2, 1), (1, 0), (1, 2), 1, bias), (2, 6, 7)),
+        (nir.Conv2d((6, 7), weight, 1, "same", 1, 1, np.zeros(4, np.float32)), (2, 6, 7)),
+        (nir.Conv2d((6, 7), oblong, 1, (1, 2), 1, 2, bias), (2, 6, 7)),
+    ]
+
+
+FIELDS = "weight stride padding dilation groups bias? input_shape?"
+KINDS = [
+    Kind(
+        "Conv1d",
+        Equation(step_conv, shape_conv, FIELDS),
+        load,
+        conv1d_examples,
+        numpy=(conv_numbers,),
+    ),
+    Kind(
+        "Conv2d",
+        Equation(step_conv, shape_conv, FIELDS),
+        load,
+        conv2d_examples,
+        {"flax.nnx.Conv": export},
+        (conv_numbers,),
+    ),
+]

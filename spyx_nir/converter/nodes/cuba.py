@@ -1,0 +1,152 @@
+"""Current-based neurons: a synaptic current before the membrane.
+
+    NIR CubaLIF   i += dt/tau_syn * (-i + w_in*x)
+                  v += dt/tau_mem * (v_leak - v + r*i)  with the new i
+                  z = v > v_threshold;  where z: v = v_reset
+    NIR CubaLI    the same without spike, output v
+    exact CubaLIF i' = alpha*i + gain_in*x;  u = beta*v + (1-beta)*v_leak + gain*i'
+                  alpha = 1 - dt/tau_syn, gain_in = w_in*dt/tau_syn
+                  beta = 1 - dt/tau_mem, gain = r*dt/tau_mem
+    Spyx CuBaLIF  s = u > threshold;  i' = alpha*i + x;  u' = beta*(u - threshold*s) + i'
+                  w_in = tau_syn/dt, r = tau_mem/dt; reset `subtract`, one step late
+
+x: (B, *shape); time constants in the unit of dt; the rest is unitless.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.neuron_fields import (
+    decays,
+    exact_layer,
+    fields,
+    late_threshold,
+    leak_of,
+    load_spiking,
+    membrane,
+    optional,
+    parts,
+    spoken,
+    threshold_of,
+)
+from spyx_nir.converter.registry import Kind
+from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
+
+
+def step_cuba(node, x, state, dt):
+    i = state.get("i", 0.0)
+    i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
+    v = state["v"] if state else rest(node, x)
+    u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i) - state.get("owed", 0.0)
+    return i, u
+
+
+def step_cuba_lif(node, x, state, dt):
+    i, u = step_cuba(node, x, state, dt)
+    z, state = fire(node, u, state)
+    return z, {**state, "i": i}
+
+
+def step_cuba_li(node, x, state, dt):
+    i, v = step_cuba(node, x, state, dt)
+    return v, {"v": v, "i": i}
+
+
+def load_lif(node, site, stock):
+    # Spyx keeps u and i on the last axis of one array, doubling every axis: flat layers only.
+    flat = len(site.shape) == 1
+    return load_spiking(node, site, stock, "CubaLIF", "CuBaLIF" if flat else None, "subtract")
+
+
+def load_li(node, site, stock):
+    return exact_layer("CubaLI", site, parts(node, site))
+
+
+def _values(layer, site, clip):
+    alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
+    tau_syn, w_in = membrane(alpha, optional(layer, "gain_in", site, 1.0), site.dt)
+    tau_mem, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
+    return {
+        "tau_syn": tau_syn,
+        "tau_mem": tau_mem,
+        "r": r,
+        "w_in": w_in,
+        "v_leak": leak_of(layer, site, beta),
+    }
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = late_threshold(layer, site)
+    values = fields(site, **_values(layer, site, True), v_threshold=threshold, v_reset=0.0)
+    return [("", nir.CubaLIF(**values, metadata=spoken("subtract", 1)))]
+
+
+def export_lif(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    values = fields(
+        site,
+        **_values(layer, site, False),
+        v_threshold=threshold_of(layer, site),
+        v_reset=optional(layer, "v_reset", site, 0.0),
+    )
+    contract = spoken(layer.reset, 0)
+    if layer.start_at_leak:
+        contract["v_init"] = "v_leak"
+    return [("", nir.CubaLIF(**values, metadata=contract))]
+
+
+def export_li(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    contract = {"v_init": "v_leak"} if layer.start_at_leak else {}
+    return [("", nir.CubaLI(**fields(site, **_values(layer, site, False)), metadata=contract))]
+
+
+def _random(rng, shape):
+    return {
+        "tau_syn": rng.uniform(1.5, 5.0, shape).astype(np.float32),
+        "tau_mem": rng.uniform(1.5, 9.0, shape).astype(np.float32),
+        "r": rng.uniform(2.0, 6.0, shape).astype(np.float32),
+        "v_leak": rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+        "w_in": rng.uniform(0.5, 3.0, shape).astype(np.float32),
+    }
+
+
+def lif_examples(rng):
+    def node(shape):
+        return nir.CubaLIF(
+            **_random(rng, shape),
+            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
+            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+def li_examples(rng):
+    return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
+
+
+FIELDS = "tau_syn tau_mem r v_leak w_in?"
+KINDS = [
+    Kind(
+        "CubaLIF",
+        Equation(
+            step_cuba_lif, same_shape, f"{FIELDS} v_threshold v_reset?", stateful=True, spikes=True
+        ),
+        load_lif,
+        lif_examples,
+        {"spyx.nn.CuBaLIF": export_spyx, "spyx_nir.neurons.CubaLIF": export_lif},
+        (step_cuba,),
+    ),
+    Kind(
+        "CubaLI",
+        Equation(step_cuba_li, same_shape, FIELDS, stateful=True),
+        load_li,
+        li_examples,
+        {"spyx_nir.neurons.CubaLI": export_li},
+        (step_cuba,),
+    ),
+]

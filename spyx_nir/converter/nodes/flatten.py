@@ -1,0 +1,84 @@
+"""Flatten: axes start_dim to end_dim become one. They count without the batch axis, as nir's
+`calc_flatten_output` does. NIR flattens (C, H, W), Spyx (H, W, C): `layout.flatten_order` has the
+permutation, which the next weight or neuron absorbs.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.registry import Kind
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Equation, whole
+
+
+def step_flatten(node, x, state, dt):
+    return x.reshape(x.shape[0], *shape_flatten(node, x.shape[1:])), state
+
+
+def shape_flatten(node, shape):
+    (start,), (end,) = whole(node, "start_dim", 1), whole(node, "end_dim", 1)
+    rank = len(shape)
+    end = end + rank if end < 0 else end
+    start = start + rank if start < 0 else start
+    if not 0 <= start <= end < rank:
+        raise GraphError(
+            f"start_dim {node['start_dim']} to end_dim {node['end_dim']} is no range of axes of "
+            f"{tuple(shape)}"
+        )
+    declared = node.get("input_type")
+    if isinstance(declared, dict):
+        declared = declared.get("input")
+    if declared is not None and tuple(int(n) for n in np.ravel(declared)) != tuple(shape):
+        raise GraphError(
+            f"`input_type` is {tuple(int(n) for n in np.ravel(declared))}, but {tuple(shape)} arrives"
+        )
+    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+
+
+def load(node, site, stock):
+    import spyx.nn as snn
+
+    from spyx_nir.converter.layers import FlattenFirst
+
+    out = shape_flatten(node, site.shape)
+    return snn.Flatten() if stock and len(out) == 1 else FlattenFirst(site.shape, out)
+
+
+def export(layer, site):
+    return [("", nir.Flatten({"input": np.array(site.shape)}, start_dim=0, end_dim=-1))]
+
+
+def export_first(layer, site):
+    """Axes start to end became one; equal sizes at both ends tell which."""
+    shape, out = layer.shape, layer.out
+    if shape != site.shape:
+        raise site.refuse(f"it flattens {shape}, but {site.shape} arrives")
+    start = 0
+    while start < len(out) - 1 and shape[start] == out[start]:
+        start += 1
+    end = len(shape) - len(out) + start
+    return [("", nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=end))]
+
+
+def examples(rng):
+    return [
+        (nir.Flatten({"input": np.array([2, 3, 4])}, 0, -1), (2, 3, 4)),
+        (nir.Flatten({"input": np.array([2, 3, 4])}, 1, -1), (2, 3, 4)),
+    ]
+
+
+KINDS = [
+    Kind(
+        "Flatten",
+        Equation(step_flatten, shape_flatten, "start_dim? end_dim? input_type?"),
+        load,
+        examples,
+        {
+            "spyx.nn.Flatten": export,
+            "spyx_nir.converter.layers.FlattenFirst": export_first,
+        },
+        (shape_flatten,),
+    )
+]

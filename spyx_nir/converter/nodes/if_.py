@@ -1,0 +1,89 @@
+"""Integrate and fire.
+
+    NIR          v += dt * r * x;  z = v > v_threshold;  where z: v = v_reset
+    exact IF     u = v + gain*x                        r = gain/dt
+    Spyx IF      s = u > threshold;  u' = u - threshold*s + x
+                 r = 1/dt, reset `subtract`, the spike leaves one step late
+
+x: (B, *shape); v, thresholds: unitless; r: 1/unit of dt.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layout import Site
+from spyx_nir.converter.neuron_fields import (
+    check_own,
+    factor,
+    fields,
+    late_threshold,
+    load_spiking,
+    optional,
+    spoken,
+    threshold_of,
+)
+from spyx_nir.converter.registry import Kind
+from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
+
+
+def step_if(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    u = v + dt * node["r"] * x - state.get("owed", 0.0)
+    return fire(node, u, state)
+
+
+def load(node, site, stock):
+    return load_spiking(node, site, stock, "IF", "IF", "subtract")
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = late_threshold(layer, site)
+    return [("", node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
+
+
+def export_exact(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    check_own(layer, site)
+    return [("", without_leak(layer, site))]
+
+
+def without_leak(layer, site):
+    """The node of an exact IF, or of an exact LIF whose decays are all 1."""
+    gain = optional(layer, "gain", site, 1.0)
+    threshold = threshold_of(layer, site)
+    v_reset = optional(layer, "v_reset", site, 0.0)
+    # Without a decay the two subtractions are the same.
+    reset = "v_reset" if layer.reset == "v_reset" else "subtract"
+    return node_of(site, gain, threshold, v_reset, spoken(reset, 0))
+
+
+def node_of(site: Site, gain, threshold, v_reset, contract) -> nir.IF:
+    """The NIR node of an IF whose input has the factor `gain`."""
+    r = factor(gain, np.full(site.shape, site.dt))
+    found = fields(site, r=r, v_threshold=threshold, v_reset=v_reset)
+    return nir.IF(**found, metadata=contract)
+
+
+def examples(rng):
+    def node(shape):
+        return nir.IF(
+            r=rng.uniform(0.5, 1.5, shape).astype(np.float32),
+            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
+            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+KINDS = [
+    Kind(
+        "IF",
+        Equation(step_if, same_shape, "r v_threshold v_reset?", stateful=True, spikes=True),
+        load,
+        examples,
+        {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact},
+    )
+]

@@ -1,0 +1,143 @@
+"""Leaky integrator and integrator: no spike, the output is the membrane.
+
+    NIR LI       v += dt/tau * (v_leak - v + r*x)
+    NIR I        v += dt * r * x
+    Spyx LI      v' = beta*v + x          tau = dt/(1-beta), r = tau/dt, v_leak = 0
+    exact LI, I  v' = beta*v + (1-beta)*v_leak + gain*x;  v' = v + gain*x
+    Spyx PSU_LIF v' = beta*v + x, s = v' > threshold: an LI, then a Threshold; no delay
+
+x: (B, *shape); tau in the unit of dt. A beta of exactly 1 for the whole layer is an I with
+r = 1/dt.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.layout import last
+from spyx_nir.converter.neuron_fields import (
+    check_own,
+    decays,
+    exact_layer,
+    factor,
+    fields,
+    leak_of,
+    leakless,
+    membrane,
+    optional,
+    parts,
+    threshold_of,
+)
+from spyx_nir.converter.registry import Kind
+from spyx_nir.meaning.reference import Equation, rest, same_shape
+
+
+def step_li(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    v = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x)
+    return v, {"v": v}
+
+
+def step_i(node, x, state, dt):
+    v = (state["v"] if state else rest(node, x)) + dt * node["r"] * x
+    return v, {"v": v}
+
+
+def load_li(node, site, stock):
+    found = parts(node, site)
+    if stock and set(found) == {"beta"}:
+        return assemble(_spyx, found, last(site.shape))
+    return exact_layer("LI", site, found)
+
+
+def _spyx(shape, *, beta):
+    import spyx.nn as snn
+    from flax import nnx
+
+    layer = snn.LI(shape, 0.5, rngs=GIVEN)
+    layer.beta = nnx.Param(beta)
+    return layer
+
+
+def load_i(node, site, stock):
+    return exact_layer("I", site, parts(node, site))
+
+
+def _export(layer, site, *, gain, clip):
+    (beta,) = decays(layer, site, "beta", clip=clip)
+    if leakless(layer, beta):
+        return nir.I(**fields(site, r=factor(gain, np.full(site.shape, site.dt))))
+    tau, r = membrane(beta, gain, site.dt)
+    values = fields(site, tau=tau, r=r, v_leak=leak_of(layer, site, beta))
+    contract = {"v_init": "v_leak"} if getattr(layer, "start_at_leak", False) else {}
+    return nir.LI(**values, metadata=contract)
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.layer_shape)
+    return [("", _export(layer, site, gain=1.0, clip=True))]
+
+
+def export_psu(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = threshold_of(layer, site).astype(np.float32)
+    return [
+        (".li", _export(layer, site, gain=1.0, clip=True)),
+        (".threshold", nir.Threshold(threshold)),
+    ]
+
+
+def export_exact(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    check_own(layer, site, "beta", "v_leak")
+    gain = optional(layer, "gain", site, 1.0)
+    return [("", _export(layer, site, gain=gain, clip=False))]
+
+
+def export_i(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    check_own(layer, site)
+    r = factor(optional(layer, "gain", site, 1.0), np.full(site.shape, site.dt))
+    return [("", nir.I(**fields(site, r=r)))]
+
+
+def li_examples(rng):
+    def node(shape):
+        return nir.LI(
+            tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
+            r=rng.uniform(0.5, 3.0, shape).astype(np.float32),
+            v_leak=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+def i_examples(rng):
+    return [
+        (nir.I(rng.uniform(0.5, 3.0, (3,)).astype(np.float32)), (3,)),
+        (nir.I(rng.uniform(0.5, 3.0, (2, 3, 4)).astype(np.float32)), (2, 3, 4)),
+    ]
+
+
+KINDS = [
+    Kind(
+        "LI",
+        Equation(step_li, same_shape, "tau r v_leak", stateful=True),
+        load_li,
+        li_examples,
+        {
+            "spyx.nn.LI": export_spyx,
+            "spyx.nn.PSU_LIF": export_psu,
+            "spyx_nir.neurons.LI": export_exact,
+        },
+    ),
+    Kind(
+        "I",
+        Equation(step_i, same_shape, "r", stateful=True),
+        load_i,
+        i_examples,
+        {"spyx_nir.neurons.I": export_i},
+    ),
+]

@@ -1,0 +1,109 @@
+"""Leaky integrate and fire.
+
+    NIR          v += dt/tau * (v_leak - v + r*x);  z = v > v_threshold;  where z: v = v_reset
+    exact LIF    u = beta*v + (1-beta)*v_leak + gain*x
+                 beta = 1 - dt/tau, gain = r*dt/tau
+    Spyx LIF     s = u > threshold;  u' = beta*u + x - threshold*s
+                 tau = dt/(1-beta), r = tau/dt, v_leak = 0; the reset comes after the decay
+                 (`subtract_after_decay`), the spike leaves one step late
+
+x: (B, *shape); tau in the unit of dt; the rest is unitless. A beta of exactly 1
+for the whole layer is an IF.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.neuron_fields import (
+    check_own,
+    decays,
+    fields,
+    late_threshold,
+    leak_of,
+    leakless,
+    load_spiking,
+    membrane,
+    optional,
+    spoken,
+    threshold_of,
+)
+from spyx_nir.converter.nodes import if_
+from spyx_nir.converter.registry import Kind
+from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
+
+
+def step_lif(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    u = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x) - state.get("owed", 0.0)
+    return fire(node, u, state)
+
+
+def load(node, site, stock):
+    return load_spiking(node, site, stock, "LIF", "LIF", "subtract_after_decay")
+
+
+def export_spyx(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    threshold = late_threshold(layer, site)
+    (beta,) = decays(layer, site, "beta", clip=True)
+    if leakless(layer, beta):
+        return [("", if_.node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
+    tau, r = membrane(beta, 1.0, site.dt)
+    values = fields(
+        site,
+        tau=tau,
+        r=r,
+        v_leak=0.0,
+        v_threshold=threshold,
+        v_reset=0.0,
+    )
+    return [("", nir.LIF(**values, metadata=spoken("subtract_after_decay", 1)))]
+
+
+def export_exact(layer, site):
+    site.check_hidden(layer.hidden_shape)
+    check_own(layer, site, "beta", "v_leak")
+    (beta,) = decays(layer, site, "beta", clip=False)
+    if leakless(layer, beta):
+        return [("", if_.without_leak(layer, site))]
+    tau, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
+    values = fields(
+        site,
+        tau=tau,
+        r=r,
+        v_leak=leak_of(layer, site, beta),
+        v_threshold=threshold_of(layer, site),
+        v_reset=optional(layer, "v_reset", site, 0.0),
+    )
+    contract = spoken(layer.reset, 0)
+    if layer.start_at_leak:
+        contract["v_init"] = "v_leak"
+    return [("", nir.LIF(**values, metadata=contract))]
+
+
+def examples(rng):
+    def node(shape):
+        return nir.LIF(
+            tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
+            r=rng.uniform(2.0, 6.0, shape).astype(np.float32),
+            v_leak=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
+            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
+        )
+
+    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
+
+
+KINDS = [
+    Kind(
+        "LIF",
+        Equation(
+            step_lif, same_shape, "tau r v_leak v_threshold v_reset?", stateful=True, spikes=True
+        ),
+        load,
+        examples,
+        {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact},
+    )
+]

@@ -1,0 +1,129 @@
+"""Linear and Affine: y = W x (+ b). NIR's W is (out, in), Flax's kernel (in, out).
+
+On a spatial input `nnx.Linear` mixes the channels at every place: that is a convolution with a
+kernel of 1, and so it is exported. After a Flatten the columns of W are put into NIR's channels-first
+order. A weight of more than two axes, (..., out, in), applies one matrix per leading index.
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.layout import ENSEMBLE
+from spyx_nir.converter.registry import Kind
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Equation
+
+
+def step_linear(node, x, state, dt):
+    y = np.matmul(node["weight"], x[..., None])[..., 0]
+    return (y + node["bias"] if "bias" in node else y), state
+
+
+def shape_linear(node, shape):
+    weight = node["weight"]
+    if weight.ndim < 2:
+        raise GraphError(f"`weight` has shape {weight.shape}; (out, in) is needed")
+    if (*weight.shape[:-2], weight.shape[-1]) != tuple(shape):
+        raise GraphError(
+            f"`weight` of shape {weight.shape} takes {(*weight.shape[:-2], weight.shape[-1])}, "
+            f"but {tuple(shape)} arrives"
+        )
+    out = weight.shape[:-1]
+    if "bias" in node and node["bias"].shape not in (out, (1,), ()):
+        raise GraphError(f"`bias` has shape {node['bias'].shape}, {out} is needed")
+    return out
+
+
+def load(node, site, stock):
+    from spyx_nir.converter.layers import MatrixPerIndex
+
+    weight = np.asarray(node["weight"], np.float32)
+    bias = np.asarray(node["bias"], np.float32) if "bias" in node else None
+    if weight.ndim > 2:
+        return MatrixPerIndex(weight, bias)
+    if site.order is not None:
+        turned = np.empty_like(weight)
+        turned[:, site.order] = weight
+        weight = turned
+    if bias is not None:
+        bias = np.broadcast_to(bias, weight.shape[:1])
+    return assemble(_layer, {"kernel": weight.T, "bias": bias}, weight.shape)
+
+
+def _layer(shape, *, kernel, bias):
+    from flax import nnx
+
+    return nnx.Linear(
+        shape[1],
+        shape[0],
+        use_bias=bias is not None,
+        kernel_init=lambda *_: kernel,
+        bias_init=lambda *_: bias,
+        rngs=GIVEN,
+    )
+
+
+def export(layer, site):
+    site.check_arithmetic(layer)
+    kernel = np.asarray(layer.kernel[...], np.float32)
+    if kernel.ndim != 2:
+        raise site.refuse(f"its `kernel` is {kernel.shape}, (in, out) is needed{ENSEMBLE}")
+    bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
+    if len(site.shape) in (2, 3):
+        return _pointwise(kernel, bias, site)
+    if site.shape != (kernel.shape[0],):
+        raise site.refuse(f"takes {kernel.shape[0]} features, but shape {site.shape} arrives")
+    weight = kernel.T if site.order is None else kernel.T[:, site.order]
+    weight = np.ascontiguousarray(weight)
+    if bias is None:
+        return [("", nir.Linear(weight=weight))]
+    return [("", nir.Affine(weight=weight, bias=bias))]
+
+
+def export_matrices(layer, site):
+    weight = np.asarray(layer.weight[...])
+    if layer.bias is None:
+        return [("", nir.Linear(weight))]
+    return [("", nir.Affine(weight, np.asarray(layer.bias[...])))]
+
+
+def _pointwise(kernel, bias, site):
+    channels, *places = site.shape
+    if channels != kernel.shape[0]:
+        raise site.refuse(f"takes {kernel.shape[0]} channels, but shape {site.shape} arrives")
+    ones = (1,) * len(places)
+    weight = np.ascontiguousarray(kernel.T).reshape(kernel.shape[1], channels, *ones)
+    bias = np.zeros(kernel.shape[1], np.float32) if bias is None else bias
+    if len(places) == 1:
+        return [("", nir.Conv1d(places[0], weight, 1, 0, 1, 1, bias))]
+    return [("", nir.Conv2d(tuple(places), weight, (1, 1), (0, 0), (1, 1), 1, bias))]
+
+
+def linear_examples(rng):
+    return [(nir.Linear(rng.normal(size=(4, 3)).astype(np.float32)), (3,))]
+
+
+def affine_examples(rng):
+    weight = rng.normal(size=(4, 3)).astype(np.float32)
+    return [
+        (nir.Affine(weight, rng.normal(size=4).astype(np.float32)), (3,)),
+        (nir.Affine(rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 4))), (2, 3)),
+    ]
+
+
+KINDS = [
+    Kind(
+        "Linear",
+        Equation(step_linear, shape_linear, "weight"),
+        load,
+        linear_examples,
+        {
+            "flax.nnx.Linear": export,
+            "spyx_nir.converter.layers.MatrixPerIndex": export_matrices,
+        },
+    ),
+    Kind("Affine", Equation(step_linear, shape_linear, "weight bias"), load, affine_examples),
+]

@@ -1,0 +1,157 @@
+"""SumPool2d and AvgPool2d: the sum, or the mean over the whole window, zeros around the edge.
+
+NIR: kernel_size, stride, padding as (height, width), channels first. The mean divides by the size of
+the window, padding included (the default of the framework that NIR's pooling follows).
+"""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layer_cache import assemble
+from spyx_nir.converter.layout import explicit_padding
+from spyx_nir.converter.registry import Kind
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Equation, check_padding, whole
+
+
+def step_sum_pool(node, x, state, dt):
+    (kh, kw), (sh, sw) = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    ph, pw = whole(node, "padding", 2)
+    x = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
+    return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1)), state
+
+
+def step_avg_pool(node, x, state, dt):
+    total, state = step_sum_pool(node, x, state, dt)
+    return total / np.prod(whole(node, "kernel_size", 2)), state
+
+
+def shape_pool(node, shape):
+    if len(shape) != 3:
+        raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
+    kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    padding = whole(node, "padding", 2)
+    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+        raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
+    check_padding(shape, [(p, p) for p in padding])
+    out = [
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)
+    ]
+    if min(out) < 1:
+        raise GraphError(f"a window of {kernel} does not fit into {tuple(shape)}")
+    return (shape[0], *out)
+
+
+def load(node, site, stock):
+    names = ("kernel_size", "stride", "padding")
+    kernel, stride, padding = (tuple(whole(node, name, 2)) for name in names)
+    return assemble(_layer, {}, kernel, stride, padding, node["type"] == "AvgPool2d")
+
+
+def _layer(kernel, stride, padding, average):
+    import spyx.nn as snn
+
+    from spyx_nir.converter.layers import Pool
+
+    if padding == (0, 0) and not average:
+        return snn.SumPool(kernel, stride, "VALID")
+    return Pool(kernel, stride, padding, average=average)
+
+
+def _export(node_type, layer, window, strides, padding, site):
+    if len(site.shape) != 3:
+        raise site.refuse(f"pooling takes a (C, H, W) input, but {site.shape} arrives")
+    kernel, strides = _spatial(window, site), _spatial(strides, site)
+    try:
+        pads = explicit_padding(padding, site.shape[1:], list(kernel), list(strides), [1, 1])
+    except ValueError as error:
+        raise site.refuse(str(error)) from None
+    if all(lo == hi for lo, hi in pads):
+        even = np.array([lo for lo, _ in pads])
+        return [("", node_type(np.array(kernel), np.array(strides), even))]
+    return _as_convolution(kernel, strides, pads, node_type is nir.AvgPool2d, site)
+
+
+def _as_convolution(kernel, strides, pads, average, site):
+    """Uneven padding: pooling is a convolution with a kernel of ones on each channel."""
+    from spyx_nir.converter.nodes.conv import conv2d_nodes
+
+    channels = site.shape[0]
+    weight = np.zeros((channels, channels, *kernel), np.float32)
+    weight[np.arange(channels), np.arange(channels)] = 1 / np.prod(kernel) if average else 1
+    return conv2d_nodes(weight, None, list(strides), pads, [1, 1], site)
+
+
+def _spatial(size, site):
+    """A window or stride as Spyx takes it: one number, (h, w), or a full (1, h, w, 1)."""
+    numbers = (size, size) if isinstance(size, int) else tuple(int(n) for n in size)
+    if len(numbers) == 4 and numbers[0] == numbers[3] == 1:
+        numbers = numbers[1:3]
+    if len(numbers) != 2:
+        raise site.refuse(f"window or stride {size!r} is no pair of height and width")
+    return numbers
+
+
+def export_spyx(layer, site):
+    if layer.channel_axis not in (-1, 3):
+        raise site.refuse(f"`channel_axis` is {layer.channel_axis}; only the last axis is known")
+    return _export(nir.SumPool2d, layer, layer.window_shape, layer.strides, layer.padding, site)
+
+
+def export_pool(layer, site):
+    node_type = nir.AvgPool2d if layer.average else nir.SumPool2d
+    pads = [(p, p) for p in layer.padding]
+    return _export(node_type, layer, layer.window, layer.strides, pads, site)
+
+
+def export_average(layer, site):
+    """`functools.partial(nnx.avg_pool, window_shape=..., strides=..., padding=...)`."""
+    options = dict(layer.keywords)
+    window = options.pop("window_shape", None)
+    strides = options.pop("strides", None) or (1, 1)
+    padding = options.pop("padding", "VALID")
+    counted = options.pop("count_include_pad", True)
+    if layer.args or window is None or options or (padding != "VALID" and not counted):
+        raise site.refuse(
+            "nnx.avg_pool is understood as functools.partial(nnx.avg_pool, window_shape=, strides=, "
+            "padding=) that counts the padding"
+        )
+    return _export(nir.AvgPool2d, layer, tuple(window), tuple(strides), padding, site)
+
+
+def sum_examples(rng):
+    return [
+        (nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
+        (nir.SumPool2d(np.array([3, 2]), np.array([1, 2]), np.array([1, 0])), (2, 5, 6)),
+    ]
+
+
+def avg_examples(rng):
+    return [
+        (nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
+        (nir.AvgPool2d(np.array([3, 3]), np.array([2, 1]), np.array([1, 1])), (2, 5, 6)),
+    ]
+
+
+FIELDS = "kernel_size stride padding"
+KINDS = [
+    Kind(
+        "SumPool2d",
+        Equation(step_sum_pool, shape_pool, FIELDS),
+        load,
+        sum_examples,
+        {"spyx.nn.SumPool": export_spyx, "spyx_nir.converter.layers.Pool": export_pool},
+    ),
+    Kind(
+        "AvgPool2d",
+        Equation(step_avg_pool, shape_pool, FIELDS),
+        load,
+        avg_examples,
+        {"flax.nnx.avg_pool": export_average},
+        (step_sum_pool,),
+    ),
+]

@@ -1,0 +1,158 @@
+"""Recurrent layers: a neuron and a weight from its output back to its input.
+
+    input -> lif, lif -> w_rec, w_rec -> lif, lif -> output
+
+The weight sees the spikes of the step before; its bias acts from the first step on. Spyx's
+`recurrent_w` is (source, target), NIR's weight (target, source). A stock Spyx layer's spike is one
+step late for everybody, so its own feedback is on time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.neuron_fields import parts, stock_layer
+from spyx_nir.converter.nodes import cuba, if_, lif
+from spyx_nir.converter.registry import Kind, exporter, load_layer
+
+SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
+NEURONS = (*SPIKING, nir.I, nir.LI, nir.CubaLI)
+STOCK = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
+
+
+def export_spyx(export_cell):
+    """The exporter of a stock recurrent layer whose cell is exported by `export_cell`."""
+
+    def export(layer, site):
+        ((_, cell),) = export_cell(layer, site)
+        return _subgraph(cell, layer.recurrent_w[...], None, site)
+
+    return export
+
+
+def export_exact(layer, site):
+    _, cell = _held(layer.cell, site, NEURONS)
+    bias = None if layer.recurrent_b is None else layer.recurrent_b[...]
+    return _subgraph(cell, layer.recurrent_w[...], bias, site)
+
+
+def export_late(layer, site):
+    """A neuron, or a recurrent layer of one, whose spike leaves one step late."""
+    suffix, node = _held(layer.neuron, site, (*SPIKING, nir.NIRGraph))
+    cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
+    cell.metadata = {**cell.metadata, "spike_delay": 1}
+    return [(suffix, node)]
+
+
+def _held(layer, site, kinds):
+    """Suffix and node of a layer that another layer holds: one of `kinds`, without delay of its own.
+
+    Raises:
+        GraphError: it is none; with the delay of a stock Spyx neuron the other layer's own would make
+            two steps, which NIR cannot say.
+    """
+    export = exporter(layer)
+    made = export(layer, site) if export else []
+    node: Any = made[0][1] if len(made) == 1 else None
+    cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
+    if not isinstance(node, kinds) or cell.metadata.get("spike_delay"):
+        raise site.refuse(
+            f"it holds {type(layer).__name__}, which is none of the neurons of spyx_nir.neurons that "
+            "fit there"
+        )
+    return made[0]
+
+
+def _subgraph(cell, weight, bias, site):
+    weight = np.asarray(weight, np.float32)
+    if len(site.shape) != 1 or weight.ndim != 2:
+        raise site.refuse(f"recurrent layers take a flat input, but shape {site.shape} arrives")
+    if weight.shape != site.shape * 2:
+        raise site.refuse(f"`recurrent_w` is {weight.shape}, but {site.shape} arrives")
+    weight = weight.T
+    bias = None if bias is None else np.asarray(bias, np.float32)
+    if site.order is not None:
+        weight = weight[site.order][:, site.order]
+        bias = None if bias is None else bias[site.order]
+    weight = np.ascontiguousarray(weight)
+    shape = np.array(site.shape)
+    nodes = {
+        "input": nir.Input(shape),
+        "lif": cell,
+        "w_rec": nir.Linear(weight) if bias is None else nir.Affine(weight, bias),
+        "output": nir.Output(shape),
+    }
+    edges = [("input", "lif"), ("lif", "output"), ("lif", "w_rec"), ("w_rec", "lif")]
+    return [("", nir.NIRGraph(nodes, edges, type_check=False))]
+
+
+def load_recurrent(cell, weight, site, stock):
+    """The layer of a neuron node and the Linear or Affine that leads from it back to it."""
+    from spyx_nir.converter.layers import Late
+
+    w = np.asarray(weight["weight"], np.float32)
+    bias = np.asarray(weight["bias"], np.float32) if "bias" in weight else None
+    bias = None if bias is None else np.broadcast_to(bias, w.shape[:1])
+    if site.order is not None:
+        back = np.argsort(site.order)
+        w, bias = w[back][:, back], None if bias is None else bias[back]
+    late = bool(cell.get("spike_delay")) and stock
+    layer = load_layer(cell, site, True) if late else None
+    if late and not isinstance(layer, Late) and (bias is None or not bias.any()):
+        return stock_layer(
+            STOCK[cell["type"]], cell, site, {**parts(cell, site), "recurrent_w": w.T}
+        )
+    arrays = {"cell": load_layer(cell, site, False), "weight": w.T, "bias": bias}
+    return assemble(_exact, arrays, late)
+
+
+def _exact(late, *, cell, weight, bias):
+    from flax import nnx
+
+    from spyx_nir import neurons
+    from spyx_nir.converter.layers import Late
+
+    layer = neurons.Recurrent(cell, bias=bias is not None, rngs=GIVEN)
+    layer.recurrent_w = nnx.Param(weight)
+    if bias is not None:
+        layer.recurrent_b = nnx.Param(bias)
+    return Late(layer) if late else layer
+
+
+def examples(rng):
+    def subgraph(bias):
+        cell, shape = lif.examples(rng)[0]
+        weight = rng.normal(size=(3, 3)).astype(np.float32)
+        nodes = {
+            "input": nir.Input(np.array(shape)),
+            "lif": cell,
+            "w_rec": nir.Affine(weight, rng.normal(size=3).astype(np.float32))
+            if bias
+            else nir.Linear(weight),
+            "output": nir.Output(np.array(shape)),
+        }
+        edges = [("input", "lif"), ("lif", "output"), ("lif", "w_rec"), ("w_rec", "lif")]
+        return nir.NIRGraph(nodes, edges, type_check=False), shape
+
+    return [subgraph(False), subgraph(True)]
+
+
+KINDS = [
+    Kind(
+        "NIRGraph",
+        None,
+        None,
+        examples,
+        {
+            "spyx.nn.RIF": export_spyx(if_.export_spyx),
+            "spyx.nn.RLIF": export_spyx(lif.export_spyx),
+            "spyx.nn.RCuBaLIF": export_spyx(cuba.export_spyx),
+            "spyx_nir.neurons.Recurrent": export_exact,
+            "spyx_nir.converter.layers.Late": export_late,
+        },
+    )
+]

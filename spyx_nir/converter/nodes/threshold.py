@@ -1,0 +1,42 @@
+"""Threshold: z = 1 where x > threshold, else 0; no state."""
+
+from __future__ import annotations
+
+import nir
+import numpy as np
+
+from spyx_nir.converter.registry import Kind
+from spyx_nir.meaning.reference import Equation, same_shape
+
+
+def step_threshold(node, x, state, dt):
+    return (x > node["threshold"]).astype(np.float64), {"u": x}
+
+
+def load(node, site, stock):
+    from spyx_nir.converter.layers import Threshold
+
+    return Threshold(site.to_spyx(node["threshold"]))
+
+
+def export(layer, site):
+    value = site.to_nir(layer.threshold[...], "threshold").astype(np.float32)
+    return [("", nir.Threshold(value))]
+
+
+def examples(rng):
+    return [
+        (nir.Threshold(rng.uniform(0.2, 0.8, size=(3,)).astype(np.float32)), (3,)),
+        (nir.Threshold(rng.uniform(0.2, 0.8, size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),
+    ]
+
+
+KINDS = [
+    Kind(
+        "Threshold",
+        Equation(step_threshold, same_shape, "threshold", spikes=True),
+        load,
+        examples,
+        {"spyx_nir.converter.layers.Threshold": export},
+    )
+]

@@ -1,0 +1,548 @@
+"""Faults of older files that are understood: what they are, and the same graph without them.
+
+A repair never guesses at what a network computes. It removes what has no effect, or writes out what
+NIR's equations give anyway; whatever is left over stays an error for `load` and the reference.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_node, graphs, nodes
+from spyx_nir.converter.registry import kinds, register
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import (
+    DEFAULTS,
+    EQUATIONS,
+    SIZES,
+    Plan,
+    inline,
+    make_plan,
+    modern,
+    same_shape,
+    says_nothing,
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault that was found and repaired; `node` is the path of the node or subgraph, "" the graph."""
+
+    code: str
+    node: str
+    reason: str
+    repair: str
+
+
+def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """A repaired copy of a graph's dictionary, and what was repaired; arrays are shared.
+
+    - empty-field: a field that is there and says nothing; taken out, or filled in from the edges.
+    - missing-field: a field that nir has a value for, or that follows from the edges; written.
+    - duplicate-edge: the same edge twice; one stays.
+    - dangling-edge: an edge to a node that now lies in a subgraph, as older writers left them behind;
+      or edges to one name that is no node, where one node has no edge.
+    - legacy-wiring: a recurrent subgraph wired input -> w_rec; input -> neuron is meant.
+    - declared-type: `input_type` or `output_type` beside a node's fields; shapes follow from those.
+    - declared-shape: an Input, Output, Flatten or convolution that declares another shape than its
+      neighbours need.
+    - batch-axis: an axis of 1 that stands for a batch, in parameters, or counted by a Flatten.
+    - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
+      (C, 1, 1); written out in full.
+    """
+    register()
+    graph = copy(graph)
+    empty = [*_empty_fields(graph)]
+    faults = [*_missing_fields(graph), *_declared_types(graph), *_edges(graph), *_legacy(graph)]
+    faults += _renamed(graph)
+    shapes: list[Fault] = []
+    try:
+        for path, node in nodes(graph):
+            check_node(node, path)
+        graph, shapes = _with_shapes(graph)
+    except GraphError:
+        pass  # shapes are of no use where fields or edges are wrong
+    said = [*_emptied(graph, empty)]
+    return graph, [*said, *faults, *shapes]
+
+
+def copy(value: Any) -> Any:
+    """Dictionaries and lists copied, arrays shared."""
+    if isinstance(value, dict):
+        return {name: copy(inner) for name, inner in value.items()}
+    return list(value) if isinstance(value, list) else value
+
+
+# ------------------------------------------------------------------------------------------ fields
+
+
+def _optional(kind: str) -> Iterator[str]:
+    """The fields that a node of this type may lack."""
+    equation = EQUATIONS.get(kind)
+    words = equation.fields.split() if equation else []
+    return (word[:-1] for word in words if word.endswith("?"))
+
+
+def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Take out what says nothing: path, field and why. Sizes become 0 until it is known what arrives.
+
+    A convolution without `input_shape` and a port without `shape` get one: nir 1.0.8 reads none without.
+    """
+    for path, node in nodes(graph):
+        kind = node["type"]
+        for name in [*_optional(kind), *(["shape"] if kind in ("Input", "Output") else [])]:
+            reason = ""
+            if says_nothing(name, node.get(name)):
+                del node[name]
+                reason = f"`{name}` is there and says nothing"
+            elif name in ("input_shape", "shape") and name not in node:
+                reason = f"`{name}` is missing; nir reads no {kind} without it"
+            if reason and name in SIZES:
+                node[name] = np.zeros(1, np.int64)
+            if reason:
+                yield path, name, reason
+
+
+def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, str]]) -> Iterator[Fault]:
+    """What became of the fields that said nothing."""
+    found = dict(nodes(graph))
+    for path, name, reason in empty:
+        node = found[path]
+        missing = "is missing" in reason
+        made = "field removed"
+        if name in DEFAULTS:
+            continue  # reported as missing
+        if name in SIZES and not np.any(node[name]):
+            del node[name]
+            if missing or name == "shape":
+                continue  # nothing says it; without a shape of its ports a graph is refused
+        elif name in node:
+            made = f"it is now {_declared(node[name])}"
+        code = "missing-field" if missing else "empty-field"
+        yield Fault("declared-shape" if name == "shape" else code, path, reason, made)
+
+
+def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
+    """Write out nir's default; `v_reset`, which nir 1.0.4 cannot read, stays out."""
+    for path, node in nodes(graph):
+        for name in sorted(set(_optional(node["type"])) & set(DEFAULTS)):
+            if node.get(name) is not None:
+                continue
+            like = np.asarray(node.get("v_leak", DEFAULTS[name]))
+            node[name] = np.full_like(like, DEFAULTS[name])
+            reason = f"`{name}` is missing; nir takes {DEFAULTS[name]:g}"
+            if name == "w_in":
+                reason += "; Rockpool, which leaves it out, adds the whole input to its current"
+            yield Fault("missing-field", path, reason, "written out")
+
+
+def _declared_types(graph: dict[str, Any]) -> Iterator[Fault]:
+    for path, group in [*graphs(graph), *nodes(graph)]:
+        for name in ("input_type", "output_type"):
+            if name in group and not (group["type"] == "Flatten" and name == "input_type"):
+                del group[name]
+                reason = f"carries `{name}`, which nir derives from the other fields"
+                yield Fault("declared-type", path, reason, "field removed")
+
+
+# ------------------------------------------------------------------------------------------- edges
+
+
+def _edges(graph: dict[str, Any]) -> Iterator[Fault]:
+    """Edges that are there twice, and edges across the border of a subgraph."""
+    around: dict[str, tuple[str, dict[str, Any]]] = {"": ("", {"nodes": {}, "edges": []})}
+    for path, part in graphs(graph):
+        for name, node in part["nodes"].items():
+            if node["type"] == "NIRGraph":
+                around[f"{path}.{name}" if path else name] = (name, part)
+    for path, part in graphs(graph):
+        kept: list[tuple[str, str]] = []
+        for edge in part["edges"]:
+            if edge in kept:
+                yield Fault("duplicate-edge", path, f"edge {edge} is there twice", "one removed")
+            elif all(end in part["nodes"] for end in edge):
+                kept.append(edge)
+            elif made := _across(edge, part, *around[path]):
+                better, reason = made
+                if better is None or better in kept or better in part["edges"]:
+                    yield Fault("dangling-edge", path, reason, f"edge {edge} removed")
+                else:
+                    kept.append(better)
+                    yield Fault("dangling-edge", path, reason, f"edge {edge} is now {better}")
+            else:
+                kept.append(edge)  # not understood: the reference names it and refuses
+        part["edges"] = kept
+
+
+def _across(
+    edge: tuple[str, str], part: dict[str, Any], own: str, outer: dict[str, Any]
+) -> tuple[tuple[str, str] | None, str] | None:
+    """What an edge with an unknown end means: (the edge to have instead or None, why).
+
+    `own` is what `part` is called in the graph `outer` around it.
+    """
+    source, target = _place(edge[0], part, own), _place(edge[1], part, own)
+    if source and target:
+        reason = f"edge {edge} names a node that lies in a subgraph"
+        (name, inner), (other, inner_other) = source, target
+        if inner and inner_other:
+            there = name == other and (inner, inner_other) in part["nodes"][name]["edges"]
+            return (None, reason) if there else None
+        if inner and not _at_port(part["nodes"][name], inner, "Output"):
+            return None
+        if inner_other and not _at_port(part["nodes"][other], inner_other, "Input"):
+            return None
+        return (name, other), reason
+    ends = []
+    for end in edge:
+        inside = end in part["nodes"] or end == own or end.startswith(f"{own}.")
+        ends.append(own if own and inside else end)
+    if tuple(ends) in outer["edges"]:
+        return None, f"edge {edge} belongs to the graph around this subgraph, which has it"
+    return None
+
+
+def _place(end: str, part: dict[str, Any], own: str) -> tuple[str, str] | None:
+    """(node of this part, "") or (subgraph of this part, node in it) that an edge's end names."""
+    if end in part["nodes"]:
+        return end, ""
+    if own and end.startswith(f"{own}.") and (short := end[len(own) + 1 :]) in part["nodes"]:
+        return short, ""
+    for name, node in part["nodes"].items():
+        if node["type"] == "NIRGraph" and end.startswith(f"{name}."):
+            for inner in (end, end[len(name) + 1 :]):
+                if inner in node["nodes"]:
+                    return name, inner
+    return None
+
+
+def _at_port(sub: dict[str, Any], inner: str, kind: str) -> bool:
+    """Whether a subgraph's node is its Input or Output, or the only one that is connected to it."""
+    ports = [name for name, node in sub["nodes"].items() if node["type"] == kind]
+    if len(ports) != 1:
+        return False
+    here, there = (1, 0) if kind == "Output" else (0, 1)
+    neighbours = {edge[there] for edge in sub["edges"] if edge[here] == ports[0]}
+    return inner == ports[0] or neighbours == {inner}
+
+
+def _legacy(graph: dict[str, Any]) -> Iterator[Fault]:
+    for path, part in list(graphs(graph)):
+        if not path:
+            continue
+        try:
+            with warnings.catch_warnings(record=True):
+                warnings.simplefilter("always")
+                rewired = modern(part, path)
+        except GraphError:
+            continue
+        if rewired is not part:
+            added = sorted(set(rewired["edges"]) - set(part["edges"]))
+            removed = sorted(set(part["edges"]) - set(rewired["edges"]))
+            part["edges"] = rewired["edges"]
+            reason = f"legacy recurrent wiring: the input enters by {removed[0]}"
+            yield Fault("legacy-wiring", path, reason, f"edge {removed[0]} is now {added[0]}")
+
+
+def _renamed(graph: dict[str, Any]) -> Iterator[Fault]:
+    """Edges to one name that is no node, and one node without an edge: it is meant."""
+    for path, part in graphs(graph):
+        ends = {end for edge in part["edges"] for end in edge}
+        unknown, loose = ends - set(part["nodes"]), set(part["nodes"]) - ends
+        if len(unknown) != 1 or len(loose) != 1:
+            continue
+        (name,), (node,) = unknown, loose
+        edges = [tuple(node if end == name else end for end in edge) for edge in part["edges"]]
+        kind = part["nodes"][node]["type"]
+        comes = any(target == node for _, target in edges)
+        goes = any(source == node for source, _ in edges)
+        if (comes, goes) == (kind != "Input", kind != "Output") and len(set(edges)) == len(edges):
+            part["edges"] = edges
+            reason = f"edges name `{name}`, which is no node, and `{node}` is in none"
+            yield Fault("dangling-edge", path, reason, f"`{name}` in them is now `{node}`")
+
+
+# ------------------------------------------------------------------------------------------ shapes
+
+
+def _with_shapes(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """A copy whose declared shapes and parameters agree, and what had to be changed for that.
+
+    Where a graph has no meaning as it is and has one with the leading axis of 1 of its Inputs gone,
+    that axis is a batch.
+    """
+    made = copy(graph)
+    faults = [*_shapes(made)]
+    if means_something(made):
+        return made, faults
+    tried = copy(graph)
+    stripped = [*_without_batch(tried)]
+    stripped += _shapes(tried) if stripped else []
+    return (tried, stripped) if stripped and means_something(tried) else (made, faults)
+
+
+def _without_batch(graph: dict[str, Any]) -> Iterator[Fault]:
+    for name, node in graph["nodes"].items():
+        if node["type"] == "Input" and len(shape := _declared(node["shape"])) > 1 and shape[0] == 1:
+            node["shape"] = np.array(shape[1:])
+            reason = f"declares `shape` {shape}, whose first axis is a batch"
+            yield Fault("batch-axis", name, reason, f"`shape` is now {shape[1:]}")
+
+
+def means_something(graph: dict[str, Any]) -> bool:
+    """Whether `load` and the reference take the graph."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            make_plan(graph)
+    except GraphError:
+        return False
+    return True
+
+
+def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
+    """Walk along the edges from the Inputs; every node is made to agree with what arrives."""
+    plan = Plan({}, [], [], [])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan.inputs, plan.outputs = inline(graph, "", plan, 0)
+    originals = dict(nodes(graph))
+    targets: dict[str, list[str]] = {path: [] for path in originals}
+    for source, target in plan.edges:
+        targets[source].append(target)
+
+    def wanted(path: str, seen: frozenset[str] = frozenset()) -> set[tuple[int, ...]]:
+        """The shapes that the nodes behind this one take, through the ports of subgraphs."""
+        found: set[tuple[int, ...]] = set()
+        for target in targets[path]:
+            if originals[target]["type"] in ("Input", "Output") and target not in seen:
+                found |= wanted(target, seen | {target})
+            elif (shape := _wanted(originals[target])) is not None:
+                found.add(shape)
+        return found
+
+    arrives: dict[str, tuple[int, ...]] = {}
+    todo = []
+    for path in plan.inputs:
+        node = originals[path]
+        shape = _declared(node["shape"])
+        takers = wanted(path)
+        found = takers.pop() if len(takers) == 1 else None
+        if found is not None and shape != found and _means(shape, found):
+            node["shape"] = np.array(found)
+            if any(shape):  # a shape of 0 said nothing, which is reported as such
+                reason = f"declares `shape` {shape}, but `{targets[path][0]}` takes {found}"
+                yield Fault("declared-shape", path, reason, f"`shape` is now {found}")
+            shape = found
+        if not shape or min(shape) < 1:
+            continue
+        arrives[path] = shape
+        todo += [(target, shape) for target in targets[path]]
+    while todo:
+        path, shape = todo.pop()
+        if path in arrives:
+            continue
+        arrives[path] = shape
+        node = originals[path]
+        takers = wanted(path)
+        yield from _fit(path, node, shape, takers.pop() if len(takers) == 1 else None)
+        try:
+            out = tuple(int(n) for n in EQUATIONS[node["type"]].shape(node, shape))
+        except (GraphError, ValueError, OverflowError):
+            continue  # the reference names the mismatch
+        todo += [(target, out) for target in targets[path]]
+
+
+def _declared(value: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.ravel(value))
+
+
+def _means(declared: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an Input's shape is `shape` with axes of 1 too many, or says nothing of it."""
+    return _same_but_ones(declared, shape) and (
+        len(declared) > len(shape) or all(n in (0, 1) for n in declared)
+    )
+
+
+def _same_but_ones(declared: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a declared shape is one of a single number, or the same but for axes of size 1."""
+    squeezed = [n for n in declared if n != 1]
+    return not any(squeezed) or squeezed == [n for n in shape if n != 1]
+
+
+def _ones_before(longer: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """How many leading axes of 1 `longer` has before it is `shape`; 0 where it is something else."""
+    more = len(longer) - len(shape)
+    return more if more > 0 and longer == (1,) * more + shape else 0
+
+
+def _wanted(node: dict[str, Any]) -> tuple[int, ...] | None:
+    """The shape that a node takes, as far as its own fields say so."""
+    kind = node["type"]
+    if kind in ("Linear", "Affine"):
+        return (*node["weight"].shape[:-2], node["weight"].shape[-1])
+    if kind in ("Conv1d", "Conv2d") and np.any(node.get("input_shape", 0)):
+        groups = int(np.ravel(node["groups"])[0])
+        return (node["weight"].shape[1] * groups, *_declared(node["input_shape"]))
+    if EQUATIONS[kind].shape is same_shape:
+        sizes = {np.shape(v) for n, v in node.items() if n not in ("type", "metadata")}
+        full = {shape for shape in sizes if math.prod(shape) > 1}
+        return full.pop() if len(full) == 1 else None
+    return None
+
+
+def _fit(
+    path: str, node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
+) -> Iterator[Fault]:
+    """Make a node agree with the shape that arrives; `taken` is what the nodes behind it take."""
+    kind = node["type"]
+    if kind in ("Input", "Output"):
+        yield from _declare(path, node, "shape", shape, taken == shape)
+    elif kind == "Flatten":
+        yield from _flatten(path, node, shape, taken)
+    elif kind in ("Conv1d", "Conv2d"):
+        yield from _declare(
+            path, node, "input_shape", shape[1:], _conv_confirms(node, shape, taken)
+        )
+    yield from _without_ones(path, node, shape)
+    if EQUATIONS[kind].shape is same_shape and math.prod(shape) <= MOST_WRITTEN_OUT:
+        yield from _written_out(path, node, shape)
+
+
+def _declare(
+    path: str, node: dict[str, Any], name: str, shape: tuple[int, ...], confirmed: bool
+) -> Iterator[Fault]:
+    """Put the shape that arrives where another one is declared and cannot be meant.
+
+    `confirmed`: the node behind takes what arrives, so that two of three agree.
+    """
+    if node.get(name) is None or (declared := _declared(node[name])) == shape:
+        return
+    if not (_same_but_ones(declared, shape) or confirmed):
+        return
+    node[name] = np.array(shape)
+    if not any(declared):
+        return  # reported as a field that says nothing
+    reason = f"declares `{name}` {declared}, but {shape} arrives"
+    if confirmed and not _same_but_ones(declared, shape):
+        reason += ", which the next node takes"
+    yield Fault("declared-shape", path, reason, f"`{name}` is now {shape}")
+
+
+def _conv_confirms(
+    node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
+) -> bool:
+    """Whether a convolution's declared shape is (C, H, W) of what arrives, or its result is taken."""
+    declared = _declared(node["input_shape"]) if node.get("input_shape") is not None else ()
+    if _ones_before(declared, shape) or declared == shape:
+        return True
+    return taken is not None and _result({**node, "input_shape": None}, shape) == taken
+
+
+def _result(node: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    try:
+        return tuple(int(n) for n in EQUATIONS[node["type"]].shape(node, shape))
+    except (GraphError, ValueError, OverflowError):
+        return None
+
+
+def _flatten(
+    path: str, node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
+) -> Iterator[Fault]:
+    """A Flatten whose declared shape, or whose start_dim and end_dim, count a batch axis.
+
+    The node behind decides: it takes what the axes give as they are, or what they give without one.
+    """
+    plain = {name: value for name, value in node.items() if name != "input_type"}
+    declared = _declared(node["input_type"]) if "input_type" in node else None
+    batch = _ones_before(declared, shape) if declared else 0
+    dims = _dims(plain, len(shape), batch or 1)
+    as_it_is, shifted = _result(plain, shape), _result({**plain, **dims}, shape)
+    if taken is not None:
+        own = taken[_ones_before(taken, taken[-1:]) :]  # without a batch axis in its parameters
+        if as_it_is == taken or (not batch and shifted != own):
+            batch = 0
+        elif shifted == own:
+            batch, taken = batch or 1, own
+    found = shifted if batch else as_it_is
+    yield from _declare(path, node, "input_type", shape, taken is not None and found == taken)
+    changed = {name: value for name, value in dims.items() if batch and value != _dim(node, name)}
+    if changed:
+        before = " and ".join(f"{name} {_dim(node, name)}" for name in changed)
+        node.update({name: np.int64(value) for name, value in changed.items()})
+        after = ", ".join(f"{name} is now {value}" for name, value in changed.items())
+        verb = "counts" if len(changed) == 1 else "count"
+        yield Fault("batch-axis", path, f"{before} {verb} an axis for a batch", after)
+
+
+def _dim(node: dict[str, Any], name: str) -> int:
+    return int(np.ravel(node[name])[0])
+
+
+def _dims(node: dict[str, Any], rank: int, batch: int) -> dict[str, int]:
+    """start_dim and end_dim, which count `batch` axes too many, for `rank` axes."""
+    found = {}
+    for name in ("start_dim", "end_dim"):
+        given = _dim(node, name)
+        axis = max(0, (given + rank if given < 0 else given - batch))
+        found[name] = axis - rank if given < 0 else axis
+    return found
+
+
+def _without_ones(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
+    """Parameters with a leading axis of 1, which stands for a batch, where none arrives."""
+    wanted: dict[str, tuple[int, ...]] = {}
+    if EQUATIONS[node["type"]].shape is same_shape:
+        wanted = {n: shape for n, v in node.items() if np.size(v) > 1 and n != "metadata"}
+    elif node["type"] in ("Linear", "Affine"):
+        weight = node["weight"].shape
+        weight = weight[_ones_before((*weight[:-2], weight[-1]), shape) :]
+        wanted = {"weight": weight, "bias": weight[:-1]}
+    wrong = {n: w for n, w in wanted.items() if n in node and _ones_before(np.shape(node[n]), w)}
+    if not wrong:
+        return
+    before = sorted({np.shape(node[name]) for name in wrong})
+    node.update({name: np.reshape(node[name], to) for name, to in wrong.items()})
+    names = ", ".join(f"`{name}`" for name in wrong)
+    reason = f"{names} of shape {' and '.join(map(str, before))} have an axis for a batch"
+    after = " and ".join(str(to) for to in sorted(set(wrong.values())))
+    yield Fault("batch-axis", path, reason, f"now {after}")
+
+
+def _written_out(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
+    single = [
+        name
+        for name, value in node.items()
+        if name not in ("type", "metadata") and _spreads(np.shape(value), shape)
+    ]
+    if not single:
+        return
+    before = {np.shape(node[name]) for name in single}
+    for name in single:
+        value = np.asarray(node[name])
+        value = value.reshape(()) if value.size == 1 else value
+        node[name] = np.broadcast_to(value, shape).copy()
+    names = ", ".join(f"`{name}`" for name in single)
+    reason = f"{names} of shape {' and '.join(map(str, sorted(before)))} where {shape} arrives"
+    yield Fault("scalar-parameter", path, reason, f"written out to {shape}")
+
+
+def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether parameters are one number for all of `shape`, or one along axes of theirs that are 1."""
+    if given == shape or math.prod(given) == 1:
+        return given != shape
+    return len(given) == len(shape) and all(n in (1, m) for n, m in zip(given, shape, strict=True))
+
+
+def spiking(graph: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The nodes that spike and then reset: those whose contract says how."""
+    for path, node in nodes(graph):
+        kind = kinds().get(node["type"])
+        if kind and kind.equation and kind.equation.spikes and "v_threshold" in node:
+            yield path, node

@@ -1,0 +1,67 @@
+"""What known programs write otherwise than NIR means it, and the file that they meant.
+
+Each entry of `WRITERS` takes a graph's dictionary and the step of the training, and gives the graph
+whose run by NIR's equations is that program's own, and a line for each change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.converter.file import nodes
+from spyx_nir.converter.repair import copy
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import Plan
+
+# No membrane forgets within 0.1 ms; Norse's usual 10 ms and dt of 1 ms come out as 0.01 ms.
+SHORT = 1e-4
+
+Changed = tuple[dict[str, Any], list[str]]
+
+
+def norse(graph: dict[str, Any], dt: float) -> Changed:
+    """A file of Norse 1.1.0: tau = dt/tau_mem_inv, r = 1, and no w_in, which nir reads as 1.
+
+    A step of Norse is v += dt*tau_mem_inv*(v_leak - v + i), an IAFCell's v += i, and a LIFCell's
+    current takes its input as it is. So tau = 1/tau_mem_inv, r = 1/dt of an IF, w_in = tau_syn/dt.
+
+    Raises:
+        GraphError: a neuron that Norse does not write so.
+    """
+    graph = copy(graph)
+    changes = []
+    for path, node in nodes(graph):
+        if "r" not in node:
+            continue
+        if (np.asarray(node["r"]) != 1).any() or (np.asarray(node.get("w_in", 1)) != 1).any():
+            raise GraphError(
+                f"node `{path}`: Norse writes r and w_in as 1, and this one has others"
+            )
+        made = {name: _scaled(node[name], 1 / dt) for name in node if name.startswith("tau")}
+        if node["type"] in ("IF", "I"):
+            made["r"] = _scaled(node["r"], 1 / dt)
+        if "tau_syn" in node:
+            made["w_in"] = _scaled(node["tau_syn"], 1 / dt**2)
+        node.update(made)
+        said = ", ".join(f"{name} = {np.ravel(value)[0]:g}" for name, value in made.items())
+        changes.append(f"norse-1.1.0: `{path}`: {said}")
+    return graph, changes
+
+
+def _scaled(value: Any, factor: float) -> np.ndarray:
+    array = np.asarray(value)
+    return np.asarray(array.astype(np.float64) * factor, array.dtype)
+
+
+def like_norse(plan: Plan) -> float:
+    """The longest time constant where all look as Norse 1.1.0 writes them, else 0."""
+    neurons = [node for node in plan.nodes.values() if "r" in node]
+    taus = [float(np.max(v)) for n in neurons for name, v in n.items() if name.startswith("tau")]
+    plain = all(np.all(node["r"] == 1) and np.all(node.get("w_in", 1) == 1) for node in neurons)
+    return max(taus) if taus and plain and max(taus) < SHORT else 0.0
+
+
+WRITERS: dict[str, Callable[[dict[str, Any], float], Changed]] = {"norse-1.1.0": norse}

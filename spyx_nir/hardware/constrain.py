@@ -1,0 +1,77 @@
+"""A graph as a chip would have it, before its weights are rounded: what training on the grid starts from.
+
+What differs follows from the profile alone: the reset, one decay for a layer where the chip has one,
+decays on the chip's grid, no bias where the chip drops it, no late spikes but the chip's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.converter import file
+from spyx_nir.hardware import grid
+from spyx_nir.hardware.profile import Profile
+from spyx_nir.meaning.reference import (
+    ENDLESS,
+    EQUATIONS,
+    GAINS,
+    check_dt,
+    make_plan,
+    settled_node,
+    step_dt,
+)
+
+LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
+
+
+def variant(
+    content: Mapping[str, Any], profile: Profile, dt: float | None = None
+) -> dict[str, Any]:
+    """The chip's variant of a graph; the graph itself stays as it is.
+
+    Args:
+        content: the graph's dictionary, as `file.read_dict` gives it.
+        dt: the step, in the unit of the time constants; None takes the contract's.
+
+    Raises:
+        GraphError: the graph has no meaning, or no step is known, or it is longer than a time constant.
+    """
+    graph = copy.deepcopy(dict(content))
+    plan = make_plan(content)
+    dt = step_dt(plan, dt)
+    check_dt(plan, dt)
+    for _, node in file.nodes(graph):
+        if "bias" in node and not profile["neuron.bias"]:
+            node["bias"] = np.zeros_like(node["bias"])
+        if not EQUATIONS[node["type"]].spikes:
+            continue
+        told = node.get("metadata", {})
+        reset = told.get("reset", "v_reset")
+        if reset not in profile["neuron.reset"]:
+            reset = profile["neuron.reset"][0]
+        node["metadata"] = {**told, "reset": reset, "spike_delay": 0}
+        node.update(settled_node(node, dt))
+        for tau, gain in GAINS.items():
+            if tau in node:
+                _move(node, tau, gain, dt, profile)
+    return graph
+
+
+def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile) -> None:
+    """Put a time constant on the grid; the input keeps its strength: gain / tau stays as it is."""
+    old = np.asarray(node[tau], np.float64)
+    decay = 1 - dt / old
+    if profile["neuron.decay_per"] == "layer" and (decay != decay.ravel()[0]).any():
+        inside = decay.clip(1e-6, 1 - 1e-6)
+        decay = np.full_like(decay, 1 / (1 + np.exp(-np.log(inside / (1 - inside)).mean())))
+    kind, bits = profile["neuron.decay"], profile["neuron.decay_bits"]
+    moved = grid.decay_on_grid(decay, kind, bits, "syn" if tau == "tau_syn" else "mem")
+    if kind == "shift":
+        moved = np.maximum(moved, LEAST_SHIFTED)
+    new = dt / np.where(moved < 1, 1 - moved, 1 / ENDLESS)
+    node[gain] = np.asarray(np.asarray(node[gain], np.float64) * new / old, np.float32)
+    node[tau] = np.asarray(new, np.float32)

@@ -1,0 +1,247 @@
+"""Layers on DynapCNN cores: which fits where, and an assignment if there is one.
+
+A core holds a convolution, its neurons and the pooling behind them. A Linear is a convolution whose
+kernel is the whole map. Memory, with rounding up to powers of two (source: sinabs 3.1.3
+backend/dynapcnn/dynapcnn_layer.py, memory_summary):
+
+    kernel = c * 2^(ceil(log2(kh*kw)) + ceil(log2(f)))     neuron = f * 2^(ceil(log2 h) + ceil(log2 w))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spyx_nir.converter.layout import explicit_padding
+from spyx_nir.hardware.placement import place
+from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.topology import Link, Structure
+
+if TYPE_CHECKING:
+    from spyx_nir.hardware.constraints import Finding
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a core has to hold: (C, H, W) in, (F, H, W) out, kernel (height, width)."""
+
+    path: str
+    arrives: tuple[int, int, int]
+    leaves: tuple[int, int, int]
+    kernel: tuple[int, int]
+    biases: int
+
+    @property
+    def kernel_memory(self) -> int:
+        """Entries of kernel memory."""
+        return self.arrives[0] * 2 ** (_log2(math.prod(self.kernel)) + _log2(self.leaves[0]))
+
+    @property
+    def neuron_memory(self) -> int:
+        """Entries of neuron memory."""
+        return self.leaves[0] * 2 ** (_log2(self.leaves[1]) + _log2(self.leaves[2]))
+
+
+def _log2(n: int) -> int:
+    return (n - 1).bit_length()  # ceil(log2 n), exact
+
+
+def cores(graph: Structure, profile: Profile) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """A row for each core in use, and what does not fit."""
+    from spyx_nir.hardware.constraints import Finding
+
+    layers: dict[str, Layer] = {}
+    found: list[Finding] = []
+    for path in graph.populations:
+        into = graph.into(path)
+        if not into or any(len(graph.weights(link)) != 1 for link in into):
+            continue  # the wiring is reported already
+        layers[path] = _layer(graph, path, into[0])
+        found += _convolution(graph, path, into, layers[path], profile)
+        targets = {link.target for link in graph.out_of(path)}
+        if len(targets) > profile["cores.destinations"]:
+            found.append(
+                Finding(
+                    "error",
+                    "destinations",
+                    path,
+                    len(targets),
+                    profile["cores.destinations"],
+                    f"feeds {len(targets)} layers, a core at most {profile['cores.destinations']}",
+                    "let fewer layers read it",
+                    profile.source("cores.destinations"),
+                )
+            )
+    sizes = {
+        "kernel": {path: layer.kernel_memory for path, layer in layers.items()},
+        "neuron": {path: layer.neuron_memory for path, layer in layers.items()},
+        "bias": {path: layer.biases for path, layer in layers.items()},
+    }
+    memory = {what: profile[f"cores.{what}_memory"] for what in sizes}
+    count = len(memory["kernel"])
+    fits = {
+        path: [
+            core
+            for core in range(count)
+            if all(sizes[what][path] <= memory[what][core] for what in sizes)
+        ]
+        for path in layers
+    }
+    for path, possible in fits.items():
+        if not possible:
+            found.append(_too_large(path, sizes, memory, profile))
+    placed, rivals = place({path: possible for path, possible in fits.items() if possible})
+    if rivals:
+        names = ", ".join(f"`{path}`" for path in rivals)
+        together = sorted({core for path in rivals for core in fits[path]})
+        found.append(
+            Finding(
+                "error",
+                "placement",
+                rivals[-1],
+                len(rivals),
+                len(together),
+                f"{len(rivals)} layers ({names}) fit only on {len(together)} cores {together}",
+                "make one of them smaller, or leave one out",
+                profile.source("cores.kernel_memory"),
+            )
+        )
+    rows = [
+        {
+            "core": core,
+            "layer": path,
+            **{what: sizes[what][path] for what in sizes},
+            **{f"{what}_memory": memory[what][core] for what in sizes},
+            "could_go_on": fits[path],
+        }
+        for path, core in sorted(placed.items(), key=lambda item: item[1])
+    ]
+    return rows, found
+
+
+def _layer(graph: Structure, path: str, link: Link) -> Layer:
+    (name,) = graph.weights(link)
+    node, plan = graph.plan.nodes[name], graph.plan
+    weight = np.asarray(node["weight"])
+    biases = weight.shape[0] if np.any(node.get("bias", 0)) else 0
+    if weight.ndim == 4:
+        arrives, leaves = plan.arrives[name], plan.shapes[name]
+        return Layer(path, arrives, leaves, weight.shape[2:], biases)
+    before = link.path[: link.path.index(name)]
+    flat = [p for p in before if graph.kind(p) == "Flatten"]
+    arrives = plan.arrives[flat[0]] if flat else plan.arrives[name]
+    arrives = arrives if len(arrives) == 3 else (math.prod(arrives), 1, 1)
+    return Layer(path, arrives, (weight.shape[0], 1, 1), arrives[1:], biases)
+
+
+def _convolution(
+    graph: Structure, path: str, into: list[Link], layer: Layer, profile: Profile
+) -> Iterator[Finding]:
+    from spyx_nir.hardware.constraints import Finding
+
+    def over(name: str, number: Any, text: str, fix: str) -> Finding:
+        limit, source = profile[f"convolution.{name}"], profile.source(f"convolution.{name}")
+        shown = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
+        return Finding("error", name.replace("_", "-"), path, number, shown, text, fix, source)
+
+    size, most = max(layer.arrives[1:]), profile["convolution.input_size"]
+    if size > most:
+        yield over("input_size", size, f"a map of {size} arrives, at most {most}", "pool before")
+    size, most = max(layer.leaves[1:]), profile["convolution.output_size"]
+    if size > most:
+        yield over(
+            "output_size", size, f"a map of {size} leaves, at most {most}", "use a larger stride"
+        )
+    size, most = max(layer.arrives[0], layer.leaves[0]), profile["convolution.channels"]
+    if size > most:
+        yield over("channels", size, f"{size} channels, at most {most}", "use fewer channels")
+    (height, width), most = layer.kernel, profile["convolution.kernel"]
+    if height != width or height > most:
+        yield over(
+            "kernel",
+            f"{height}x{width}",
+            f"a kernel of {height}x{width}, square and at most {most} is allowed",
+            "use a square kernel" if height != width else "use a smaller kernel",
+        )
+    for link in into:
+        (name,) = graph.weights(link)
+        node = graph.plan.nodes[name]
+        if np.asarray(node["weight"]).ndim == 4:
+            yield from _taps(graph.plan.arrives[name], node, over, profile)
+        for pool in (p for p in link.path if graph.kind(p) == "SumPool2d"):
+            yield from _pool(graph.plan.nodes[pool], pool, over, profile)
+
+
+def _taps(
+    arrives: tuple[int, ...], node: dict[str, Any], over: Any, profile: Profile
+) -> Iterator[Finding]:
+    stride, dilation = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["dilation"], 2)
+    allowed = profile["convolution.strides"]
+    if stride[0] != stride[1] or int(stride[0]) not in allowed:
+        text = f"stride {stride.tolist()}, equal and one of {allowed} is allowed"
+        yield over("strides", str(stride.tolist()), text, "use such a stride")
+    if (dilation != 1).any() or int(np.ravel(node["groups"])[0]) != 1:
+        text = "dilation and groups must be 1"
+        yield over("kernel", str(dilation.tolist()), text, "use a full, dense kernel")
+    padding = node["padding"]
+    if isinstance(padding, str):
+        kernel = list(np.asarray(node["weight"]).shape[2:])
+        ends = explicit_padding(
+            padding.upper(), arrives[1:], kernel, stride.tolist(), dilation.tolist()
+        )
+    else:
+        ends = [(int(p), int(p)) for p in np.broadcast_to(padding, 2)]
+    most = profile["convolution.padding"]
+    if any(low != high or low > most for low, high in ends):
+        text = f"padding {ends}, even and at most {most} is allowed"
+        yield over("padding", str(ends), text, "use less, even padding")
+
+
+def _pool(node: dict[str, Any], path: str, over: Any, profile: Profile) -> Iterator[Finding]:
+    kernel, stride = np.broadcast_to(node["kernel_size"], 2), np.broadcast_to(node["stride"], 2)
+    allowed = profile["convolution.pooling"]
+    same = kernel[0] == kernel[1] and (kernel == stride).all() and not np.any(node["padding"])
+    if not same or int(kernel[0]) not in allowed:
+        text = (
+            f"`{path}` pools {kernel.tolist()} with stride {stride.tolist()} and padding "
+            f"{np.ravel(node['padding']).tolist()}; square windows of {allowed} that do not overlap "
+            "are allowed"
+        )
+        yield over("pooling", str(kernel.tolist()), text, "pool so")
+
+
+def _too_large(
+    path: str, sizes: dict[str, dict[str, int]], memory: dict[str, list[int]], profile: Profile
+) -> Finding:
+    from spyx_nir.hardware.constraints import Finding
+
+    for what in sizes:
+        if sizes[what][path] > max(memory[what]):
+            used, limit = sizes[what][path], max(memory[what])
+            return Finding(
+                "error",
+                f"{what}-memory",
+                path,
+                used,
+                limit,
+                f"{used} entries of {what} memory, the largest core has {limit}",
+                "use fewer channels or a smaller kernel"
+                if what == "kernel"
+                else "use fewer channels or a larger stride",
+                profile.source(f"cores.{what}_memory"),
+            )
+    text = ", ".join(f"{what} {sizes[what][path]}" for what in sizes)
+    return Finding(
+        "error",
+        "placement",
+        path,
+        text,
+        len(memory["kernel"]),
+        f"no core has memory for {text} at once",
+        "use fewer channels",
+        profile.source("cores.kernel_memory"),
+    )

@@ -1,0 +1,76 @@
+"""A network on a chip's grid over recordings, as integers and as floats, and how far they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from spyx_nir import neurobench
+from spyx_nir.hardware import costs, simulate
+from spyx_nir.hardware.network import Network
+from spyx_nir.meaning import reference
+
+CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
+
+
+@dataclass
+class Assessment:
+    """predicted, as_floats: (N,) class indices by integers, and by NIR's rule on the same graph.
+
+    layers: population -> over as many steps as the input has, from the population's own delay on:
+    `entries` (steps of neurons), `agreeing` (of these, both spike equally often), `spikes`,
+    `float_spikes`; over all steps: `saturated`, `multiple`, `ties` (see `network.Run`).
+    counts: what the integers cost, in parts that together are all recordings; see `cost.report`.
+    """
+
+    predicted: list[int] = field(default_factory=list)
+    as_floats: list[int] = field(default_factory=list)
+    layers: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: list[neurobench.Counts] = field(default_factory=list)
+
+    @property
+    def saturated(self) -> dict[str, int]:
+        """Population -> how often a state met its bound."""
+        return {name: layer["saturated"] for name, layer in self.layers.items()}
+
+
+def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assessment:
+    """Simulate all of `events` (N, T, *shape).
+
+    Args:
+        plan: of the graph on the grid; None leaves the floats and the cost out.
+
+    Raises:
+        GraphError: see `simulate.run`.
+    """
+    found = Assessment(layers={p.name: Counter() for p in network.populations})
+    (output,) = (p.name for p in network.populations if p.output)
+    late = simulate.delays(network)
+    if plan is not None:
+        nodes = plan.nodes
+        floats_late = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+    steps = events.shape[1]
+    for start in range(0, len(events), CHUNK):
+        x = simulate.padded(network, events[start : start + CHUNK])
+        run = simulate.run(network, x, record=plan is not None)
+        found.predicted += run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1).tolist()
+        for name, layer in found.layers.items():
+            layer["saturated"] += run.saturated[name]
+            layer["multiple"] += run.multiple[name]
+            layer["ties"] += run.ties[name]
+        if plan is None:
+            continue
+        found.counts.append(costs.counts(network, x, run, steps))
+        floats = reference.run(plan, x[next(iter(x))])
+        found.as_floats += floats.output.sum(axis=0).argmax(-1).tolist()
+        for name, layer in found.layers.items():
+            ours = run.spikes[name][late[name] :][:steps]
+            theirs = floats.spikes[name][floats_late[name] :][:steps]
+            layer["entries"] += ours.size
+            layer["agreeing"] += int((ours == theirs).sum())
+            layer["spikes"] += int(ours.sum(dtype=np.int64))
+            layer["float_spikes"] += int(theirs.sum())
+    return found

@@ -1,0 +1,98 @@
+"""Whether a graph gets onto a chip here: `fit` and, where the chip has an integer rule, `quantise`.
+
+`fit` compares with the profile alone. What it calls an error the stage `target` may change and train on
+(`variant`), and what it lets pass `quantise` may refuse; the verdict here is what these two do.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import constraints
+from spyx_nir.hardware.constrain import variant
+from spyx_nir.hardware.constraints import SEVERITIES, Finding, Report
+from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.quantise import quantise
+from spyx_nir.meaning.reference import EQUATIONS
+
+
+def judge(
+    content: Mapping[str, Any],
+    profile: Profile,
+    dt: float | None = None,
+    reset: str | None = None,
+) -> Report:
+    """As `fit.fit`, with a verdict that follows what `quantise` and the stage `target` can do.
+
+    An error that `target` changes away is a `change`; what `quantise` refuses and `fit` does not name
+    is added; a step or a reset that nobody says is an error, for it is one there.
+
+    Raises:
+        GraphError, UsageError: as `fit.fit`.
+    """
+    graph = dict(content) if reset is None else _with_reset(content, reset)
+    report = constraints.fit(graph, profile, dt, reset)
+    if profile.rule != "none":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `lint` says what is doubtful
+            found = [*_findings(report, graph, profile, dt)]
+        report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+    return report
+
+
+def _findings(
+    report: Report, graph: dict[str, Any], profile: Profile, dt: float | None
+) -> Iterable[Finding]:
+    unsaid = [f for f in report.findings if f.code == "reset" and f.severity == "warning"]
+    found = [_as("error", f) if f in unsaid else f for f in report.findings]
+    if dt is None and "dt" not in graph.get("metadata", {}):
+        why = "no contract says the step, without which no number becomes an integer"
+        return [*found, Finding("error", "dt", "", None, "a step", why, "say it: `--dt DT`", "")]
+    refused = _refusal(graph, profile, dt)
+    if refused is None or unsaid:
+        return found
+    try:
+        changed = variant(graph, profile, dt)
+    except GraphError as error:
+        said = Finding("error", "variant", "", None, None, str(error), "", "")
+        return found if any(f.severity == "error" for f in found) else [*found, said]
+    still = _refusal(changed, profile, dt)
+    left = {(f.code, f.layer) for f in constraints.fit(changed, profile, dt).findings}
+    found = [
+        _as("change", f) if f.severity == "error" and (f.code, f.layer) not in left else f
+        for f in found
+    ]
+    needed = "change" if still is None else "error"
+    if all(f.severity != needed for f in found):
+        fix = "the stage `target` changes it" if still is None else ""
+        said = Finding(needed, "quantise", "", None, None, still or refused, fix, "")
+        return [*found, said]
+    return found
+
+
+def _as(severity: str, finding: Finding) -> Finding:
+    return dataclasses.replace(finding, severity=severity)
+
+
+def _refusal(graph: dict[str, Any], profile: Profile, dt: float | None) -> str | None:
+    """Why `quantise` refuses the graph; None where it does not."""
+    try:
+        quantise(graph, profile, dt)
+    except GraphError as error:
+        return str(error)
+    return None
+
+
+def _with_reset(content: Mapping[str, Any], reset: str) -> dict[str, Any]:
+    """A copy in which every neuron says that it resets so."""
+    graph = copy.deepcopy(dict(content))
+    for _, node in file.nodes(graph):
+        if EQUATIONS[node["type"]].spikes:
+            node["metadata"] = {**node.get("metadata", {}), "reset": reset}
+    return graph

@@ -1,0 +1,186 @@
+"""A network in a chip's integers: what the simulators run and what a chip is loaded with.
+
+Shapes are those of NIR, channels first, without the batch axis. A population's float model is
+`value = integer * 2^-exponent` for its weights and its threshold alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware.profile import Profile
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What one population, or an input, sends to another.
+
+    node: the NIR node that holds it. values: (targets, sources), or (F, C, height, width). pools:
+    square windows that are summed before, one after the other, without overlap. shape: what arrives
+    at the weight behind them. stride, padding: of a convolution, (vertical, horizontal).
+    """
+
+    source: str
+    target: str
+    node: str
+    values: np.ndarray
+    shape: tuple[int, ...]
+    pools: tuple[int, ...] = ()
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    def currents(self, spikes: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+        """What arrives at the target: (B, *source shape) counts to (B, F, H, W) or (B, targets).
+
+        Integers in float64, which holds sums up to 2^53 exactly and multiplies fast.
+        """
+        w = np.asarray(self.values if values is None else values, np.float64)
+        x = self.pooled(spikes.astype(np.float64))
+        if w.ndim == 2:
+            return x.reshape(len(x), -1) @ w.T
+        x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in self.padding)])
+        taps = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
+        taps = taps[:, :, :: self.stride[0], :: self.stride[1]]
+        return np.moveaxis(np.tensordot(taps, w, axes=([1, 4, 5], [1, 2, 3])), -1, 1)
+
+    def pooled(self, x: np.ndarray) -> np.ndarray:
+        """(B, *source shape) counts summed over the windows, (B, *shape)."""
+        for size in self.pools:
+            b, c, h, width = x.shape
+            x = x[:, :, : h // size * size, : width // size * size]
+            x = x.reshape(b, c, h // size, size, width // size, size).sum(axis=(3, 5))
+        return x
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons with one rule.
+
+    threshold: () or `shape`. decay_syn, decay_mem: the rule's integers (a shift; n of n / 4096), () or
+    `shape`; None where the neuron has no such state or it does not decay. output: an Output shows it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    threshold: np.ndarray
+    decay_syn: np.ndarray | None = None
+    decay_mem: np.ndarray | None = None
+    reset: str = "subtract"
+    output: bool = False
+    exponent: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
+
+
+@dataclass(frozen=True)
+class Network:
+    """Populations in the order in which a step runs, and the weights between them."""
+
+    profile: Profile
+    inputs: dict[str, tuple[int, ...]]
+    populations: tuple[Population, ...]
+    weights: tuple[Weight, ...]
+
+    def into(self, population: Population) -> list[Weight]:
+        """The weights that end in a population."""
+        return [weight for weight in self.weights if weight.target == population.name]
+
+    def check(self) -> None:
+        """Refuse what the chip cannot hold.
+
+        Raises:
+            GraphError: a weight, threshold or decay outside the chip's range; names node and value.
+        """
+        from spyx_nir.hardware.grid import weight_range
+
+        profile = self.profile
+        step = profile["weights.step"]
+        low, high = weight_range(profile["weights.bits"], step)
+        for weight in self.weights:
+            found = weight.values
+            odd = (found < low) | (found > high) | (found % step != 0)
+            if odd.any():
+                place = tuple(int(i) for i in np.argwhere(odd)[0])
+                raise GraphError(
+                    f"weight `{weight.node}` is {int(found[place])} at {place}; {profile.name} has "
+                    f"{low} to {high}" + (f" in steps of {step}" if step > 1 else "")
+                )
+        most = 2 ** profile["state.threshold_bits"] - 1
+        for population in self.populations:
+            for name, value, least, limit in (
+                ("threshold", population.threshold, 1, most),
+                ("decay of the current", population.decay_syn, 0, _most(profile, "syn")),
+                ("decay of the membrane", population.decay_mem, 0, _most(profile, "mem")),
+            ):
+                if value is not None and (value.min() < least or value.max() > limit):
+                    worst = value.min() if value.min() < least else value.max()
+                    raise GraphError(
+                        f"`{population.name}`: {name} {int(worst)}; {profile.name} has "
+                        f"{least} to {limit}"
+                    )
+
+
+def _most(profile: Profile, what: str) -> int:
+    """The largest integer that stands for a decay: a shift, or n of n / 2^bits."""
+    full = 2 ** profile["neuron.decay_bits"]
+    return full if profile["neuron.decay"] == "fraction" and what == "mem" else full - 1
+
+
+@dataclass
+class Run:
+    """What a simulation gives, time-major: (T, B, *shape).
+
+    spikes: counts per population, uint16. currents, membranes: integer states, the membranes after
+    the reset; only where they were asked for. saturated: population -> how often a state met its bound
+    (or wrapped). multiple: how often a neuron spiked more than once in a step. ties: how often a
+    membrane stood exactly at its threshold, where chips that compare >= and NIR, which compares >,
+    differ.
+    """
+
+    spikes: dict[str, np.ndarray]
+    saturated: dict[str, int]
+    multiple: dict[str, int]
+    ties: dict[str, int]
+    currents: dict[str, np.ndarray] = field(default_factory=dict)
+    membranes: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def start(network: Network, rule: str, x: dict[str, np.ndarray]) -> tuple[int, int, Run]:
+    """Check network and input; (T, B) and an empty result.
+
+    Raises:
+        GraphError: another rule's network, values the chip cannot hold, or input that does not fit.
+    """
+    if network.profile.rule != rule:
+        raise GraphError(
+            f"target {network.profile.name} follows the rule {network.profile.rule}, not {rule}"
+        )
+    network.check()
+    if set(x) != set(network.inputs):
+        raise GraphError(f"inputs must be {sorted(network.inputs)}, got {sorted(x)}")
+    for name, data in x.items():
+        shape = network.inputs[name]
+        if data.ndim != 2 + len(shape) or data.shape[2:] != shape:
+            raise GraphError(
+                f"input `{name}` must be time-major (T, B, {', '.join(map(str, shape))}), "
+                f"got shape {data.shape}"
+            )
+        if data.size and (data.min() < 0 or (data != np.floor(data)).any()):
+            raise GraphError(f"input `{name}` must be counts of spikes: whole, 0 or more")
+    sizes = {data.shape[:2] for data in x.values()}
+    if len(sizes) != 1:
+        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}")
+    steps, batch = sizes.pop()
+    names = [population.name for population in network.populations]
+    run = Run({}, dict.fromkeys(names, 0), dict.fromkeys(names, 0), dict.fromkeys(names, 0))
+    for population in network.populations:
+        run.spikes[population.name] = np.zeros((steps, batch, *population.shape), np.uint16)
+    return steps, batch, run
+
+
+def keep(run: Run, network: Network, steps: int, batch: int) -> None:
+    """Make room for the states of every population."""
+    for population in network.populations:
+        for states in (run.currents, run.membranes):
+            states[population.name] = np.zeros((steps, batch, *population.shape), np.int32)

@@ -1,0 +1,129 @@
+"""The integer rules of `xylo`, `loihi` and `speck` in JAX: for training on the grid and whole test sets.
+
+Numbers are float32 that hold integers, which is exact up to 2^24: states of 16 and 24 bits, and sums of
+currents that stay within. Forwards this is the chip, spike for spike; backwards every rounding passes
+the gradient on (straight-through), and the count of spikes has a surrogate slope. One thing differs
+from `xylo`: currents are summed before they saturate, not spike by spike.
+
+One step of each family's neurons is in a file of its own. Arrays are time-major; within this folder
+spatial ones are channels last, (T, B, H, W, C), as XLA's convolutions are fastest; `run` takes and gives
+channels first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from spyx_nir.deterministic import convolution
+from spyx_nir.deterministic.matmul import matmul
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import simulate
+from spyx_nir.hardware.network import Network, Weight
+from spyx_nir.hardware.qat import loihi, speck, xylo
+
+CELLS = {"xylo": xylo.cell, "lava": loihi.cell, "dynapcnn": speck.cell}
+
+
+class Trace(NamedTuple):
+    """As `network.Run`, without states. spikes: population -> (T, B, *shape), float32 counts."""
+
+    spikes: dict[str, jax.Array]
+    saturated: dict[str, jax.Array]
+    multiple: dict[str, jax.Array]
+    ties: dict[str, jax.Array]
+
+
+def run(
+    network: Network,
+    x: jax.Array,
+    steepness: float = 1.0,
+) -> Trace:
+    """Simulate; can be traced, compiled and differentiated.
+
+    Args:
+        network: its weights, and decays n / 4096, may be arrays of JAX, float32 that hold integers.
+        x: (T, B, *shape) of the one input, counts of spikes, channels first.
+        steepness: of the surrogate slope.
+
+    Raises:
+        GraphError: several inputs, populations that feed each other in a ring, or no rule in JAX.
+    """
+    profile = network.profile
+    if profile.rule not in CELLS:
+        raise GraphError(
+            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
+        )
+    if len(network.inputs) != 1:
+        raise GraphError(f"one input is needed, the network has {sorted(network.inputs)}")
+    (name,) = network.inputs
+    most = profile["neuron.input_spikes_per_step"]
+    events = jnp.asarray(x, jnp.float32)
+    known = {name: _last(events if most is None else jnp.minimum(events, most))}
+    weights = [(w, jnp.asarray(w.values, jnp.float32)) for w in network.weights]
+    counts: dict[str, dict[str, jax.Array]] = {"saturated": {}, "multiple": {}, "ties": {}}
+    for population in network.populations:
+        drive: Any = 0.0
+        back = None
+        for weight, value in weights:
+            if weight.target != population.name:
+                continue
+            if weight.source == population.name:
+                back = value if back is None else back + value
+                continue
+            if weight.source not in known:
+                raise GraphError(
+                    f"`{population.name}` and `{weight.source}` feed each other; a ring of several "
+                    "populations is simulated in NumPy alone"
+                )
+            arriving = known[weight.source]
+            if simulate.waits(network, weight.source):
+                arriving = jnp.concatenate([jnp.zeros_like(arriving[:1]), arriving[:-1]])
+            drive = drive + currents(weight, value, arriving)
+        cell, start = CELLS[profile.rule](network, population, steepness)
+        spikes, told = _scan(cell, start(drive.shape[1:]), drive, back)
+        known[population.name] = spikes
+        for what, each in told.items():
+            counts[what][population.name] = each.sum()
+    del known[name]
+    return Trace({key: _first(spikes) for key, spikes in known.items()}, **counts)
+
+
+def _scan(cell: Callable, state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
+    """Walk neurons through time: spikes (T, B, ...) and per step what is counted."""
+
+    def step(carry, x):
+        state, last = carry
+        state, spikes, told = cell(state, x if back is None else x + matmul(last, back.T))
+        return (state, spikes), (spikes, told)
+
+    return lax.scan(step, (state, jnp.zeros_like(drive[0])), drive)[1]
+
+
+def currents(weight: Weight, values: jax.Array, spikes: jax.Array) -> jax.Array:
+    """What arrives at the target in every step: (T, B, *source shape) to (T, B, *target shape)."""
+    steps, batch = spikes.shape[:2]
+    x = spikes.reshape(steps * batch, *spikes.shape[2:])
+    for size in weight.pools:
+        n, h, w, c = x.shape
+        x = x[:, : h // size * size, : w // size * size]
+        x = x.reshape(n, h // size, size, w // size, size, c).sum(axis=(2, 4))
+    if values.ndim == 2:
+        flat = jnp.moveaxis(x, -1, 1) if x.ndim == 4 else x  # NIR flattens (C, H, W)
+        out = matmul(flat.reshape(len(x), -1), values.T)
+    else:
+        padding = tuple((p, p) for p in weight.padding)
+        out = convolution.convolve(weight.stride, padding, x, values.transpose(2, 3, 1, 0))
+    return out.reshape(steps, batch, *out.shape[1:])
+
+
+def _last(x: jax.Array) -> jax.Array:
+    return jnp.moveaxis(x, 2, -1) if x.ndim == 5 else x
+
+
+def _first(x: jax.Array) -> jax.Array:
+    return jnp.moveaxis(x, -1, 2) if x.ndim == 5 else x

@@ -1,0 +1,47 @@
+"""One step of Loihi's neurons in Lava's fixed point; the rule is that of `spyx_nir.hardware.loihi`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from spyx_nir.hardware.network import Network, Population
+from spyx_nir.hardware.qat.straight_through import constant, fire, through, told
+
+UNITY = 4096.0  # Lava's decays are n / 4096
+
+
+def cell(network: Network, population: Population, steepness: float) -> tuple[Callable, Callable]:
+    """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
+
+    drive, spikes and every array of the state are (B, *shape), the population's shape with channels
+    last, float32 that hold integers; counts as `step.told` names them; shape is (B, *shape).
+    """
+    profile = network.profile
+    bound = 2.0 ** (profile["state.bits"] - 1)
+    scale = 2.0 ** profile["state.threshold_shift"]
+    threshold = constant(population.threshold) * scale
+
+    def decay(x, n, without):
+        share = jnp.float32(without if n is None else n)
+        size = jnp.abs(x)
+        high = jnp.floor(size / UNITY)
+        low = size - high * UNITY  # 12 bits each: the products stay below 2^24
+        left = high * share + jnp.floor(low * share / UNITY)
+        return through(jnp.sign(x) * left, x * share / UNITY)
+
+    def step(state, drive):
+        v, u = state
+        current = decay(u, population.decay_syn, 0) + drive * scale
+        turned = jnp.where(current > bound, current - 2 * bound, current)
+        u = jnp.where(turned <= -bound, current + 2 * bound, turned)
+        free = decay(v, population.decay_mem, UNITY) + u
+        membrane = jnp.clip(free, 1 - bound, bound - 1)
+        z = membrane > threshold
+        n = fire(z.astype(jnp.float32), membrane / threshold, 1.0, steepness)
+        met = ((u != current) | (free != membrane)).sum()
+        # As in `neurons`: the reset itself carries no gradient.
+        return (jnp.where(z, 0.0, membrane), u), n, told(met, n, membrane == threshold)
+
+    return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

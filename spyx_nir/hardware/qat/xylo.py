@@ -1,0 +1,49 @@
+"""One step of Xylo's neurons; the rule is that of `spyx_nir.hardware.xylo`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+
+from spyx_nir.hardware.network import Network, Population
+from spyx_nir.hardware.qat.straight_through import constant, fire, through, told
+
+
+def cell(network: Network, population: Population, steepness: float) -> tuple[Callable, Callable]:
+    """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
+
+    drive, spikes and every array of the state are (B, *shape), the population's shape with channels
+    last, float32 that hold integers; counts as `step.told` names them; shape is (B, *shape).
+    """
+    profile = network.profile
+    bound = 2.0 ** (profile["state.bits"] - 1)
+    most = float(profile[f"neuron.{'output_' if population.output else ''}spikes_per_step"])
+    threshold = constant(population.threshold)
+
+    def leak(x, dash):
+        if dash is None:
+            return jnp.zeros_like(x)
+        share = x * 2.0 ** -np.asarray(dash, np.float32)
+        shifted = jnp.floor(share)
+        return through(jnp.where(shifted == 0, jnp.sign(x), shifted), share)
+
+    def clip(x):
+        return jnp.clip(x, -bound, bound - 1)
+
+    def step(state, drive):
+        v, i = state
+        total = clip(i + drive)
+        met = (total != i + drive).sum()
+        i = total - leak(total, population.decay_syn)
+        change = -leak(v, population.decay_mem)
+        free = jnp.where(change == bound, -bound, change) + i  # int16: -(-32768) is -32768
+        u = v + clip(free)
+        clipped = clip(u)
+        met += ((free != clip(free)) | (u != clipped)).sum()
+        x = clipped / threshold
+        n = fire(jnp.clip(jnp.floor(x), 0, most), x, most, steepness)
+        return (clipped - n * threshold, i), n, told(met, n, clipped == threshold)
+
+    return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

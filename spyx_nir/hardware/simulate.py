@@ -1,0 +1,83 @@
+"""A network in a chip's integers on recordings: which rule, for how many steps, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import loihi, speck, xylo
+from spyx_nir.hardware.network import Network, Run
+
+RULES: dict[str, Callable[..., Run]] = {"xylo": xylo.run, "lava": loihi.run, "dynapcnn": speck.run}
+
+
+def run(network: Network, x: dict[str, np.ndarray], record: bool = False) -> Run:
+    """Simulate by the rule of the network's chip; see the module of the rule.
+
+    Raises:
+        GraphError: no rule, values the chip cannot hold, or input that does not fit.
+    """
+    profile = network.profile
+    if profile.rule not in RULES:
+        raise GraphError(
+            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
+        )
+    return RULES[profile.rule](network, x, record)
+
+
+def refuse_overflow(network: Network, saturated: dict[str, int]) -> None:
+    """Raise where a state left the chip's bits and the profile does not say what happens then.
+
+    Raises:
+        GraphError: names the population and how often.
+    """
+    profile = network.profile
+    for name, count in saturated.items():
+        if count and profile["state.overflow"] == "refuse":
+            raise GraphError(
+                f"`{name}`: {count} membranes beyond the {profile['state.bits']} bits of "
+                f"{profile.name}, and what the chip does then is not known; train with smaller weights"
+            )
+
+
+def delays(network: Network) -> dict[str, int]:
+    """Population -> how many steps later than by NIR's rule without delays its spikes come.
+
+    Loihi delays at every weight, Xylo where hidden neurons lead to another population.
+    """
+    return accumulated(network, lambda source, _: int(waits(network, source)))
+
+
+def accumulated(network: Network, step: Callable[[str, str], int]) -> dict[str, int]:
+    """Population -> the largest sum of `step(source, target)` along the ways from an input to it."""
+    late = dict.fromkeys(network.inputs, 0)
+    for population in network.populations:
+        ways = [
+            late[weight.source] + step(weight.source, population.name)
+            for weight in network.into(population)
+            if weight.source in late
+        ]
+        late[population.name] = max(ways, default=0)
+    return {population.name: late[population.name] for population in network.populations}
+
+
+def waits(network: Network, source: str) -> bool:
+    """Whether what `source` sends arrives in the next step, and not in the same."""
+    rule = network.profile.rule
+    return rule == "lava" or (rule == "xylo" and source not in network.inputs)
+
+
+def padded(network: Network, events: np.ndarray) -> dict[str, np.ndarray]:
+    """Recordings (B, T, *shape) as a simulator's input (T + latest delay, B, *shape), int64.
+
+    Raises:
+        GraphError: the network has several inputs.
+    """
+    if len(network.inputs) != 1:
+        raise GraphError(f"one input is needed, the network has {sorted(network.inputs)}")
+    (name,) = network.inputs
+    x = np.swapaxes(np.asarray(events, np.int64), 0, 1)
+    silence = np.zeros((max(delays(network).values()), *x.shape[1:]), np.int64)
+    return {name: np.concatenate([x, silence])}

@@ -1,0 +1,56 @@
+"""Thresholds raised until a network on a chip is as busy as the trained one: where training starts.
+
+Several spikes a step make a network that was trained with one run away: with recurrence its states
+stand at their bounds, where no gradient shows the way back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from spyx_nir.hardware import qat, simulate
+from spyx_nir.hardware.network import Network
+
+STEP = 1.25  # of a threshold
+BUSY = 1.5  # times the trained rate: left to training
+MOST_STEPS = 24  # 1.25^24 = 212 times the threshold
+
+
+def balanced(network: Network, events: np.ndarray, rates: Mapping[str, float]) -> Network:
+    """The network with thresholds raised, sources first, until no population is too busy.
+
+    Args:
+        events: some training recordings (B, T, *shape).
+        rates: population -> spikes per neuron and step of the trained network on them.
+    """
+    (x,) = simulate.padded(network, events).values()
+    factors = {population.name: 1.0 for population in network.populations}
+
+    @jax.jit
+    def rates_with(factors):
+        # Weights divided by a factor are thresholds times it: one program for all factors.
+        weights = tuple(
+            dataclasses.replace(w, values=jnp.asarray(w.values, jnp.float32) / factors[w.target])
+            for w in network.weights
+        )
+        spikes = qat.run(dataclasses.replace(network, weights=weights), jnp.asarray(x)).spikes
+        return {name: counts.mean() for name, counts in spikes.items()}
+
+    for name in factors:
+        for _ in range(MOST_STEPS):
+            if rates_with(factors)[name] <= BUSY * rates[name]:
+                break
+            factors[name] *= STEP
+    most = 2 ** network.profile["state.threshold_bits"] - 1
+    raised = tuple(
+        dataclasses.replace(
+            p, threshold=np.minimum(np.round(p.threshold * factors[p.name]), most).astype(np.int64)
+        )
+        for p in network.populations
+    )
+    return dataclasses.replace(network, populations=raised)

@@ -1,0 +1,145 @@
+"""A graph as chips see it: populations of neurons, and links of one weight each between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spyx_nir import neurobench
+from spyx_nir.errors import GraphError
+from spyx_nir.meaning.reference import EQUATIONS, Plan, components
+
+WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
+SHAPING = ("SumPool2d", "AvgPool2d", "Flatten")
+MOST_LINKS = 10_000
+
+
+@dataclass(frozen=True)
+class Link:
+    """How one population, or an input, reaches another, or an output.
+
+    path: the nodes between source and target, from the source on. closes: it lies on a cycle of
+    populations, whether or not a spike is late.
+    """
+
+    source: str
+    target: str
+    path: tuple[str, ...]
+    closes: bool = False
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a plan consists of.
+
+    populations: nodes with state or spikes, sources before targets. links: by target.
+    outputs: the populations that an Output shows. loose: links to an Output with a weight in between,
+    and from an input straight to an Output.
+    """
+
+    plan: Plan
+    populations: tuple[str, ...]
+    links: tuple[Link, ...]
+    outputs: tuple[str, ...]
+    loose: tuple[Link, ...]
+
+    def kind(self, path: str) -> str:
+        """The NIR type of a node."""
+        return self.plan.nodes[path]["type"]
+
+    def size(self, path: str) -> int:
+        """How many elements leave a node."""
+        return math.prod(self.plan.shapes[path])
+
+    def weights(self, link: Link) -> list[str]:
+        """The weight nodes on a link, from the source on."""
+        return [path for path in link.path if self.kind(path) in WEIGHTS]
+
+    def into(self, path: str) -> list[Link]:
+        """The links that end in a population."""
+        return [link for link in self.links if link.target == path]
+
+    def out_of(self, path: str) -> list[Link]:
+        """The links that start in a population or an input."""
+        return [link for link in self.links if link.source == path]
+
+    def synapses(self, weight: str) -> int:
+        """Connections of a weight node; see `spyx_nir.neurobench.synapses`."""
+        plan = self.plan
+        return neurobench.synapses(plan.nodes[weight], plan.arrives[weight])
+
+    def fan(self, weight: str) -> tuple[int, int]:
+        """The largest fan-in of an element behind a weight node and fan-out of one in front of it.
+
+        A weight of 0 is no connection in a matrix; in a convolution every tap of the kernel counts.
+        """
+        array = np.asarray(self.plan.nodes[weight]["weight"])
+        if self.kind(weight) in ("Linear", "Affine"):
+            used = array != 0
+            return int(used.sum(axis=-1).max()), int(used.sum(axis=-2).max())
+        taps = math.prod(array.shape[2:])
+        stride = np.broadcast_to(self.plan.nodes[weight]["stride"], array.ndim - 2)
+        reached = [math.ceil(n / int(s)) for n, s in zip(array.shape[2:], stride, strict=True)]
+        groups = int(np.ravel(self.plan.nodes[weight].get("groups", 1))[0])
+        return array.shape[1] * taps, array.shape[0] // groups * math.prod(reached)
+
+
+def analyse(plan: Plan) -> Structure:
+    """Populations and links of a plan.
+
+    Raises:
+        GraphError: sums of paths make more than `MOST_LINKS` links.
+    """
+    holds = {p for p, n in plan.nodes.items() if _holds(n)}
+    links: list[Link] = []
+    loose: list[Link] = []
+    outputs: list[str] = []
+    ends = [path for path in plan.order if path in holds]
+    for target in [*ends, *plan.outputs]:
+        for link in _back(plan, target, holds):
+            if len(links) + len(loose) >= MOST_LINKS:
+                raise GraphError(f"more than {MOST_LINKS} paths between populations")
+            if target in holds:
+                links.append(link)
+            elif link.source in holds and not any(
+                plan.nodes[p]["type"] not in ("Input", "Output") for p in link.path
+            ):
+                outputs.append(link.source)
+            else:
+                loose.append(link)
+    parts = components(ends, [(link.source, link.target) for link in links if link.source in holds])
+    ring = {path: number for number, part in enumerate(parts) for path in part}
+    order = [path for part in parts for path in sorted(part, key=plan.order.index)]
+    linked = [_bare(plan, link, ring.get(link.source) == ring[link.target]) for link in links]
+    return Structure(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
+
+
+def _holds(node: dict[str, Any]) -> bool:
+    equation = EQUATIONS[node["type"]]
+    return equation.stateful or equation.spikes
+
+
+def _bare(plan: Plan, link: Link, closes: bool) -> Link:
+    """A link without the Input and Output nodes of subgraphs, which do nothing."""
+    kept = tuple(p for p in link.path if plan.nodes[p]["type"] not in ("Input", "Output"))
+    return Link(link.source, link.target, kept, closes)
+
+
+def _back(plan: Plan, target: str, holds: set[str]) -> Iterator[Link]:
+    """Every path that leads into `target`, back to the next population or input."""
+    todo: list[tuple[str, tuple[str, ...]]] = [(target, ())]
+    count = 0
+    while todo:
+        at, path = todo.pop()
+        for source, _ in reversed(plan.sources[at]):
+            count += 1
+            if count > 10 * MOST_LINKS:
+                raise GraphError(f"more than {MOST_LINKS} paths lead into `{target}`")
+            if source in holds or source in plan.inputs:
+                yield Link(source, target, path)
+            else:
+                todo.append((source, (source, *path)))
