@@ -28,6 +28,7 @@ from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.files import atomic, write_json
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -38,7 +39,7 @@ RECORDED_DT = 1e-3
 
 def ours(path: Path, x: np.ndarray, labels: np.ndarray, dt: float) -> dict[str, Any]:
     """`spyx_nir.neurobench` on the reference's run of a file; x is (N, T, *shape)."""
-    plan = reference.make_plan(file.read_dict(path))
+    plan = make_plan(file.read_dict(path))
     meter = neurobench.Meter(len(x))
     run = reference.run(plan, np.swapaxes(x, 0, 1), dt, watch=neurobench.watch(plan, meter))
     right = reference.predict(run.output) == labels

@@ -46,9 +46,9 @@ def seeds() -> list[dict[str, Any]]:
     """Small good graphs as dictionaries: every kind of node, chains, recurrence, branches."""
     import nir
 
-    from spyx_nir.converter.registry import kinds, register
+    from spyx_nir.converter.registry import kinds
+    from spyx_nir.meaning.equations import EQUATIONS
 
-    register()
     rng = np.random.default_rng(0)
     made = []
     for name, kind in sorted(kinds().items()):
@@ -56,7 +56,7 @@ def seeds() -> list[dict[str, Any]]:
             continue
         for node, shape in kind.examples(rng):
             fields = {k: v for k, v in node.to_dict().items() if k != "metadata"}
-            out = kind.equation.shape(fields, shape) if kind.equation else shape
+            out = EQUATIONS[name].shape(fields, shape) if name in EQUATIONS else shape
             nodes = {"i": nir.Input(np.array(shape)), "n": node, "o": nir.Output(np.array(out))}
             made.append(
                 nir.NIRGraph(nodes, [("i", "n"), ("n", "o")], {"dt": 1.0}, type_check=False)
@@ -258,6 +258,7 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
     from spyx_nir.converter import file, hdf5
     from spyx_nir.errors import GraphError, UsageError
     from spyx_nir.meaning import reference
+    from spyx_nir.meaning.plan import make_plan, step_dt
 
     try:
         raw = hdf5.read(path)
@@ -270,14 +271,14 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
     with contextlib.suppress(GraphError):
         repaired, _ = upgrade(content)
         graph = file.build(repaired)
-        reference.make_plan(graph.to_dict())
+        make_plan(graph.to_dict())
     try:
         graph = file.build(content)
     except GraphError as error:
         assert any(f.severity == "error" or f.code == "scalar-parameter" for f in found), error
         return _refused(error, "refused")
     try:
-        plan = reference.make_plan(graph.to_dict())
+        plan = make_plan(graph.to_dict())
     except GraphError as error:
         assert any(f.severity == "error" for f in found), error
         return _refused(error, "refused to run")
@@ -285,7 +286,7 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
         return "too large to run here"
     x = {p: rng.integers(0, 3, (5, 2, *plan.shapes[p])).astype(np.float32) for p in plan.inputs}
     try:
-        dt = reference.step_dt(plan, None) if "dt" in plan.metadata else 1.0
+        dt = step_dt(plan, None) if "dt" in plan.metadata else 1.0
         with np.errstate(all="ignore"):
             result = reference.run(plan, x, dt)
     except (GraphError, UsageError) as error:

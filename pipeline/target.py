@@ -93,12 +93,13 @@ def train(
     from spyx_nir.converter import file
     from spyx_nir.hardware.threshold_balancing import balanced
     from spyx_nir.meaning import reference
+    from spyx_nir.meaning.plan import make_plan
 
     split = Split(*data.stream("train"))
     on = "validation" if task.data.validation else "train"
     judged = Split(*data.stream(on))
     some = split.events[:BALANCED_ON]
-    plan = reference.make_plan(file.read_dict(folder / "model.nir"))
+    plan = make_plan(file.read_dict(folder / "model.nir"))
     floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
     tuning = Tuning(balanced(network, some, rates), task, task.targets[name], len(split.labels))
@@ -140,11 +141,11 @@ def measure(
     """
     from spyx_nir.hardware import costs, quantise, simulate
     from spyx_nir.hardware.evaluate import assess
-    from spyx_nir.meaning import reference
+    from spyx_nir.meaning.plan import make_plan
 
     quantise.check_recovery(content, network)
     events, labels = data.stream("test")
-    found = assess(network, reference.make_plan(content), events)
+    found = assess(network, make_plan(content), events)
     simulate.refuse_overflow(network, found.saturated)
     before = assess(rounded, None, events)
 
@@ -201,6 +202,7 @@ def bundle(
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, judge, simulate
     from spyx_nir.meaning import reference
+    from spyx_nir.meaning.plan import make_plan
 
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
@@ -208,7 +210,7 @@ def bundle(
     with files.atomic_folder(place) as folder:
         file.write(folder / "model.nir", file.build(content))
         written = file.read_dict(folder / "model.nir")
-        plan = reference.make_plan(written)
+        plan = make_plan(written)
         floats = reference.run(plan, x)
         answer: dict[str, Any] = {
             "output": floats.output.astype(np.uint8),

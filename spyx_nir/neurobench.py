@@ -125,7 +125,7 @@ Watch = Callable[[str, np.ndarray, np.ndarray, Mapping[str, Any]], None]
 
 def watch(plan: Any, meter: Meter) -> Watch:
     """What `reference.run(plan, ..., watch=...)` calls at every node, so that `meter` counts the run."""
-    from spyx_nir.meaning.reference import EQUATIONS
+    from spyx_nir.meaning.equations import EQUATIONS
 
     fans = {
         path: (fan_out(node, plan.arrives[path]), synapses(node, plan.arrives[path]))

@@ -16,6 +16,7 @@ from pipeline.bundle import card, manifest
 from spyx_nir import converter, files
 from spyx_nir.bundle import standalone, vectors
 from spyx_nir.errors import UserError
+from spyx_nir.meaning.source import reference_source
 
 OLD_NIR = "1.0.4"
 VECTORS = "test_data_set_0"
@@ -83,7 +84,7 @@ def complete(
     made |= more or {}
     files.write_json(bundle / "manifest.json", made)
     files.write_text(bundle / "MODEL_CARD.md", card.write(made))
-    files.write_text(bundle / "verify.py", standalone.source(converter.reference_source()))
+    files.write_text(bundle / "verify.py", standalone.source(reference_source()))
     files.write_text(bundle / "SHA256SUMS", sums(bundle))
     check(bundle)
 

@@ -17,6 +17,7 @@ from spyx_nir.converter import adapt, file
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.files import sha256
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import Plan, make_plan, step_dt
 
 REPORT = Path("bench/peers/matrix.json")
 AS_SHIPPED, ORIGINAL = "as shipped", "the original graph"
@@ -78,7 +79,7 @@ def run(
 def _judged(
     label: str,
     chosen: Mapping[str, Reader],
-    plan: reference.Plan,
+    plan: Plan,
     dt: float,
     events: np.ndarray,
     labels: np.ndarray,
@@ -113,7 +114,7 @@ def spread(total: int, count: int | None) -> np.ndarray:
 
 def _original(content: dict[str, Any], events: np.ndarray) -> Answer:
     """What the reference makes of the bundle's own file, as if it were a reader."""
-    plan = reference.make_plan(content)
+    plan = make_plan(content)
     parts = [
         reference.run(plan, events[start : start + CHUNK].swapaxes(0, 1)).spikes
         for start in range(0, len(events), CHUNK)
@@ -142,7 +143,7 @@ def _files(
 
 def _written(
     bundle: Path, content: dict[str, Any], label: str, folder: Path
-) -> tuple[reference.Plan, float, dict[str, Path]]:
+) -> tuple[Plan, float, dict[str, Path]]:
     """The plan and dt of a file, and where it lies by version of nir."""
     if label == AS_SHIPPED:
         paths = {version: bundle / name for version, name in FILES.items()}
@@ -150,8 +151,8 @@ def _written(
         graph = file.build(adapt.profile(content, label))
         paths = {"1.0.8": folder / f"{label}.nir"}
         file.write(paths["1.0.8"], graph)
-    plan = reference.make_plan(file.read_dict(paths["1.0.8"]))
-    return plan, reference.step_dt(plan, None), paths
+    plan = make_plan(file.read_dict(paths["1.0.8"]))
+    return plan, step_dt(plan, None), paths
 
 
 def _ask(
@@ -160,7 +161,7 @@ def _ask(
     paths: Mapping[str, Path],
     dt: float,
     events: np.ndarray,
-    plan: reference.Plan,
+    plan: Plan,
 ) -> dict[str, Future[Answer]]:
     """What every reader makes of its file, once it is through."""
     nodes = verdict.spiking(plan)

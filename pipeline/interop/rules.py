@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.meaning import reference
+from spyx_nir.meaning.equations import EQUATIONS, Equation
+from spyx_nir.meaning.plan import Plan, set_order
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Rule:
     starts_empty: bool = False
     nir_alone: bool = False
 
-    def plan(self, plan: reference.Plan) -> reference.Plan:
+    def plan(self, plan: Plan) -> Plan:
         """The plan as the reader understands it."""
         if self.nir_alone:
             own = {"reset": "v_reset", "spike_delay": 0}
             nodes = {p: {**n, **own} if "reset" in n else n for p, n in plan.nodes.items()}
             plan = replace(plan, nodes=nodes)
-            reference.set_order(plan)
+            set_order(plan)
         return replace(plan, quiet=[]) if self.starts_empty else plan
 
 
@@ -92,11 +93,11 @@ ROCKPOOL = Rule(
 @contextlib.contextmanager
 def in_force(rule: Rule) -> Iterator[None]:
     """The reference runs by `rule`."""
-    table = reference.EQUATIONS
+    table = EQUATIONS
     before = {kind: table[kind] for kind in rule.steps}
     for kind, step in rule.steps.items():
         old = before[kind]
-        table[kind] = reference.Equation(step, old.shape, old.fields, old.stateful, old.spikes)
+        table[kind] = Equation(step, old.shape, old.fields, old.stateful, old.spikes)
     try:
         yield
     finally:

@@ -23,6 +23,7 @@ from pipeline.interop import rules
 from pipeline.interop.protocol import Answer
 from spyx_nir.errors import UserError
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import Plan
 
 # Of the threshold: what float32 may round away; the limit that parity has (params.yaml).
 TIE_DISTANCE = 1e-4
@@ -48,12 +49,12 @@ class Comparison:
         return self.ties.unexplained == 0
 
 
-def spiking(plan: reference.Plan) -> tuple[str, ...]:
+def spiking(plan: Plan) -> tuple[str, ...]:
     """Paths of the spiking nodes, in the order of data flow."""
     return tuple(p for p in plan.order if "v_threshold" in plan.nodes[p])
 
 
-def readout(plan: reference.Plan) -> str:
+def readout(plan: Plan) -> str:
     """The spiking node whose spikes the only Output counts.
 
     Raises:
@@ -82,7 +83,7 @@ def predictions(answer: Answer, name: str, steps: int) -> np.ndarray:
     return reference.predict(aligned(answer, name, steps)[0].swapaxes(0, 1))
 
 
-def check(plan: reference.Plan, x: np.ndarray, answer: Answer) -> None:
+def check(plan: Plan, x: np.ndarray, answer: Answer) -> None:
     """Whether an answer is about x (N, T, ...).
 
     Raises:
@@ -102,7 +103,7 @@ def check(plan: reference.Plan, x: np.ndarray, answer: Answer) -> None:
 
 
 def compare(
-    plan: reference.Plan,
+    plan: Plan,
     dt: float,
     x: np.ndarray,
     answers: Mapping[str, Answer],
@@ -175,7 +176,7 @@ def nearest(membranes: np.ndarray, threshold: Any) -> np.ndarray:
 
 
 def judge(
-    plan: reference.Plan,
+    plan: Plan,
     dt: float,
     x: np.ndarray,
     labels: np.ndarray,
@@ -203,7 +204,7 @@ def judge(
 
 
 def _verdict(
-    plan: reference.Plan,
+    plan: Plan,
     dt: float,
     x: np.ndarray,
     labels: np.ndarray,

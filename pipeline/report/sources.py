@@ -191,14 +191,14 @@ def bundles(folder: Path) -> dict[str, Bundle]:
         UserError: one is incomplete or broken.
     """
     from spyx_nir.converter import file
-    from spyx_nir.meaning import reference
+    from spyx_nir.meaning.plan import make_plan
 
     found = {}
     for path in sorted(folder.glob("[!.]*/manifest.json")):
         manifest = document(path)
         name = manifest["target"]["name"] if "target" in manifest else GENERIC
         vectors = arrays(path.parent / manifest["vectors"]["file"])
-        plan = reference.make_plan(file.read_dict(path.parent / "model.nir"))
+        plan = make_plan(file.read_dict(path.parent / "model.nir"))
         found[name] = Bundle(path.parent, manifest, vectors, plan)
     return found
 

@@ -10,7 +10,7 @@ import numpy as np
 from spyx_nir.cli import show
 from spyx_nir.converter import file
 from spyx_nir.errors import UsageError
-from spyx_nir.meaning.reference import says_nothing
+from spyx_nir.meaning.equations import says_nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

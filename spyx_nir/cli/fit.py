@@ -12,7 +12,7 @@ from spyx_nir.converter.repair import spiking
 from spyx_nir.errors import UsageError, UserError
 from spyx_nir.hardware import constraints as hardware
 from spyx_nir.hardware import judge, profile
-from spyx_nir.meaning.reference import RESETS
+from spyx_nir.meaning.equations import RESETS
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
 

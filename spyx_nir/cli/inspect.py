@@ -11,9 +11,9 @@ import numpy as np
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file, hdf5
-from spyx_nir.converter.registry import kinds, register
+from spyx_nir.converter.registry import kinds
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Plan, make_plan
+from spyx_nir.meaning.plan import Plan, make_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,6 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
         GraphError: the file is no readable graph. One that can be read but not run is shown; the
             entry `refused` then says why it cannot be run.
     """
-    register()
     content = hdf5.read(path)
     graph = file.outline(content, path)
     told = dict(graph.get("metadata", {}))

@@ -16,16 +16,8 @@ from spyx_nir.converter import file, writers
 from spyx_nir.converter.contract import UNITS
 from spyx_nir.converter.repair import Fault, repair, spiking
 from spyx_nir.errors import GraphError, UsageError
-from spyx_nir.meaning.reference import (
-    ENDLESS,
-    GAINS,
-    Plan,
-    make_plan,
-    settled,
-    step_dt,
-    step_meant,
-    too_long,
-)
+from spyx_nir.meaning.equations import ENDLESS, GAINS
+from spyx_nir.meaning.plan import Plan, make_plan, settled, step_dt, step_meant, too_long
 
 TARGETS = ("generic", "nir-1.0.4")
 SEVERITIES = ("error", "warning", "note")

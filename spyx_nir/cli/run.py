@@ -15,10 +15,11 @@ from spyx_nir.cli import check_name, mendable, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.converter.registry import register
 from spyx_nir.errors import GraphError, about
 from spyx_nir.files import atomic
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.equations import RESETS
+from spyx_nir.meaning.plan import Plan, make_plan, step_dt
 
 MAX_BYTES = 2**31  # of data, unpacked
 
@@ -41,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float64 NumPy that follows the equations, or the imported model; default: %(default)s",
     )
     parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
-    parser.add_argument(
-        "--reset", choices=reference.RESETS, help="overrides what the file says about resets"
-    )
+    parser.add_argument("--reset", choices=RESETS, help="overrides what the file says about resets")
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = EPILOG
@@ -52,17 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_name(arguments.output, ".npz", "--output")
-    register()
 
-    def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, reference.Plan]:
+    def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, Plan]:
         for path, node in file.nodes(content):
             file.check_node(node, path)
-        plan = reference.make_plan(content, arguments.reset)
+        plan = make_plan(content, arguments.reset)
         return file.build(content), plan
 
     graph, plan = mendable(arguments.file, planned)
     with about(f"{arguments.file}: --dt"):
-        reference.step_dt(plan, arguments.dt)
+        step_dt(plan, arguments.dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
     with about(arguments.file):
         if arguments.engine == "reference":
@@ -109,7 +107,7 @@ def _print(
         print("classes: " + ", ".join(classes))
 
 
-def _classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
+def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
     """What the contract's readout makes of the only output, for each sample; None without one."""
     try:
         names = reference.classes(plan.metadata)
@@ -133,7 +131,7 @@ def _classes(plan: reference.Plan, outputs: dict[str, np.ndarray]) -> list[str] 
 
 
 def _jax(
-    graph: Any, plan: reference.Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
+    graph: Any, plan: Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
 ) -> dict[str, np.ndarray]:
     """The imported model's outputs, channels first."""
     from spyx_nir import converter

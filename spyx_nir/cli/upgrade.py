@@ -10,7 +10,8 @@ from spyx_nir.converter import contract, file
 from spyx_nir.converter.repair import repair, spiking
 from spyx_nir.converter.writers import WRITERS
 from spyx_nir.errors import GraphError, UsageError, about
-from spyx_nir.meaning.reference import RESETS, check_dt, make_plan, step_dt
+from spyx_nir.meaning.equations import RESETS
+from spyx_nir.meaning.plan import check_dt, make_plan, step_dt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file
-from spyx_nir.converter.registry import register
 from spyx_nir.errors import UserError
 
 
@@ -28,7 +27,6 @@ def main(arguments: argparse.Namespace) -> int:
         )
     if not any((folder / name).exists() for name in ("manifest.json", "SHA256SUMS")):
         raise UserError(f"{folder}: no bundle, which is a folder that holds manifest.json")
-    register()
     for name in verify.MODELS:
         if (folder / name).exists():
             file.read(folder / name)  # refuses what verify.py's short reader trusts

@@ -25,7 +25,6 @@ _PLACES = {
     "from_nir": "runner",
     "reorder_layers": "runner",
     "run": "runner",
-    "reference_source": "source",
 }
 
 
@@ -34,6 +33,6 @@ def __getattr__(name: str) -> Any:
 
     if name in _PLACES:
         return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
-    if name in ("file", "reference", "contract", "graph"):
+    if name in ("file", "contract", "graph"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import make_plan, says_nothing, step_dt
+from spyx_nir.meaning.equations import says_nothing
+from spyx_nir.meaning.plan import make_plan, step_dt
 
 Graph = dict[str, Any]
 # An IF as a LIF: 1 - 2^-30 is 1 in float32, and in float64 a membrane loses 1e-9 of itself a step.

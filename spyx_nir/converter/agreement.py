@@ -16,6 +16,8 @@ import numpy as np
 from spyx_nir.converter.layout import to_first, to_last
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.equations import uniform
+from spyx_nir.meaning.plan import Plan
 
 STEPS = 16
 SCALES = (0.1, 1.0, 10.0, 1000.0)
@@ -40,7 +42,7 @@ class Row:
     order: np.ndarray | None = None
 
 
-def check(model: Any, rows: list[Row], plan: reference.Plan, dt: float) -> None:
+def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     """Refuse a graph that does something else than its model on random inputs.
 
     First every layer runs alone on what arrives at it in the graph: there a membrane near its threshold
@@ -120,7 +122,7 @@ def _compare(
         )
 
 
-def inputs(plan: reference.Plan) -> tuple[dict[str, np.ndarray], list[float]]:
+def inputs(plan: Plan) -> tuple[dict[str, np.ndarray], list[float]]:
     """Random inputs by name, (T, B, *shape) float32, channels first, and the size of each sample.
 
     For each of `SCALES` one sample of both signs at every place, and one that is mostly 0, of one sign.
@@ -166,13 +168,13 @@ def _run(where: str, model: Any, x: dict[str, np.ndarray]) -> Any:
         ) from None
 
 
-def _near(plan: reference.Plan, path: str, u: np.ndarray) -> np.ndarray:
+def _near(plan: Plan, path: str, u: np.ndarray) -> np.ndarray:
     """Where a membrane u (T, B, *shape) has come near to its threshold up to this step.
 
     In a recurrent layer one neuron's spike reaches all of them: (T, B, 1).
     """
     node, axes = plan.nodes[path], tuple(range(2, u.ndim))
-    theta = reference.uniform(node.get("v_threshold", node.get("threshold")), u.shape[2:])
+    theta = uniform(node.get("v_threshold", node.get("threshold")), u.shape[2:])
     size = np.maximum.accumulate(np.abs(u).max(axis=axes), axis=0)
     allowed = _spread(TIE * np.maximum(size, np.abs(theta).max()), len(axes))
     # A membrane of exactly 0 has met no rounding.

@@ -26,7 +26,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import CONTRACT_VERSION as VERSION
+from spyx_nir.meaning.plan import CONTRACT_VERSION as VERSION
 
 READOUTS = ("spike_count", "max_membrane")
 UNITS = ("s", "step")

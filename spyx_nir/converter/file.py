@@ -13,10 +13,10 @@ import nir
 import numpy as np
 
 from spyx_nir.converter import hdf5
-from spyx_nir.converter.registry import as_dict, kinds
+from spyx_nir.converter.registry import as_dict
 from spyx_nir.errors import GraphError
 from spyx_nir.files import hdf5 as hdf5_file
-from spyx_nir.meaning.reference import DEFAULTS, Equation, as_array, same_shape, says_nothing
+from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, as_array, same_shape, says_nothing
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
 MAX_NODES = 1024
@@ -144,7 +144,7 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
     check_node(node, path)
     kind = node["type"]
     fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
-    for word in _equation(kind).fields.split():
+    for word in EQUATIONS[kind].fields.split():
         name = word.rstrip("?")
         if word != name and says_nothing(name, fields.get(name)):
             del fields[name]
@@ -165,19 +165,13 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
 def _spread(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Single numbers among parameters of one shape, which nir wants all alike, in that shape."""
     shapes = {np.shape(value) for value in fields.values() if np.size(value) > 1}
-    if _equation(kind).shape is not same_shape or len(shapes) != 1:
+    if EQUATIONS[kind].shape is not same_shape or len(shapes) != 1:
         return {}
     (shape,) = shapes
     if math.prod(shape) > MOST_WRITTEN_OUT:
         return {}
     single = {n: np.asarray(v) for n, v in fields.items() if v is not None and np.size(v) == 1}
     return {n: np.full(shape, v.reshape(()), v.dtype) for n, v in single.items()}
-
-
-def _equation(kind: str) -> Equation:
-    equation = kinds()[kind].equation
-    assert equation is not None, "a subgraph is no single node"
-    return equation
 
 
 def check_node(node: Mapping[str, Any], path: str) -> None:
@@ -187,13 +181,12 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
         GraphError: an unknown type, or a field that is missing, unknown or of the wrong kind.
     """
     kind = node["type"]
-    known = [name for name, found in kinds().items() if found.equation is not None]
-    if kind not in known:
+    if kind not in EQUATIONS:
         raise GraphError(
-            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(known))}"
+            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(EQUATIONS))}"
         )
     where = f"{kind} node `{path}`"
-    words = _equation(kind).fields.split()
+    words = EQUATIONS[kind].fields.split()
     names = {word.rstrip("?") for word in words}
     for name, value in node.items():
         if name in names:

@@ -18,9 +18,10 @@ from spyx_nir.converter.agreement import Row
 from spyx_nir.converter.known import class_name, parent, redefined, runs_as
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
-from spyx_nir.converter.registry import Exported, as_dict, exporter, load_layer, node_dict, register
+from spyx_nir.converter.registry import Exported, as_dict, exporter, load_layer, node_dict
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import EQUATIONS, Plan, check_dt, make_plan, settled, step_dt
+from spyx_nir.meaning.equations import EQUATIONS
+from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
 
 # Layers whose output is their input when a trained model runs: nothing to write.
 COUNTS = "spyx.nn.ActivityRegularization"
@@ -129,7 +130,6 @@ def _export(
     told: dict[str, Any],
 ) -> Written:
     """As `to_nir`, without its check."""
-    register()
     dt = _positive(dt)
     if recurrent not in ("nested", "flat"):
         raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
@@ -452,7 +452,6 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     Raises:
         GraphError: no graph, or one with a part that has no meaning; names the node.
     """
-    register()
     if not isinstance(graph, nir.NIRGraph):
         name = isinstance(graph, str | os.PathLike)
         read = "; read a file with spyx_nir.converter.file.read" if name else ""

@@ -14,7 +14,7 @@ from flax import nnx
 
 from spyx_nir.converter.layout import last
 from spyx_nir.converter.neuron_fields import surrogate
-from spyx_nir.meaning.reference import Plan
+from spyx_nir.meaning.plan import Plan
 from spyx_nir.neurons import Constant
 
 

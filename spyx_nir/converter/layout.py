@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import ENDLESS
+from spyx_nir.meaning.equations import ENDLESS
 
 
 def last(shape: tuple[int, ...]) -> tuple[int, ...]:

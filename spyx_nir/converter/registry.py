@@ -17,7 +17,6 @@ import numpy as np
 from spyx_nir.converter.known import class_name, runs_as
 from spyx_nir.converter.layout import Site
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import EQUATIONS, Equation
 
 # What a layer becomes: nodes in a row, each with the suffix of its name.
 Exported = list[tuple[str, nir.NIRNode]]
@@ -25,25 +24,21 @@ Exported = list[tuple[str, nir.NIRNode]]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of NIR node.
+    """One kind of NIR node. What it means is in `meaning/equations.py`.
 
     Fields:
         type: the name of the class in `nir`.
-        equation: its meaning, for the reference; None for a subgraph, which is its nodes.
         load: `load(node, site, stock) -> layer` with Spyx's contract. `node` is the node's
             dictionary; `stock` says that the layer itself must do the neuron's `spike_delay`.
             None: the node has no layer (Input, Output).
         exports: layer class ("module.Class") -> `export(layer, site) -> Exported`.
         examples: `examples(rng) -> [(node, shape that arrives), ...]`, the cases every test runs.
-        numpy: further functions that the equation's source text needs.
     """
 
     type: str
-    equation: Equation | None
     load: Callable[..., Any] | None
     examples: Callable[[np.random.Generator], list[tuple[nir.NIRNode, tuple[int, ...]]]]
     exports: dict[str, Callable[[Any, Site], Exported]] = field(default_factory=dict)
-    numpy: tuple[Callable, ...] = ()
 
 
 @functools.cache
@@ -72,13 +67,6 @@ def kinds() -> dict[str, Kind]:
     if not table:
         raise RuntimeError("no kinds of nodes were found")
     return table
-
-
-def register() -> None:
-    """Enter every kind's equation into the reference's table."""
-    for kind in kinds().values():
-        if kind.equation is not None:
-            EQUATIONS[kind.type] = kind.equation
 
 
 @functools.cache

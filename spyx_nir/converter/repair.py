@@ -15,19 +15,9 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_node, graphs, nodes
-from spyx_nir.converter.registry import kinds, register
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import (
-    DEFAULTS,
-    EQUATIONS,
-    SIZES,
-    Plan,
-    inline,
-    make_plan,
-    modern,
-    same_shape,
-    says_nothing,
-)
+from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, SIZES, same_shape, says_nothing
+from spyx_nir.meaning.plan import Plan, inline, make_plan, modern
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,6 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
       (C, 1, 1); written out in full.
     """
-    register()
     graph = copy(graph)
     empty = [*_empty_fields(graph)]
     faults = [*_missing_fields(graph), *_declared_types(graph), *_edges(graph), *_legacy(graph)]
@@ -543,6 +532,6 @@ def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 def spiking(graph: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The nodes that spike and then reset: those whose contract says how."""
     for path, node in nodes(graph):
-        kind = kinds().get(node["type"])
-        if kind and kind.equation and kind.equation.spikes and "v_threshold" in node:
+        equation = EQUATIONS.get(node["type"])
+        if equation and equation.spikes and "v_threshold" in node:
             yield path, node

@@ -14,7 +14,8 @@ from flax import nnx
 from spyx_nir.converter.graph import Loaded, load
 from spyx_nir.converter.layout import last, to_last
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import as_array, check_input
+from spyx_nir.meaning.equations import as_array
+from spyx_nir.meaning.reference import check_input
 
 
 def _walk(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from spyx_nir.converter.file import nodes
 from spyx_nir.converter.repair import copy
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Plan
+from spyx_nir.meaning.plan import Plan
 
 # No membrane forgets within 0.1 ms; Norse's usual 10 ms and dt of 1 ms come out as 0.01 ms.
 SHORT = 1e-4

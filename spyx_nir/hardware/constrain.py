@@ -15,15 +15,8 @@ import numpy as np
 from spyx_nir.converter import file
 from spyx_nir.hardware import grid
 from spyx_nir.hardware.profile import Profile
-from spyx_nir.meaning.reference import (
-    ENDLESS,
-    EQUATIONS,
-    GAINS,
-    check_dt,
-    make_plan,
-    settled_node,
-    step_dt,
-)
+from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
+from spyx_nir.meaning.plan import check_dt, make_plan, settled_node, step_dt
 
 LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
 

@@ -17,8 +17,9 @@ from spyx_nir.errors import GraphError, UsageError
 from spyx_nir.hardware import dynapcnn, grid
 from spyx_nir.hardware.profile import Profile
 from spyx_nir.hardware.topology import SHAPING, WEIGHTS, Structure, analyse
-from spyx_nir.meaning import reference
-from spyx_nir.meaning.reference import EQUATIONS, make_plan, settled, step_dt
+from spyx_nir.meaning import plan
+from spyx_nir.meaning.equations import EQUATIONS
+from spyx_nir.meaning.plan import make_plan, settled, step_dt, step_meant
 
 SEVERITIES = ("error", "change", "warning", "note")
 FITS, CHANGED, REFUSED = "fits", "fits when changed", "refused"
@@ -396,7 +397,7 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                 )
             if kind not in ("shift", "fraction") or dt is None or not tau.size:
                 continue
-            too_long = [text for at, text in reference.too_long(graph.plan, dt) if at == path]
+            too_long = [text for at, text in plan.too_long(graph.plan, dt) if at == path]
             if too_long or (kind == "shift" and float(tau.min()) <= dt):
                 yield Finding(
                     "error",
@@ -405,7 +406,7 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                     f"{tau.min():.6g}",
                     f"above dt = {dt:.6g}",
                     f"{name} is {tau.min():.6g}, time constants must be longer than dt = {dt:.6g}",
-                    reference.step_meant(graph.plan, dt)
+                    step_meant(graph.plan, dt)
                     if too_long
                     else f"train with {name} of 2 dt or more",
                     profile.source("neuron.decay"),

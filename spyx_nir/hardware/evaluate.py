@@ -12,6 +12,7 @@ from spyx_nir import neurobench
 from spyx_nir.hardware import costs, simulate
 from spyx_nir.hardware.network import Network
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import Plan
 
 CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
 
@@ -37,7 +38,7 @@ class Assessment:
         return {name: layer["saturated"] for name, layer in self.layers.items()}
 
 
-def assess(network: Network, plan: reference.Plan | None, events: Any) -> Assessment:
+def assess(network: Network, plan: Plan | None, events: Any) -> Assessment:
     """Simulate all of `events` (N, T, *shape).
 
     Args:

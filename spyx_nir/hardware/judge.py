@@ -19,7 +19,7 @@ from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.constraints import SEVERITIES, Finding, Report
 from spyx_nir.hardware.profile import Profile
 from spyx_nir.hardware.quantise import quantise
-from spyx_nir.meaning.reference import EQUATIONS
+from spyx_nir.meaning.equations import EQUATIONS
 
 
 def judge(

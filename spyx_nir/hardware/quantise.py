@@ -32,7 +32,8 @@ from spyx_nir.hardware import constraints, grid
 from spyx_nir.hardware.network import Network, Population, Weight
 from spyx_nir.hardware.profile import Profile
 from spyx_nir.hardware.topology import Link, Structure, analyse
-from spyx_nir.meaning.reference import ENDLESS, check_dt, make_plan, settled, step_dt
+from spyx_nir.meaning.equations import ENDLESS
+from spyx_nir.meaning.plan import check_dt, make_plan, settled, step_dt
 
 KEY = "grid"  # of the graph's metadata: JSON, see `on_grid`
 GRID_VERSION = 1

@@ -11,7 +11,8 @@ import numpy as np
 
 from spyx_nir import neurobench
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import EQUATIONS, Plan, components
+from spyx_nir.meaning.equations import EQUATIONS
+from spyx_nir.meaning.plan import Plan, components
 
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
 SHAPING = ("SumPool2d", "AvgPool2d", "Flatten")

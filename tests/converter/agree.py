@@ -10,6 +10,7 @@ from spyx_nir.converter import export_named, file, load, run
 from spyx_nir.converter.graph import as_dict
 from spyx_nir.converter.runner import model_input
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 STEPS, BATCH = 9, 2
 # float32 membranes of size 1 are known to some 1e-6 after a few steps; data are drawn until the
@@ -39,7 +40,7 @@ def by_steps(model, x):
 
 def margin(graph, result):
     """How near any membrane came to its threshold, relative where it is larger than 1."""
-    plan = reference.make_plan(graph)
+    plan = make_plan(graph)
     nearest = np.inf
     for path, u in result.membranes.items():
         node = plan.nodes[path]

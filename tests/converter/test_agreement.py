@@ -18,6 +18,7 @@ from spyx_nir.converter import agreement, load, to_nir
 from spyx_nir.converter.graph import as_dict
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 RNGS = nnx.Rngs(0)
 PORTS = {"input": (6,)}, {"output": (8,)}
@@ -87,7 +88,7 @@ def test_sums_that_cancel_are_no_difference():
     """float32 knows a sum to some 1e-7 of its terms, however little is left of it."""
     ports = {"input": (4000,)}, {"output": (1,)}
     model = snn.Sequential(nnx.Linear(4000, 1, rngs=RNGS), snn.LI((1,), rngs=RNGS))
-    plan = reference.make_plan(as_dict(to_nir(model, *ports, check=False)))
+    plan = make_plan(as_dict(to_nir(model, *ports, check=False)))
     first = np.asarray(agreement.inputs(plan)[0]["input"][0], np.float64)
     weight = np.random.default_rng(0).normal(size=(4000, 1))
     weight -= np.linalg.pinv(first) @ (first @ weight)  # the sums of the first step are 0
@@ -132,7 +133,7 @@ def test_a_graph_that_branches_is_compared_too(monkeypatch):
 
 def test_what_rounding_may_decide_is_left_out():
     """A membrane of exactly the threshold proves nothing from there on; its neighbours do."""
-    plan = reference.make_plan(as_dict(chain(lif(tau=1.0, r=1.0))))
+    plan = make_plan(as_dict(chain(lif(tau=1.0, r=1.0))))
     x = np.zeros((5, 2, 3), np.float32)
     x[2, 1, 0], x[3, 0, 1] = 1.0, 7.0  # in sample 1 u = theta in step 2
     near = agreement._near(plan, "n0", reference.run(plan, x, 1.0).membranes["n0"])
@@ -145,7 +146,7 @@ def test_in_a_recurrent_layer_it_is_left_out_for_all(make, recurrent):
     """One neuron is at its threshold in step 1; its spike may or may not reach the other two."""
     layer = make((3,), 0.5, rngs=RNGS)
     graph = to_nir(layer, {"input": (3,)}, {"output": (3,)}, recurrent=recurrent)
-    plan = reference.make_plan(as_dict(graph))
+    plan = make_plan(as_dict(graph))
     (path,) = (path for path in plan.nodes if path.endswith("lif"))
     u = np.zeros((3, 2, 3))
     u[1, 1, 0] = 1.0
@@ -154,13 +155,13 @@ def test_in_a_recurrent_layer_it_is_left_out_for_all(make, recurrent):
 
 
 def test_inputs_are_of_several_sizes_and_fit_into_memory():
-    plan = reference.make_plan(as_dict(chain(lif())))
+    plan = make_plan(as_dict(chain(lif())))
     x, sizes = agreement.inputs(plan)
     assert x["input"].shape == (agreement.STEPS, len(sizes), 3)
     assert x["input"].dtype == np.float32
     largest = np.abs(x["input"]).max(axis=(0, 2))
     assert (largest > 0.3 * np.array(sizes)).all()
     assert max(sizes) / min(sizes) == 1e4
-    large = reference.make_plan(as_dict(chain(lif((400_000,)), shape=(400_000,), out=(400_000,))))
+    large = make_plan(as_dict(chain(lif((400_000,)), shape=(400_000,), out=(400_000,))))
     x, sizes = agreement.inputs(large)
     assert x["input"].size <= agreement.MOST_ENTRIES

@@ -617,8 +617,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 def test_reads_without_jax() -> None:
     program = (
         "import sys; from spyx_nir.converter import file\n"
-        "from spyx_nir.converter.registry import register;"
-        "register(); print(sorted({'jax', 'flax', 'spyx', 'tonic'} & set(sys.modules)))"
+        "from spyx_nir.converter.registry import kinds\n"
+        "kinds(); print(sorted({'jax', 'flax', 'spyx', 'tonic'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ from spyx_nir import converter
 from spyx_nir.converter import file
 from spyx_nir.converter.graph import as_dict
 from spyx_nir.converter.repair import repair
-from spyx_nir.meaning.reference import make_plan
+from spyx_nir.meaning.plan import make_plan
 from spyx_nir.meaning.reference import run as run_reference
 
 GOLDEN = Path(__file__).parent / "golden"

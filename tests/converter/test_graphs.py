@@ -22,6 +22,7 @@ from spyx_nir.converter import file, from_nir, load, to_nir
 from spyx_nir.converter.layers import GraphModel
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.equations import RESETS
 
 WIDTH, STEPS, BATCH = 3, 7, 2
 
@@ -509,7 +510,7 @@ def test_a_flatten_in_a_graph_follows_nir():
     np.testing.assert_allclose(outputs["o"], vector @ weight.T, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("rule", reference.RESETS)
+@pytest.mark.parametrize("rule", RESETS)
 def test_reset_can_be_told(rule):
     """For all neurons or by name; what the file says counts for the rest."""
     x = np.random.default_rng(4).uniform(0, 1.5, (STEPS, BATCH, 3)).astype(np.float32)

@@ -23,6 +23,7 @@ from spyx_nir import neurons
 from spyx_nir.converter import file, from_nir, load, to_nir
 from spyx_nir.converter.layout import flatten_order
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 RNGS = nnx.Rngs(0)
 PORTS = {"input": (3,)}, {"output": (3,)}
@@ -235,7 +236,7 @@ def test_any_other_infinity_is_refused(fields, word):
     node = nir.LI(**{"v_leak": full(0.0)} | fields)
     for read in (
         lambda: load(chain(node), 1.0),
-        lambda: reference.make_plan(chain(node).to_dict()),
+        lambda: make_plan(chain(node).to_dict()),
     ):
         with pytest.raises(ValueError, match="LI node `n0`") as caught:
             read()

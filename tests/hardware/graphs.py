@@ -89,10 +89,8 @@ def _arrays(graph: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(graph: dict[str, Any]) -> tuple[int, ...]:
-    from spyx_nir.converter.registry import register
-    from spyx_nir.meaning.reference import EQUATIONS
+    from spyx_nir.meaning.equations import EQUATIONS
 
-    register()
     shape: tuple[int, ...] = tuple(int(n) for n in graph["nodes"]["input"]["shape"])
     for name, node in graph["nodes"].items():
         if name not in ("input", "output"):

@@ -23,6 +23,7 @@ from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.network import Network, Population, Weight
 from spyx_nir.hardware.threshold_balancing import balanced
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
 
@@ -136,7 +137,7 @@ def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
         dt=1.0,
     )
     network = quantise.quantise(graph, LOIHI)
-    plan = reference.make_plan(quantise.on_grid(graph, network))
+    plan = make_plan(quantise.on_grid(graph, network))
     events = (random.random((60, 9, 2, 8, 8)) < 0.2).astype(np.uint8)
     found = evaluate.assess(network, plan, events)
     assert found.predicted == found.as_floats

@@ -19,6 +19,7 @@ from spyx_nir.errors import GraphError
 from spyx_nir.hardware import constraints, grid, loihi, profile, quantise, speck, xylo
 from spyx_nir.hardware.network import Network
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 RNG = np.random.default_rng(11)
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
@@ -224,7 +225,7 @@ def test_if_networks_on_loihi_are_the_same_as_floats_and_as_integers(tmp_path: P
     network = quantise.quantise(graph, LOIHI)
     written = through_a_file(quantise.on_grid(graph, network), tmp_path)
     x = RNG.integers(0, 3, (20, 4, 2, 12, 12)) * (RNG.random((20, 4, 2, 12, 12)) < 0.2)
-    floats = reference.run(reference.make_plan(written), x)
+    floats = reference.run(make_plan(written), x)
     longer = np.concatenate([x, np.zeros((3, *x.shape[1:]), int)])
     integers = loihi.run(network, {"input": longer})
     for late, name in enumerate(("if_1", "if_4", "if_6"), 1):
@@ -240,7 +241,7 @@ def test_speck_and_floats_agree_where_the_rules_are_one(tmp_path: Path) -> None:
     network = quantise.quantise(graph, SPECK)
     written = through_a_file(quantise.on_grid(graph, network), tmp_path)
     x = (RNG.random((30, 8, 2, 12, 12)) < 0.2).astype(int)
-    floats = reference.run(reference.make_plan(written), x).spikes["if"]
+    floats = reference.run(make_plan(written), x).spikes["if"]
     run = speck.run(network, {"input": x}, record=True)
     counts, membranes = run.spikes["if"], run.membranes["if"]
     tie = (counts == 1) & (membranes == 0)
@@ -275,7 +276,7 @@ def test_floats_are_what_finer_and_finer_integers_come_to(tmp_path: Path) -> Non
         network = quantise.quantise(graph, chip)
         written = through_a_file(quantise.on_grid(graph, network), tmp_path)
         x = (RNG.random((60, 8, 5)) < 0.15).astype(int)
-        floats = reference.run(reference.make_plan(written), x).fired["hidden.lif"]
+        floats = reference.run(make_plan(written), x).fired["hidden.lif"]
         late = 1 if chip.rule == "lava" else 0
         longer = np.concatenate([x, np.zeros((1, *x.shape[1:]), int)])
         integers = run(network, {"input": longer}).spikes["hidden.lif"][late : late + 60]

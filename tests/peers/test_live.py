@@ -16,7 +16,7 @@ from pipeline.interop.__main__ import wrong
 from pipeline.interop.importers import READERS
 from pipeline.interop.protocol import Request
 from spyx_nir.converter import adapt, file
-from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 pytestmark = pytest.mark.full
 ABSENT = {name for name, reader in READERS.items() if not reader.python.exists()}
@@ -68,7 +68,7 @@ def awkward(rng: np.random.Generator) -> dict[str, Any]:
 def verdict_on(name: str, graph: dict[str, Any], folder: Path) -> dict[str, Any]:
     path = folder / "it.nir"
     file.write(path, file.build(graph))
-    plan = reference.make_plan(file.read_dict(path))
+    plan = make_plan(file.read_dict(path))
     x = (np.random.default_rng(3).random((5, 60, 6)) < 0.3).astype(np.uint8)
     reader = READERS[name]
     answer = reader.ask(Request(str(path), DT, x, verdict.spiking(plan)))

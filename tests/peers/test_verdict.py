@@ -10,7 +10,7 @@ import pytest
 from pipeline.interop import rules, verdict
 from pipeline.interop.protocol import Answer
 from spyx_nir.errors import UserError
-from spyx_nir.meaning.reference import make_plan
+from spyx_nir.meaning.plan import make_plan
 
 LABELS = np.array([0])
 

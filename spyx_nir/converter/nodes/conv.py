@@ -15,88 +15,7 @@ import numpy as np
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import ENSEMBLE, block_diagonal, explicit_padding, symmetric_padding
 from spyx_nir.converter.registry import Kind
-from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Equation, check_padding, whole
-
-
-def conv_numbers(node, rank):
-    """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
-
-    stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
-    padding = node["padding"]
-    kernel = node["weight"].shape[2:]
-    if isinstance(padding, str):
-        if padding == "valid":
-            pads = [(0, 0)] * rank
-        elif padding == "same" and set(stride) == {1}:
-            spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-            pads = [(s // 2, s - s // 2) for s in spread]
-        else:
-            raise GraphError(
-                f"`padding` is {padding!r} with stride {stride}; allowed are numbers, 'valid', and "
-                "'same' with stride 1"
-            )
-    else:
-        pads = [(p, p) for p in whole(node, "padding", rank)]
-    if min(stride) < 1 or min(dilation) < 1 or min(lo for lo, _ in pads) < 0:
-        raise GraphError(f"stride {stride}, dilation {dilation}, padding {pads}: out of range")
-    return stride, dilation, pads
-
-
-def step_conv(node, x, state, dt):
-    weight = node["weight"]
-    rank = weight.ndim - 2
-    stride, dilation, pads = conv_numbers(node, rank)
-    groups = int(np.ravel(node["groups"])[0])
-    axes = tuple(range(2, 2 + rank))
-    x = np.pad(x, [(0, 0), (0, 0), *pads])
-    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
-    windows = np.lib.stride_tricks.sliding_window_view(x, span, axis=axes)
-    pick = [slice(None), slice(None), *(slice(None, None, s) for s in stride)]
-    windows = windows[(*pick, *(slice(None, None, d) for d in dilation))]
-    inner, outer = weight.shape[1], weight.shape[0] // groups
-    parts = []
-    for g in range(groups):
-        seen = windows[:, g * inner : (g + 1) * inner]
-        kernel = weight[g * outer : (g + 1) * outer]
-        taps = [1, *range(2 + rank, 2 + 2 * rank)]
-        parts.append(np.tensordot(seen, kernel, axes=(taps, list(range(1, 2 + rank)))))
-    y = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
-    bias = node.get("bias")
-    return (y if bias is None else y + np.reshape(bias, (-1,) + (1,) * rank)), state
-
-
-def shape_conv(node, shape):
-    weight = node["weight"]
-    rank = 1 if node["type"] == "Conv1d" else 2
-    if weight.ndim != rank + 2 or len(shape) != rank + 1:
-        raise GraphError(
-            f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on "
-            f"(C, {rank} axes) is needed"
-        )
-    (groups,) = whole(node, "groups", 1)
-    if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise GraphError(
-            f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups} "
-            f"channels, but {tuple(shape)} arrives"
-        )
-    declared = node.get("input_shape")
-    if declared is not None and np.ravel(declared).tolist() != list(shape[1:]):
-        raise GraphError(f"`input_shape` is {np.ravel(declared).tolist()}, but {shape[1:]} arrives")
-    bias = node.get("bias")
-    if bias is not None and np.asarray(bias).size not in (1, weight.shape[0]):
-        raise GraphError(f"`bias` has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
-    stride, dilation, pads = conv_numbers(node, rank)
-    check_padding(shape, pads)
-    out = [
-        (n + lo + hi - d * (k - 1) - 1) // s + 1
-        for n, (lo, hi), d, k, s in zip(
-            shape[1:], pads, dilation, weight.shape[2:], stride, strict=True
-        )
-    ]
-    if min(out) < 1:
-        raise GraphError(f"a kernel of {weight.shape[2:]} does not fit into {tuple(shape)}")
-    return (weight.shape[0], *out)
+from spyx_nir.meaning.equations import conv_numbers
 
 
 def load(node, site, stock):
@@ -225,21 +144,7 @@ def conv2d_examples(rng):
     ]
 
 
-FIELDS = "weight stride padding dilation groups bias? input_shape?"
 KINDS = [
-    Kind(
-        "Conv1d",
-        Equation(step_conv, shape_conv, FIELDS),
-        load,
-        conv1d_examples,
-        numpy=(conv_numbers,),
-    ),
-    Kind(
-        "Conv2d",
-        Equation(step_conv, shape_conv, FIELDS),
-        load,
-        conv2d_examples,
-        {"flax.nnx.Conv": export},
-        (conv_numbers,),
-    ),
+    Kind("Conv1d", load, conv1d_examples),
+    Kind("Conv2d", load, conv2d_examples, {"flax.nnx.Conv": export}),
 ]

@@ -32,26 +32,6 @@ from spyx_nir.converter.neuron_fields import (
     threshold_of,
 )
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
-
-
-def step_cuba(node, x, state, dt):
-    i = state.get("i", 0.0)
-    i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
-    v = state["v"] if state else rest(node, x)
-    u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i) - state.get("owed", 0.0)
-    return i, u
-
-
-def step_cuba_lif(node, x, state, dt):
-    i, u = step_cuba(node, x, state, dt)
-    z, state = fire(node, u, state)
-    return z, {**state, "i": i}
-
-
-def step_cuba_li(node, x, state, dt):
-    i, v = step_cuba(node, x, state, dt)
-    return v, {"v": v, "i": i}
 
 
 def load_lif(node, site, stock):
@@ -129,24 +109,12 @@ def li_examples(rng):
     return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
 
 
-FIELDS = "tau_syn tau_mem r v_leak w_in?"
 KINDS = [
     Kind(
         "CubaLIF",
-        Equation(
-            step_cuba_lif, same_shape, f"{FIELDS} v_threshold v_reset?", stateful=True, spikes=True
-        ),
         load_lif,
         lif_examples,
         {"spyx.nn.CuBaLIF": export_spyx, "spyx_nir.neurons.CubaLIF": export_lif},
-        (step_cuba,),
     ),
-    Kind(
-        "CubaLI",
-        Equation(step_cuba_li, same_shape, FIELDS, stateful=True),
-        load_li,
-        li_examples,
-        {"spyx_nir.neurons.CubaLI": export_li},
-        (step_cuba,),
-    ),
+    Kind("CubaLI", load_li, li_examples, {"spyx_nir.neurons.CubaLI": export_li}),
 ]

@@ -10,30 +10,7 @@ import numpy as np
 
 from spyx_nir.converter.registry import Kind
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Equation, same_shape
-
-
-def delay_steps(delay, dt):
-    """Whole steps; a file's float32 may be off by one part in 2^22. A million steps are the most."""
-    steps = np.asarray(delay, np.float64) / dt
-    rounded = np.round(steps)
-    off = np.abs(steps - rounded) > 2.0**-22 * np.maximum(rounded, 1)
-    bad = off | (rounded < 0) | (rounded > 1_000_000)
-    if bad.any():
-        raise GraphError(
-            f"`delay` is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of "
-            f"dt = {dt:g} is needed, from 0 to a million"
-        )
-    return rounded.astype(int)
-
-
-def step_delay(node, x, state, dt):
-    steps = np.broadcast_to(delay_steps(node["delay"], dt), x.shape[1:])
-    past = [x, *state.get("past", [])][: steps.max() + 1]
-    y = np.zeros_like(x)
-    for k, then in enumerate(past):
-        y = np.where(steps == k, then, y)
-    return y, {"past": past}
+from spyx_nir.meaning.equations import delay_steps
 
 
 def load(node, site, stock):
@@ -61,13 +38,4 @@ def examples(rng):
     ]
 
 
-KINDS = [
-    Kind(
-        "Delay",
-        Equation(step_delay, same_shape, "delay", stateful=True),
-        load,
-        examples,
-        {"spyx_nir.converter.layers.Delay": export},
-        (delay_steps,),
-    )
-]
+KINDS = [Kind("Delay", load, examples, {"spyx_nir.converter.layers.Delay": export})]

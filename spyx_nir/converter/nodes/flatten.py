@@ -9,32 +9,7 @@ import nir
 import numpy as np
 
 from spyx_nir.converter.registry import Kind
-from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Equation, whole
-
-
-def step_flatten(node, x, state, dt):
-    return x.reshape(x.shape[0], *shape_flatten(node, x.shape[1:])), state
-
-
-def shape_flatten(node, shape):
-    (start,), (end,) = whole(node, "start_dim", 1), whole(node, "end_dim", 1)
-    rank = len(shape)
-    end = end + rank if end < 0 else end
-    start = start + rank if start < 0 else start
-    if not 0 <= start <= end < rank:
-        raise GraphError(
-            f"start_dim {node['start_dim']} to end_dim {node['end_dim']} is no range of axes of "
-            f"{tuple(shape)}"
-        )
-    declared = node.get("input_type")
-    if isinstance(declared, dict):
-        declared = declared.get("input")
-    if declared is not None and tuple(int(n) for n in np.ravel(declared)) != tuple(shape):
-        raise GraphError(
-            f"`input_type` is {tuple(int(n) for n in np.ravel(declared))}, but {tuple(shape)} arrives"
-        )
-    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+from spyx_nir.meaning.equations import shape_flatten
 
 
 def load(node, site, stock):
@@ -72,13 +47,11 @@ def examples(rng):
 KINDS = [
     Kind(
         "Flatten",
-        Equation(step_flatten, shape_flatten, "start_dim? end_dim? input_type?"),
         load,
         examples,
         {
             "spyx.nn.Flatten": export,
             "spyx_nir.converter.layers.FlattenFirst": export_first,
         },
-        (shape_flatten,),
     )
 ]

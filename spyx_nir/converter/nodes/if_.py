@@ -25,13 +25,6 @@ from spyx_nir.converter.neuron_fields import (
     threshold_of,
 )
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
-
-
-def step_if(node, x, state, dt):
-    v = state["v"] if state else rest(node, x)
-    u = v + dt * node["r"] * x - state.get("owed", 0.0)
-    return fire(node, u, state)
 
 
 def load(node, site, stock):
@@ -79,11 +72,5 @@ def examples(rng):
 
 
 KINDS = [
-    Kind(
-        "IF",
-        Equation(step_if, same_shape, "r v_threshold v_reset?", stateful=True, spikes=True),
-        load,
-        examples,
-        {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact},
-    )
+    Kind("IF", load, examples, {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact})
 ]

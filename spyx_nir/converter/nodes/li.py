@@ -31,18 +31,6 @@ from spyx_nir.converter.neuron_fields import (
     threshold_of,
 )
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, rest, same_shape
-
-
-def step_li(node, x, state, dt):
-    v = state["v"] if state else rest(node, x)
-    v = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x)
-    return v, {"v": v}
-
-
-def step_i(node, x, state, dt):
-    v = (state["v"] if state else rest(node, x)) + dt * node["r"] * x
-    return v, {"v": v}
 
 
 def load_li(node, site, stock):
@@ -124,7 +112,6 @@ def i_examples(rng):
 KINDS = [
     Kind(
         "LI",
-        Equation(step_li, same_shape, "tau r v_leak", stateful=True),
         load_li,
         li_examples,
         {
@@ -133,11 +120,5 @@ KINDS = [
             "spyx_nir.neurons.LI": export_exact,
         },
     ),
-    Kind(
-        "I",
-        Equation(step_i, same_shape, "r", stateful=True),
-        load_i,
-        i_examples,
-        {"spyx_nir.neurons.I": export_i},
-    ),
+    Kind("I", load_i, i_examples, {"spyx_nir.neurons.I": export_i}),
 ]

@@ -31,13 +31,6 @@ from spyx_nir.converter.neuron_fields import (
 )
 from spyx_nir.converter.nodes import if_
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, fire, rest, same_shape
-
-
-def step_lif(node, x, state, dt):
-    v = state["v"] if state else rest(node, x)
-    u = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x) - state.get("owed", 0.0)
-    return fire(node, u, state)
 
 
 def load(node, site, stock):
@@ -97,13 +90,5 @@ def examples(rng):
 
 
 KINDS = [
-    Kind(
-        "LIF",
-        Equation(
-            step_lif, same_shape, "tau r v_leak v_threshold v_reset?", stateful=True, spikes=True
-        ),
-        load,
-        examples,
-        {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact},
-    )
+    Kind("LIF", load, examples, {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact})
 ]

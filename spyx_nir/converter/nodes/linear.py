@@ -13,28 +13,6 @@ import numpy as np
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import ENSEMBLE
 from spyx_nir.converter.registry import Kind
-from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Equation
-
-
-def step_linear(node, x, state, dt):
-    y = np.matmul(node["weight"], x[..., None])[..., 0]
-    return (y + node["bias"] if "bias" in node else y), state
-
-
-def shape_linear(node, shape):
-    weight = node["weight"]
-    if weight.ndim < 2:
-        raise GraphError(f"`weight` has shape {weight.shape}; (out, in) is needed")
-    if (*weight.shape[:-2], weight.shape[-1]) != tuple(shape):
-        raise GraphError(
-            f"`weight` of shape {weight.shape} takes {(*weight.shape[:-2], weight.shape[-1])}, "
-            f"but {tuple(shape)} arrives"
-        )
-    out = weight.shape[:-1]
-    if "bias" in node and node["bias"].shape not in (out, (1,), ()):
-        raise GraphError(f"`bias` has shape {node['bias'].shape}, {out} is needed")
-    return out
 
 
 def load(node, site, stock):
@@ -117,7 +95,6 @@ def affine_examples(rng):
 KINDS = [
     Kind(
         "Linear",
-        Equation(step_linear, shape_linear, "weight"),
         load,
         linear_examples,
         {
@@ -125,5 +102,5 @@ KINDS = [
             "spyx_nir.converter.layers.MatrixPerIndex": export_matrices,
         },
     ),
-    Kind("Affine", Equation(step_linear, shape_linear, "weight bias"), load, affine_examples),
+    Kind("Affine", load, affine_examples),
 ]

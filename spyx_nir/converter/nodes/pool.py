@@ -12,38 +12,7 @@ import numpy as np
 from spyx_nir.converter.layer_cache import assemble
 from spyx_nir.converter.layout import explicit_padding
 from spyx_nir.converter.registry import Kind
-from spyx_nir.errors import GraphError
-from spyx_nir.meaning.reference import Equation, check_padding, whole
-
-
-def step_sum_pool(node, x, state, dt):
-    (kh, kw), (sh, sw) = whole(node, "kernel_size", 2), whole(node, "stride", 2)
-    ph, pw = whole(node, "padding", 2)
-    x = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
-    windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
-    return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1)), state
-
-
-def step_avg_pool(node, x, state, dt):
-    total, state = step_sum_pool(node, x, state, dt)
-    return total / np.prod(whole(node, "kernel_size", 2)), state
-
-
-def shape_pool(node, shape):
-    if len(shape) != 3:
-        raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
-    kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
-    padding = whole(node, "padding", 2)
-    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
-        raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
-    check_padding(shape, [(p, p) for p in padding])
-    out = [
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)
-    ]
-    if min(out) < 1:
-        raise GraphError(f"a window of {kernel} does not fit into {tuple(shape)}")
-    return (shape[0], *out)
+from spyx_nir.meaning.equations import whole
 
 
 def load(node, site, stock):
@@ -137,21 +106,12 @@ def avg_examples(rng):
     ]
 
 
-FIELDS = "kernel_size stride padding"
 KINDS = [
     Kind(
         "SumPool2d",
-        Equation(step_sum_pool, shape_pool, FIELDS),
         load,
         sum_examples,
         {"spyx.nn.SumPool": export_spyx, "spyx_nir.converter.layers.Pool": export_pool},
     ),
-    Kind(
-        "AvgPool2d",
-        Equation(step_avg_pool, shape_pool, FIELDS),
-        load,
-        avg_examples,
-        {"flax.nnx.avg_pool": export_average},
-        (step_sum_pool,),
-    ),
+    Kind("AvgPool2d", load, avg_examples, {"flax.nnx.avg_pool": export_average}),
 ]

@@ -145,7 +145,6 @@ KINDS = [
     Kind(
         "NIRGraph",
         None,
-        None,
         examples,
         {
             "spyx.nn.RIF": export_spyx(if_.export_spyx),

@@ -6,11 +6,6 @@ import nir
 import numpy as np
 
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, same_shape
-
-
-def step_scale(node, x, state, dt):
-    return node["scale"] * x, state
 
 
 def load(node, site, stock):
@@ -30,12 +25,4 @@ def examples(rng):
     ]
 
 
-KINDS = [
-    Kind(
-        "Scale",
-        Equation(step_scale, same_shape, "scale"),
-        load,
-        examples,
-        {"spyx_nir.converter.layers.Scale": export},
-    )
-]
+KINDS = [Kind("Scale", load, examples, {"spyx_nir.converter.layers.Scale": export})]

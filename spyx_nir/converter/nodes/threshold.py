@@ -6,11 +6,6 @@ import nir
 import numpy as np
 
 from spyx_nir.converter.registry import Kind
-from spyx_nir.meaning.reference import Equation, same_shape
-
-
-def step_threshold(node, x, state, dt):
-    return (x > node["threshold"]).astype(np.float64), {"u": x}
 
 
 def load(node, site, stock):
@@ -31,12 +26,4 @@ def examples(rng):
     ]
 
 
-KINDS = [
-    Kind(
-        "Threshold",
-        Equation(step_threshold, same_shape, "threshold", spikes=True),
-        load,
-        examples,
-        {"spyx_nir.converter.layers.Threshold": export},
-    )
-]
+KINDS = [Kind("Threshold", load, examples, {"spyx_nir.converter.layers.Threshold": export})]

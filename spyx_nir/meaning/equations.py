@@ -1,0 +1,413 @@
+"""NIR's equations under forward Euler, one step of each kind of node, in float64 NumPy.
+
+This module imports NumPy and the standard library only. A node here is a plain dictionary, the form of
+`nir.NIRNode.to_dict()` and of the HDF5 file: `{"type": ..., field: array}`. Data is channels first:
+(B, *shape). The equations are those of NIR's primitives; what NIR does not say (reset by subtraction, a
+spike's delay, the membrane before the first step) is in a node's metadata, see docs/contract.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.errors import GraphError
+
+RESETS = ("v_reset", "subtract", "subtract_after_decay")
+MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
+# Whose factor undoes Euler's dt/tau.
+GAINS = {"tau": "r", "tau_mem": "r", "tau_syn": "w_in"}
+# With tau = 2^60 dt and r = 2^60, v + dt/tau * (r*x - v) is v + x to the last bit.
+ENDLESS = 2.0**60
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One kind of node: `step(node, x, state, dt) -> (y, state)`, `shape(node, shape) -> shape`.
+
+    `fields` names what the node's dictionary holds; a name with "?" may be missing, and then is what
+    `DEFAULTS` says, or not given at all.
+    """
+
+    step: Callable[..., tuple[Any, dict]]
+    shape: Callable[[dict, tuple], tuple]
+    fields: str
+    stateful: bool = False
+    spikes: bool = False
+
+
+# What the classes of nir take where a file has no such field.
+DEFAULTS = {"w_in": 1.0, "start_dim": 1, "end_dim": -1}
+# Fields of sizes: all 0, as sinabs writes them, they say as little as none at all.
+SIZES = ("shape", "input_shape", "input_type")
+
+
+# ---------------------------------------------------------------- what several equations share
+
+
+def same_shape(node: dict, shape: tuple) -> tuple:
+    """Element by element: every array parameter has the shape that arrives, or is one number."""
+    for name, value in node.items():
+        if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
+            raise GraphError(f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives")
+    return tuple(shape)
+
+
+def as_array(value: Any, where: str) -> np.ndarray:
+    """`value` as a NumPy array.
+
+    Raises:
+        GraphError: it is none, such as rows that differ in length or a tensor that keeps a gradient;
+            says what it says itself.
+    """
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of another framework's arrays any
+        reason = " ".join(str(error).split())
+        reason = "its rows differ in length" if "inhomogeneous" in reason else reason
+        raise GraphError(
+            f"{where}: an array of numbers is needed, got {type(value).__name__}: {reason:.160}"
+        ) from None
+
+
+def uniform(value: Any, shape: tuple) -> np.ndarray:
+    """A parameter as float64, a single number of any shape spread as a scalar."""
+    array = np.asarray(value, np.float64)
+    return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
+
+
+def says_nothing(name: str, value: Any) -> bool:
+    """Whether a field is there and empty: an array of no numbers, or a shape of zeros."""
+    array = value.get("input") if isinstance(value, Mapping) else value
+    if not isinstance(array, (np.ndarray, np.generic, list, tuple)):
+        return False
+    array = np.asarray(array)
+    zeros = name in SIZES and array.dtype.kind in "iuf"
+    return array.size == 0 or (zeros and not array.any())
+
+
+def text(value: Any) -> Any:
+    """Bytes, as HDF5 has them, as text; what is no UTF-8 shows as `\\xff`. NumPy's numbers as Python's.
+
+    Anything else as it is.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    return value.decode("utf8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def check_padding(shape: tuple, pads: Any) -> None:
+    """Refuse (low, high) padding of a (C, ...) image that no memory holds: a file may say any number."""
+    sizes = [shape[0], *(n + low + high for n, (low, high) in zip(shape[1:], pads, strict=True))]
+    if math.prod(sizes) > MOST_VALUES:
+        raise GraphError(
+            f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}; at most {MOST_VALUES} values "
+            "are allowed"
+        )
+
+
+def whole(node: dict, name: str, count: int) -> list[int]:
+    """A field of `count` whole numbers; a single one stands for all of them."""
+    value = np.ravel(node[name])
+    numbers = value.dtype.kind in "buif"
+    if not numbers or value.size not in (1, count) or (value != np.floor(value)).any():
+        raise GraphError(f"`{name}` is {value.tolist()}; {count} whole numbers are needed")
+    return [int(value[min(i, value.size - 1)]) for i in range(count)]
+
+
+def rest(node: dict, x: np.ndarray) -> np.ndarray:
+    """The membrane before the first step: 0, or `v_leak` where the node's contract says so."""
+    start = node["v_leak"] if node.get("v_init") == "v_leak" else 0.0
+    return np.zeros_like(x) + start
+
+
+def fire(node: dict, u: np.ndarray, state: dict) -> tuple[np.ndarray, dict]:
+    """Spike where the membrane u exceeds the threshold, then reset as the contract says."""
+    z = (u > node["v_threshold"]).astype(np.float64)
+    reset = node.get("reset", "v_reset")
+    if reset == "v_reset":
+        v = np.where(z > 0, node["v_reset"], u)
+    else:
+        v = u - node["v_threshold"] * z if reset == "subtract" else u
+    state = {**state, "u": u, "v": v}
+    if reset == "subtract_after_decay":
+        state["owed"] = node["v_threshold"] * z
+    return z, state
+
+
+# ---------------------------------------------------------------------------------- kinds of nodes
+
+
+def step_port(node, x, state, dt):
+    return x, state
+
+
+def shape_port(node, shape):
+    declared = tuple(np.ravel(node["shape"]).tolist())
+    if declared != tuple(shape):
+        raise GraphError(f"it declares shape {declared}, but {tuple(shape)} arrives")
+    return declared
+
+
+def step_linear(node, x, state, dt):
+    y = np.matmul(node["weight"], x[..., None])[..., 0]
+    return (y + node["bias"] if "bias" in node else y), state
+
+
+def shape_linear(node, shape):
+    weight = node["weight"]
+    if weight.ndim < 2:
+        raise GraphError(f"`weight` has shape {weight.shape}; (out, in) is needed")
+    if (*weight.shape[:-2], weight.shape[-1]) != tuple(shape):
+        raise GraphError(
+            f"`weight` of shape {weight.shape} takes {(*weight.shape[:-2], weight.shape[-1])}, "
+            f"but {tuple(shape)} arrives"
+        )
+    out = weight.shape[:-1]
+    if "bias" in node and node["bias"].shape not in (out, (1,), ()):
+        raise GraphError(f"`bias` has shape {node['bias'].shape}, {out} is needed")
+    return out
+
+
+def conv_numbers(node, rank):
+    """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
+
+    stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
+    padding = node["padding"]
+    kernel = node["weight"].shape[2:]
+    if isinstance(padding, str):
+        if padding == "valid":
+            pads = [(0, 0)] * rank
+        elif padding == "same" and set(stride) == {1}:
+            spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+            pads = [(s // 2, s - s // 2) for s in spread]
+        else:
+            raise GraphError(
+                f"`padding` is {padding!r} with stride {stride}; allowed are numbers, 'valid', and "
+                "'same' with stride 1"
+            )
+    else:
+        pads = [(p, p) for p in whole(node, "padding", rank)]
+    if min(stride) < 1 or min(dilation) < 1 or min(lo for lo, _ in pads) < 0:
+        raise GraphError(f"stride {stride}, dilation {dilation}, padding {pads}: out of range")
+    return stride, dilation, pads
+
+
+def step_conv(node, x, state, dt):
+    weight = node["weight"]
+    rank = weight.ndim - 2
+    stride, dilation, pads = conv_numbers(node, rank)
+    groups = int(np.ravel(node["groups"])[0])
+    axes = tuple(range(2, 2 + rank))
+    x = np.pad(x, [(0, 0), (0, 0), *pads])
+    span = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(x, span, axis=axes)
+    pick = [slice(None), slice(None), *(slice(None, None, s) for s in stride)]
+    windows = windows[(*pick, *(slice(None, None, d) for d in dilation))]
+    inner, outer = weight.shape[1], weight.shape[0] // groups
+    parts = []
+    for g in range(groups):
+        seen = windows[:, g * inner : (g + 1) * inner]
+        kernel = weight[g * outer : (g + 1) * outer]
+        taps = [1, *range(2 + rank, 2 + 2 * rank)]
+        parts.append(np.tensordot(seen, kernel, axes=(taps, list(range(1, 2 + rank)))))
+    y = np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
+    bias = node.get("bias")
+    return (y if bias is None else y + np.reshape(bias, (-1,) + (1,) * rank)), state
+
+
+def shape_conv(node, shape):
+    weight = node["weight"]
+    rank = 1 if node["type"] == "Conv1d" else 2
+    if weight.ndim != rank + 2 or len(shape) != rank + 1:
+        raise GraphError(
+            f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on "
+            f"(C, {rank} axes) is needed"
+        )
+    (groups,) = whole(node, "groups", 1)
+    if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise GraphError(
+            f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups} "
+            f"channels, but {tuple(shape)} arrives"
+        )
+    declared = node.get("input_shape")
+    if declared is not None and np.ravel(declared).tolist() != list(shape[1:]):
+        raise GraphError(f"`input_shape` is {np.ravel(declared).tolist()}, but {shape[1:]} arrives")
+    bias = node.get("bias")
+    if bias is not None and np.asarray(bias).size not in (1, weight.shape[0]):
+        raise GraphError(f"`bias` has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
+    stride, dilation, pads = conv_numbers(node, rank)
+    check_padding(shape, pads)
+    out = [
+        (n + lo + hi - d * (k - 1) - 1) // s + 1
+        for n, (lo, hi), d, k, s in zip(
+            shape[1:], pads, dilation, weight.shape[2:], stride, strict=True
+        )
+    ]
+    if min(out) < 1:
+        raise GraphError(f"a kernel of {weight.shape[2:]} does not fit into {tuple(shape)}")
+    return (weight.shape[0], *out)
+
+
+def step_sum_pool(node, x, state, dt):
+    (kh, kw), (sh, sw) = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    ph, pw = whole(node, "padding", 2)
+    x = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kh, kw), axis=(2, 3))
+    return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1)), state
+
+
+def step_avg_pool(node, x, state, dt):
+    total, state = step_sum_pool(node, x, state, dt)
+    return total / np.prod(whole(node, "kernel_size", 2)), state
+
+
+def shape_pool(node, shape):
+    if len(shape) != 3:
+        raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
+    kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
+    padding = whole(node, "padding", 2)
+    if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
+        raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
+    check_padding(shape, [(p, p) for p in padding])
+    out = [
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)
+    ]
+    if min(out) < 1:
+        raise GraphError(f"a window of {kernel} does not fit into {tuple(shape)}")
+    return (shape[0], *out)
+
+
+def step_flatten(node, x, state, dt):
+    return x.reshape(x.shape[0], *shape_flatten(node, x.shape[1:])), state
+
+
+def shape_flatten(node, shape):
+    (start,), (end,) = whole(node, "start_dim", 1), whole(node, "end_dim", 1)
+    rank = len(shape)
+    end = end + rank if end < 0 else end
+    start = start + rank if start < 0 else start
+    if not 0 <= start <= end < rank:
+        raise GraphError(
+            f"start_dim {node['start_dim']} to end_dim {node['end_dim']} is no range of axes of "
+            f"{tuple(shape)}"
+        )
+    declared = node.get("input_type")
+    if isinstance(declared, dict):
+        declared = declared.get("input")
+    if declared is not None and tuple(int(n) for n in np.ravel(declared)) != tuple(shape):
+        raise GraphError(
+            f"`input_type` is {tuple(int(n) for n in np.ravel(declared))}, but {tuple(shape)} arrives"
+        )
+    return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
+
+
+def step_scale(node, x, state, dt):
+    return node["scale"] * x, state
+
+
+def step_threshold(node, x, state, dt):
+    return (x > node["threshold"]).astype(np.float64), {"u": x}
+
+
+def delay_steps(delay, dt):
+    """Whole steps; a file's float32 may be off by one part in 2^22. A million steps are the most."""
+    steps = np.asarray(delay, np.float64) / dt
+    rounded = np.round(steps)
+    off = np.abs(steps - rounded) > 2.0**-22 * np.maximum(rounded, 1)
+    bad = off | (rounded < 0) | (rounded > 1_000_000)
+    if bad.any():
+        raise GraphError(
+            f"`delay` is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of "
+            f"dt = {dt:g} is needed, from 0 to a million"
+        )
+    return rounded.astype(int)
+
+
+def step_delay(node, x, state, dt):
+    steps = np.broadcast_to(delay_steps(node["delay"], dt), x.shape[1:])
+    past = [x, *state.get("past", [])][: steps.max() + 1]
+    y = np.zeros_like(x)
+    for k, then in enumerate(past):
+        y = np.where(steps == k, then, y)
+    return y, {"past": past}
+
+
+def step_if(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    u = v + dt * node["r"] * x - state.get("owed", 0.0)
+    return fire(node, u, state)
+
+
+def step_lif(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    u = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x) - state.get("owed", 0.0)
+    return fire(node, u, state)
+
+
+def step_li(node, x, state, dt):
+    v = state["v"] if state else rest(node, x)
+    v = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x)
+    return v, {"v": v}
+
+
+def step_i(node, x, state, dt):
+    v = (state["v"] if state else rest(node, x)) + dt * node["r"] * x
+    return v, {"v": v}
+
+
+def step_cuba(node, x, state, dt):
+    i = state.get("i", 0.0)
+    i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
+    v = state["v"] if state else rest(node, x)
+    u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i) - state.get("owed", 0.0)
+    return i, u
+
+
+def step_cuba_lif(node, x, state, dt):
+    i, u = step_cuba(node, x, state, dt)
+    z, state = fire(node, u, state)
+    return z, {**state, "i": i}
+
+
+def step_cuba_li(node, x, state, dt):
+    i, v = step_cuba(node, x, state, dt)
+    return v, {"v": v, "i": i}
+
+
+CONV = "weight stride padding dilation groups bias? input_shape?"
+CUBA = "tau_syn tau_mem r v_leak w_in?"
+POOL = "kernel_size stride padding"
+# Kind of node -> what it means. A subgraph has no entry: it means what its nodes mean.
+EQUATIONS: dict[str, Equation] = {
+    "Affine": Equation(step_linear, shape_linear, "weight bias"),
+    "AvgPool2d": Equation(step_avg_pool, shape_pool, POOL),
+    "Conv1d": Equation(step_conv, shape_conv, CONV),
+    "Conv2d": Equation(step_conv, shape_conv, CONV),
+    "CubaLI": Equation(step_cuba_li, same_shape, CUBA, stateful=True),
+    "CubaLIF": Equation(
+        step_cuba_lif,
+        same_shape,
+        f"{CUBA} v_threshold v_reset?",
+        stateful=True,
+        spikes=True,
+    ),
+    "Delay": Equation(step_delay, same_shape, "delay", stateful=True),
+    "Flatten": Equation(step_flatten, shape_flatten, "start_dim? end_dim? input_type?"),
+    "I": Equation(step_i, same_shape, "r", stateful=True),
+    "IF": Equation(step_if, same_shape, "r v_threshold v_reset?", stateful=True, spikes=True),
+    "Input": Equation(step_port, shape_port, "shape"),
+    "LI": Equation(step_li, same_shape, "tau r v_leak", stateful=True),
+    "LIF": Equation(
+        step_lif, same_shape, "tau r v_leak v_threshold v_reset?", stateful=True, spikes=True
+    ),
+    "Linear": Equation(step_linear, shape_linear, "weight"),
+    "Output": Equation(step_port, shape_port, "shape"),
+    "Scale": Equation(step_scale, same_shape, "scale"),
+    "SumPool2d": Equation(step_sum_pool, shape_pool, POOL),
+    "Threshold": Equation(step_threshold, same_shape, "threshold", spikes=True),
+}
