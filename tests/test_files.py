@@ -17,7 +17,7 @@ from spyx_nir.errors import UserError
 # Writes a folder of two files that must agree, again and again.
 WRITER = """
 import sys
-from pipeline import files
+from spyx_nir import files
 for number in range(200):
     with files.atomic_folder(sys.argv[1]) as folder:
         for name in ("one", "two"):
@@ -26,7 +26,7 @@ for number in range(200):
 HOLDER = """
 import time
 from pathlib import Path
-from pipeline import files
+from spyx_nir import files
 with files.alone(Path("."), "train", "letters"):
     print("held", flush=True)
     time.sleep(600)

@@ -25,7 +25,7 @@ ON_EIGHT = """
 import json, sys
 import numpy as np
 from test_train import changed, small
-from pipeline import fit
+from pipeline.training import trainer
 
 name = sys.argv[1]
 task = changed(small(name), "train", batch_size=8)
@@ -35,7 +35,7 @@ events = (random.random((8, *shape)) < 0.2).astype(np.uint8)
 labels = np.arange(8) % len(task.data.classes)
 found = []
 for devices in (1, 2, 4, 8):
-    training = fit.Fit(task, 8, devices)
+    training = trainer.Fit(task, 8, devices)
     progress = training.start()
     state = training.state(progress)
     placed = training._place(events, labels)

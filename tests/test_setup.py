@@ -78,6 +78,8 @@ def lay_out(root: Path) -> Path:
     folder.mkdir()
     for name in ("Makefile", "pyproject.toml", "requirements.lock", ".ci"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
+    (folder / "pipeline").mkdir()
+    shutil.copy(ROOT / "pipeline" / "pyproject.toml", folder / "pipeline")
     for name in ("peers", "vendors"):
         (folder / "bench" / name).mkdir(parents=True)
         shutil.copy(ROOT / "bench" / name / "requirements.lock", folder / "bench" / name)

@@ -23,7 +23,9 @@ def archive(tmp_path: Path) -> Path:
     """A project with one stage, not in a git checkout, and what the Makefile asks for."""
     folder = tmp_path / "an archive"
     (folder / ".dvc").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", ".dvc/config"):
+    (folder / "pipeline").mkdir()
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "pipeline/pyproject.toml",
+                 ".dvc/config"):  # fmt: skip
         shutil.copy(ROOT / name, folder / name)
     (folder / "dvc.yaml").write_text(STAGES)
     (folder / "params.yaml").write_text("tasks: {}\n")
