@@ -46,12 +46,12 @@ def seeds() -> list[dict[str, Any]]:
     """Small good graphs as dictionaries: every kind of node, chains, recurrence, branches."""
     import nir
 
-    from spyx_nir.converter.registry import kinds
+    from spyx_nir.converter.registry import KINDS
     from spyx_nir.meaning.equations import EQUATIONS
 
     rng = np.random.default_rng(0)
     made = []
-    for name, kind in sorted(kinds().items()):
+    for name, kind in sorted(KINDS.items()):
         if name in ("Input", "Output"):
             continue
         for node, shape in kind.examples(rng):
@@ -61,7 +61,7 @@ def seeds() -> list[dict[str, Any]]:
             made.append(
                 nir.NIRGraph(nodes, [("i", "n"), ("n", "o")], {"dt": 1.0}, type_check=False)
             )
-    (lif, shape), _ = kinds()["LIF"].examples(rng)
+    (lif, shape), _ = KINDS["LIF"].examples(rng)
     weight = nir.Affine(rng.normal(size=(3, 3)).astype("f4"), rng.normal(size=3).astype("f4"))
     ends = {"i": nir.Input(np.array(shape)), "o": nir.Output(np.array(shape))}
     flat = [("i", "n"), ("n", "w"), ("w", "n"), ("n", "o")]

@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     import shtab
 
-    from spyx_nir.cli.main import build_parser, commands
-
-    known = commands()
-    parser = build_parser(known, known)
-    print(shtab.complete(_with_files(parser), shell=arguments.shell))
+    print(shtab.complete(_with_files(arguments.whole_parser()), shell=arguments.shell))
     return 0
 
 

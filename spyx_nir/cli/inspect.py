@@ -11,7 +11,7 @@ import numpy as np
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file, hdf5
-from spyx_nir.converter.registry import kinds
+from spyx_nir.converter.registry import KINDS
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.plan import Plan, make_plan
 
@@ -117,7 +117,7 @@ def _node(path: str, node: dict[str, Any], plan: Plan | None, dt: float | None) 
         },
         "sizes": sizes,
         "contract": dict(node.get("metadata", {})),
-        "known": node["type"] in kinds(),
+        "known": node["type"] in KINDS,
     }
     if dt is not None:
         with np.errstate(all="ignore"):

@@ -75,6 +75,12 @@ def build_parser(complete: Iterable[str], known: Mapping[str, Command]) -> argpa
     return parser
 
 
+def whole_parser() -> argparse.ArgumentParser:
+    """The command line with the arguments of every subcommand."""
+    known = commands()
+    return build_parser(known, known)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code.
 
@@ -86,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command() -> int:
         known = commands(given[:1])
         parsed = build_parser(given[:1], known).parse_args(given)
+        parsed.whole_parser = whole_parser  # for the completion of all commands
         tool = importlib.import_module(known[parsed.command].module)
         code: int = tool.main(parsed)
         sys.stdout.flush()

@@ -13,7 +13,7 @@ import nir
 import numpy as np
 
 from spyx_nir.converter import hdf5
-from spyx_nir.converter.registry import as_dict
+from spyx_nir.converter.as_dict import as_dict
 from spyx_nir.errors import GraphError
 from spyx_nir.files import hdf5 as hdf5_file
 from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, as_array, same_shape, says_nothing

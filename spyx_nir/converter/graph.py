@@ -15,10 +15,11 @@ import numpy as np
 
 from spyx_nir.converter import agreement, contract
 from spyx_nir.converter.agreement import Row
+from spyx_nir.converter.as_dict import as_dict, node_dict
 from spyx_nir.converter.known import class_name, parent, redefined, runs_as
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
-from spyx_nir.converter.registry import Exported, as_dict, exporter, load_layer, node_dict
+from spyx_nir.converter.registry import Exported, exported_layers, exporter, load_layer
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
@@ -316,8 +317,6 @@ def _label(layer: Any) -> str:
 def _why_not(layer: Any) -> str:
     """Why a layer has no equivalent, and what to do."""
     from flax import nnx
-
-    from spyx_nir.converter.registry import exported_layers
 
     base = parent(layer, exported_layers())
     if base is not None and (name := redefined(layer, base)):

@@ -19,7 +19,7 @@ import pytest
 
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file, hdf5, load
-from spyx_nir.converter.registry import kinds
+from spyx_nir.converter.registry import KINDS
 from spyx_nir.errors import GraphError
 
 TEXT = h5py.string_dtype()
@@ -28,7 +28,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "graphs"
 
 def example(kind: str) -> nir.NIRGraph:
     """Input, the first example of a kind of node, Output."""
-    node, shape = kinds()[kind].examples(np.random.default_rng(3))[0]
+    node, shape = KINDS[kind].examples(np.random.default_rng(3))[0]
     nodes = {"in": nir.Input(np.array(shape)), "node": node, "out": nir.Output(np.array(shape))}
     return nir.NIRGraph(nodes, [("in", "node"), ("node", "out")], {"dt": 0.5}, type_check=False)
 
@@ -46,7 +46,7 @@ def same(a: object, b: object, place: str = "") -> None:
         assert np.asarray(a).dtype.kind == np.asarray(b).dtype.kind, place
 
 
-KINDS = sorted(name for name, kind in kinds().items() if name != "Input")
+KINDS = sorted(name for name, kind in KINDS.items() if name != "Input")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -617,8 +617,8 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
 def test_reads_without_jax() -> None:
     program = (
         "import sys; from spyx_nir.converter import file\n"
-        "from spyx_nir.converter.registry import kinds\n"
-        "kinds(); print(sorted({'jax', 'flax', 'spyx', 'tonic'} & set(sys.modules)))"
+        "from spyx_nir.converter.registry import KINDS\n"
+        "KINDS; print(sorted({'jax', 'flax', 'spyx', 'tonic'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

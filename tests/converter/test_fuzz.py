@@ -17,7 +17,7 @@ from small_graphs import chain, graph
 
 from spyx_nir.converter import load
 from spyx_nir.converter.graph import as_dict
-from spyx_nir.converter.registry import kinds
+from spyx_nir.converter.registry import KINDS
 from spyx_nir.converter.runner import model_input
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
@@ -81,7 +81,7 @@ CONTRACTS = [
     for key in ("contract_version", "dt", "time_unit", "flatten_order", "output_order", "classes")
     for junk in (1, 0.5, "x", None, [], [1, [2]], {}, np.array([1, 2]), b"CHW", 1j, float("nan"))
 ]
-EXAMPLES = [pair for kind in kinds().values() for pair in kind.examples(np.random.default_rng(0))]
+EXAMPLES = [pair for kind in KINDS.values() for pair in kind.examples(np.random.default_rng(0))]
 
 
 def pick(rng, values):

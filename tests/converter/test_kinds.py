@@ -16,7 +16,7 @@ from small_graphs import chain, full, graph
 
 from spyx_nir.converter import file, from_nir, load, to_nir
 from spyx_nir.converter.layout import last
-from spyx_nir.converter.registry import kinds
+from spyx_nir.converter.registry import KINDS
 from spyx_nir.meaning import reference
 
 STEPS, BATCH = 10, 2
@@ -53,7 +53,7 @@ def shaped(name, index):
         "Input": [(None, (3,)), (None, (2, 3, 4))],
         "Output": [(None, (2, 3))],
     }
-    beside = [] if name == "Output" else kinds()[name].examples(rng)
+    beside = [] if name == "Output" else KINDS[name].examples(rng)
     return [*beside, *own.get(name, [])][index]
 
 
@@ -71,7 +71,7 @@ CASES = [(name, index) for name in sorted(CLASSES) for index in range(count(name
 
 
 def test_every_class_of_nir_has_a_kind_and_a_case():
-    assert set(kinds()) == CLASSES
+    assert set(KINDS) == CLASSES
     assert {name for name, _ in CASES} == CLASSES
 
 

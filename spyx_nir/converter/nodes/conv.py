@@ -12,9 +12,9 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import ENSEMBLE, block_diagonal, explicit_padding, symmetric_padding
-from spyx_nir.converter.registry import Kind
 from spyx_nir.meaning.equations import conv_numbers
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.neuron_fields import (
     decays,
     exact_layer,
@@ -31,7 +32,6 @@ from spyx_nir.converter.neuron_fields import (
     spoken,
     threshold_of,
 )
-from spyx_nir.converter.registry import Kind
 
 
 def load_lif(node, site, stock):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spyx_nir.converter.registry import Kind
+from spyx_nir.converter.kind import Kind
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import delay_steps
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
@@ -24,7 +25,6 @@ from spyx_nir.converter.neuron_fields import (
     spoken,
     threshold_of,
 )
-from spyx_nir.converter.registry import Kind
 
 
 def load(node, site, stock):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spyx_nir.converter.registry import Kind
+from spyx_nir.converter.kind import Kind
 
 
 def examples(rng):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import last
 from spyx_nir.converter.neuron_fields import (
@@ -30,7 +31,6 @@ from spyx_nir.converter.neuron_fields import (
     parts,
     threshold_of,
 )
-from spyx_nir.converter.registry import Kind
 
 
 def load_li(node, site, stock):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.neuron_fields import (
     check_own,
     decays,
@@ -30,7 +31,6 @@ from spyx_nir.converter.neuron_fields import (
     threshold_of,
 )
 from spyx_nir.converter.nodes import if_
-from spyx_nir.converter.registry import Kind
 
 
 def load(node, site, stock):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import ENSEMBLE
-from spyx_nir.converter.registry import Kind
 
 
 def load(node, site, stock):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind
 from spyx_nir.converter.layer_cache import assemble
 from spyx_nir.converter.layout import explicit_padding
-from spyx_nir.converter.registry import Kind
 from spyx_nir.meaning.equations import whole
 
 

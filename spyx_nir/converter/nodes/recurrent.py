@@ -14,10 +14,10 @@ from typing import Any
 import nir
 import numpy as np
 
+from spyx_nir.converter.kind import Kind, exporter, load_layer
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.neuron_fields import parts, stock_layer
 from spyx_nir.converter.nodes import cuba, if_, lif
-from spyx_nir.converter.registry import Kind, exporter, load_layer
 
 SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
 NEURONS = (*SPIKING, nir.I, nir.LI, nir.CubaLI)
