@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pipeline import tasks
 from spyx_nir.errors import UserError, exit_status
-from spyx_nir.hardware import profile
+from spyx_nir.hardware import facts
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ def _check_ranges(task: Task, ranges: Sequence[Any], where: str) -> None:
         if hasattr(block, key) and not test(getattr(block, key)):
             raise UserError(f"{where}.{path} must be {allowed}, got {getattr(block, key)!r}")
     for name, target in task.targets.items():
-        if name not in (known := profile.names()) and Path(name).suffix != ".yaml":
+        if name not in (known := facts.names()) and Path(name).suffix != ".yaml":
             raise UserError(
                 f"{where}.targets.{name}: unknown target; known are {', '.join(known)}, or the path "
                 "of a .yaml file"

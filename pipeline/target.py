@@ -29,7 +29,7 @@ from spyx_nir.errors import GraphError, UserError
 if TYPE_CHECKING:
     from pipeline.datasets.prepared import Prepared
     from spyx_nir.hardware.evaluate import Assessment
-    from spyx_nir.hardware.network import Network
+    from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.profile import Profile
 
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
@@ -59,7 +59,7 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
         start = variant(file.read_dict(folder / "model.nir"), chip, task.export.dt)
-        for finding in constraints.fit(start, chip, integers=False).findings:
+        for finding in constraints.check_constraints(start, chip, integers=False).findings:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
@@ -81,8 +81,8 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
 
 
 def train(
-    task: params.Task, name: str, network: Network, data: Prepared, folder: Path
-) -> tuple[Network, dict[str, Any]]:
+    task: params.Task, name: str, network: IntegerNetwork, data: Prepared, folder: Path
+) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Train on the grid: the network, and what it got right on the split that chose the epoch.
 
     That is the validation split; where there is none, the training split, which tells at least an
@@ -125,9 +125,9 @@ def train(
 
 
 def measure(
-    network: Network,
+    network: IntegerNetwork,
     content: dict[str, Any],
-    rounded: Network,
+    rounded: IntegerNetwork,
     data: Prepared,
     parity: dict[str, Any],
 ) -> tuple[dict[str, Any], Assessment]:
@@ -186,7 +186,7 @@ def bundle(
     task: params.Task,
     chip: Profile,
     content: dict[str, Any],
-    network: Network,
+    network: IntegerNetwork,
     report: dict[str, Any],
     parity: dict[str, Any],
     data: Prepared,
@@ -200,7 +200,7 @@ def bundle(
     from pipeline.bundle.folder import VECTORS, Golden, complete
     from spyx_nir.bundle import bringup, events, integers, vectors
     from spyx_nir.converter import file
-    from spyx_nir.hardware import constraints, judge, simulate
+    from spyx_nir.hardware import findings, judge, registry, simulate
     from spyx_nir.meaning import reference
     from spyx_nir.meaning.plan import make_plan
 
@@ -218,11 +218,11 @@ def bundle(
         }
         (folder / VECTORS).mkdir()
         run = integers.write(folder / VECTORS / integers.NAME, network, x)
-        if chip.rule in events.RULES:
+        if registry.family(chip).takes_events:
             events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
-        files.write_text(folder / "verify_integers.py", integers.source(chip.rule))
+        files.write_text(folder / "verify_integers.py", integers.source(chip))
         found = judge.judge(written, chip)
-        files.write_json(folder / "fit.json", constraints.as_data(found))
+        files.write_json(folder / "fit.json", findings.as_data(found))
         about = bringup.Samples(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
         )
@@ -237,7 +237,12 @@ def bundle(
             data.provenance,
             samples,
             {
-                "target": {"name": chip.name, "chip": chip.chip, "rule": chip.rule, **report},
+                "target": {
+                    "name": chip.name,
+                    "chip": chip.chip,
+                    "rule": chip.integer_semantics,
+                    **report,
+                },
                 "silent_steps": len(x) - task.data.bins,
             },
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, Self
 
 # What is installed under another name than it is imported.
 _PACKAGES = {"yaml": "pyyaml", "vl_convert": "vl-convert-python"}
@@ -25,6 +26,12 @@ class UserError(Exception):
         """Line breaks in `message`, as arrays print them, become spaces."""
         super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
+    def within(self, place: object) -> Self:
+        """The same error with `place`, such as the name of a file, in front of its message."""
+        found = copy.copy(self)
+        found.args = (f"{place}: {self}",)
+        return found
+
 
 class Unavailable(UserError):
     """Something outside this machine cannot be had (no network, server gone): exit code 2."""
@@ -39,7 +46,31 @@ class UsageError(UserError):
 
 
 class GraphError(UserError, ValueError):
-    """A model, graph, file or input that cannot be converted or run: names node and value."""
+    """A model, graph, file or input that cannot be converted or run: names node and value.
+
+    Attributes:
+        node: the dotted path of the node or subgraph, "" the graph itself; None where it is unknown.
+        field: the name of the field that is wrong, or None.
+        code: a stable word for the kind of fault, such as `dangling-edge`, or None. Programs branch on
+            it; the message is for people and may change.
+    """
+
+    def __init__(
+        self,
+        message: object = "",
+        *,
+        node: str | None = None,
+        field: str | None = None,
+        code: str | None = None,
+    ):
+        super().__init__(message)
+        self.node, self.field, self.code = node, field, code
+
+    def within(self, place: object, *, node: str | None = None) -> Self:
+        """As `UserError.within`; `node` is what it is about where it does not say so itself."""
+        found = super().within(place)
+        found.node = node if self.node is None else self.node
+        return found
 
 
 @contextlib.contextmanager
@@ -48,7 +79,7 @@ def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
     try:
         yield
     except kind as error:
-        raise kind(f"{what}: {error}") from None
+        raise error.within(what) from None
 
 
 class Parser(argparse.ArgumentParser):

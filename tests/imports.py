@@ -18,6 +18,7 @@ BY_STRING = {
     "spyx_nir/cli/main.py": "spyx_nir/cli",
     "spyx_nir/converter/__init__.py": "spyx_nir/converter",
     "spyx_nir/converter/registry.py": "spyx_nir/converter/nodes",
+    "spyx_nir/hardware/registry.py": "spyx_nir/hardware/families",
     "pipeline/tasks/__init__.py": "",
 }
 
@@ -63,7 +64,8 @@ def _imported(file: Path) -> Iterator[Path]:
                     yield from _files(name)
                 case _ if file.as_posix() in BY_STRING:
                     if folder := BY_STRING[file.as_posix()]:
-                        yield from (p.relative_to(ROOT) for p in (ROOT / folder).glob("*.py"))
+                        for pattern in ("*.py", "*/__init__.py"):
+                            yield from (p.relative_to(ROOT) for p in (ROOT / folder).glob(pattern))
                 case _:
                     raise ValueError(
                         f"{file}: line {node.lineno}: an import by a string made there"

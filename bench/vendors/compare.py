@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,16 +32,14 @@ from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.files import atomic
-from spyx_nir.hardware import loihi, profile, quantise, simulate, speck, xylo
-from spyx_nir.hardware.network import Network, Run
+from spyx_nir.hardware import profile, quantise, simulate
+from spyx_nir.hardware.network import IntegerNetwork, Run
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PYTHON = importers.python(importers.VENDORS)
-RULES: dict[str, tuple[str, Any, str]] = {
-    "xylosim": ("xylo-audio-2", xylo.run, "subtract"),
-    "lava": ("loihi", loihi.run, "v_reset"),
-}
+# A vendor's program that takes two layers -> the target and the reset that it is compared for.
+PROGRAMS = {"xylosim": ("xylo-audio-2", "subtract"), "lava": ("loihi", "v_reset")}
 # What a result is called -> the population and the field of our run that it is compared with.
 RESULTS = {
     "hidden": ("hidden", "spikes"),
@@ -52,22 +49,25 @@ RESULTS = {
     "current_out": ("out", "currents"),
     "membrane_out": ("out", "membranes"),
 }
-CHIPS = {name: rule[0] for name, rule in RULES.items()} | {"sanafe": "loihi", "sinabs": "speck-2f"}
+CHIPS = {name: target for name, (target, _) in PROGRAMS.items()} | {
+    "sanafe": "loihi",
+    "sinabs": "speck-2f",
+}
 VENDORS = list(CHIPS)
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
 
-def network_of(vendor: str, case: Arrays) -> Network:
+def network_of(vendor: str, case: Arrays) -> IntegerNetwork:
     """A case's network."""
-    target, _, reset = RULES[vendor]
+    target, reset = PROGRAMS[vendor]
     return two_layers.from_arrays(case, profile.load(target), reset)
 
 
 def ours(vendor: str, case: Arrays) -> Run:
     """Our simulator on a case; its input is (N, T, channels)."""
     x = {"input": np.swapaxes(case["input"], 0, 1)}
-    return RULES[vendor][1](network_of(vendor, case), x, record=True)
+    return simulate.run(network_of(vendor, case), x, record=True)
 
 
 def theirs(
@@ -146,7 +146,7 @@ def random_cases(vendor: str, count: int, rng: np.random.Generator) -> dict[str,
 # ------------------------------------------------------------------------- the shipped networks
 
 
-def shipped(task: str, target: str, samples: int) -> tuple[Path, Network, np.ndarray]:
+def shipped(task: str, target: str, samples: int) -> tuple[Path, IntegerNetwork, np.ndarray]:
     """A task's bundle for a chip, its integers, and test recordings (N, T, ...), silence included.
 
     The integers are those of the bundle's file of vectors; the contract of its graph must say the same.
@@ -167,7 +167,7 @@ def shipped(task: str, target: str, samples: int) -> tuple[Path, Network, np.nda
 
 def braille(vendor: str, samples: int, python: Path) -> int:
     """The shipped Braille integers on recordings, and what rockpool's own importer reads in the graph."""
-    bundle, network, events = shipped("braille", RULES[vendor][0], samples)
+    bundle, network, events = shipped("braille", PROGRAMS[vendor][0], samples)
     case = {**two_layers.to_arrays(network), "input": events}
     extra: list[str] = []
     if vendor == "xylosim":
@@ -232,7 +232,7 @@ def nmnist(samples: int, python: Path) -> int:
             f"pool{k}": np.array(weight.pools, int),
         }
     found = theirs("sinabs", {"nmnist": case}, python)["nmnist"]
-    run = speck.run(network, {"input": np.swapaxes(events, 0, 1)})
+    run = simulate.run(network, {"input": np.swapaxes(events, 0, 1)})
     integers = spikes = entries = 0
     for k, (weight, population) in enumerate(
         zip(network.weights, network.populations, strict=True)
@@ -313,9 +313,9 @@ def main() -> int:
     vendors = arguments.vendor or VENDORS
     wrong = 0
     for vendor in vendors:
-        if vendor in RULES:
+        if vendor in PROGRAMS:
             wrong += random_part(vendor, arguments)
-    for task, users in (("braille", [*RULES, "sanafe"]), ("nmnist", ["sinabs", "lava"])):
+    for task, users in (("braille", [*PROGRAMS, "sanafe"]), ("nmnist", ["sinabs", "lava"])):
         users = [vendor for vendor in users if vendor in vendors]
         deploy = ROOT / "models" / task / "deploy"
         needed = [

@@ -1,6 +1,6 @@
 """Run cases through Lava's fixed-point models; in the vendors' environment, as run_xylosim.py.
 
-By the program that bundles for Loihi carry (`spyx_nir/bundle/templates/on_lava.py`), which this tests.
+By the program that bundles for Loihi carry (`spyx_nir/hardware/families/loihi/on_lava.py`), which this tests.
 """
 
 import json
@@ -13,7 +13,7 @@ from pipeline.interop import quirks
 
 quirks.share_mutable_defaults()
 
-from spyx_nir.bundle.templates import on_lava  # noqa: E402
+from spyx_nir.hardware.families.loihi import on_lava  # noqa: E402
 
 SUFFIXES = {"hidden": "", "out": "_out"}
 LINKS = {"in": ("input", "hidden"), "rec": ("hidden", "hidden"), "out": ("hidden", "out")}

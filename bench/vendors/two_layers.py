@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware.network import Network, Population, Weight
+from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.profile import Profile
 
 FIELDS = ("threshold", "decay_syn", "decay_mem")
 
 
-def to_arrays(network: Network) -> dict[str, np.ndarray]:
+def to_arrays(network: IntegerNetwork) -> dict[str, np.ndarray]:
     """weights_in, weights_rec, weights_out (sources, targets) and, with `_out` for the outputs, FIELDS.
 
     All hidden populations become one, in their order; weights between them become recurrent ones.
@@ -68,7 +68,7 @@ def to_arrays(network: Network) -> dict[str, np.ndarray]:
     return arrays
 
 
-def from_arrays(arrays: Mapping[str, np.ndarray], profile: Profile, reset: str) -> Network:
+def from_arrays(arrays: Mapping[str, np.ndarray], profile: Profile, reset: str) -> IntegerNetwork:
     """The network of what `to_arrays` gives: `input`, `hidden` and `out`."""
     n, h = arrays["weights_in"].shape
     o = arrays["weights_out"].shape[1]
@@ -81,7 +81,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], profile: Profile, reset: str) 
         values = np.asarray(arrays[f"weights_{which}"], np.int64).T
         return Weight(source, target, f"w_{which}", values, (values.shape[1],))
 
-    return Network(
+    return IntegerNetwork(
         profile,
         {"input": (n,)},
         (population("hidden", h, ""), population("out", o, "_out")),

@@ -23,8 +23,8 @@ from pipeline.training.augmentation import augment
 from pipeline.training.prefetch import ahead
 from pipeline.training.trainer import LOGITS, Split
 from spyx_nir.errors import UserError
-from spyx_nir.hardware import grid, qat, simulate
-from spyx_nir.hardware.network import Network
+from spyx_nir.hardware import qat, registry, simulate, straight_through
+from spyx_nir.hardware.network import IntegerNetwork
 
 # `weights`: one array for each of the network's; `decays`: population -> its field -> logits.
 Floats = dict[str, Any]
@@ -36,7 +36,7 @@ class Tuning:
     Loss and optimiser are those of `pipeline.training.trainer`; rate and epochs those of the target.
     """
 
-    def __init__(self, network: Network, task: Task, target: Target, samples: int):
+    def __init__(self, network: IntegerNetwork, task: Task, target: Target, samples: int):
         """`samples`: size of the training split."""
         self.network, self.task, self.target = network, task, target
         self.batch = min(task.train.batch_size, samples)
@@ -87,21 +87,21 @@ class Tuning:
         share = integers / 2.0 ** self.network.profile["neuron.decay_bits"]
         return jnp.clip(jax.scipy.special.logit(jnp.asarray(share, jnp.float32)), *LOGITS)
 
-    def on_chip(self, floats: Floats) -> Network:
+    def on_chip(self, floats: Floats) -> IntegerNetwork:
         """The network with floats on the grid, in float32 with straight-through gradients."""
         profile = self.network.profile
         bits, step = profile["weights.bits"], profile["weights.step"]
 
         def decay(logits: Any) -> Any:
             share = jax.nn.sigmoid(jnp.clip(logits, *LOGITS))
-            return grid.fake_fraction(share, profile["neuron.decay_bits"])
+            return straight_through.fake_fraction(share, profile["neuron.decay_bits"])
 
         values: list[Any] = [
-            grid.fake_weights(value, scale, bits, step)
+            straight_through.fake_weights(value, scale, bits, step)
             for value, scale in zip(floats["weights"], self.scales, strict=True)
         ]
-        if profile.rule == "dynapcnn":
-            values = [grid.up_to_a_bound(value, bits, step) for value in values]
+        training = registry.family(profile).training()
+        values = [training.weights(value, bits, step) for value in values]
         decays = jax.tree.map(decay, floats["decays"])
         return dataclasses.replace(
             self.network,
@@ -114,7 +114,7 @@ class Tuning:
             ),
         )
 
-    def rounded(self, floats: Floats) -> Network:
+    def rounded(self, floats: Floats) -> IntegerNetwork:
         """The network with the integers of floats."""
         found = self.on_chip(floats)
 
@@ -128,7 +128,7 @@ class Tuning:
 
     def epochs(
         self, train: Split, judged: Split, on_epoch: Callable[[dict[str, float]], None]
-    ) -> Network:
+    ) -> IntegerNetwork:
         """Train; the network of the epoch that was best on the split `judged`, the start included.
 
         Raises:
@@ -213,6 +213,6 @@ class Tuning:
         return spikes.sum(0), one(scaled, labels)
 
 
-def _output(network: Network) -> str:
+def _output(network: IntegerNetwork) -> str:
     (name,) = (population.name for population in network.populations if population.output)
     return name

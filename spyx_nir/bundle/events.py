@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 NAME = "events.npz"
-RULES = ("dynapcnn",)  # of chips that take events
 EVENT = np.dtype([("t", np.int64), ("x", np.int16), ("y", np.int16), ("p", np.int16)])
 
 

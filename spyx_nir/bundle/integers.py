@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.bundle import standalone
-from spyx_nir.hardware import grid, network, simulate
-from spyx_nir.hardware.network import Network, Run
-from spyx_nir.hardware.profile import KEYS
+from spyx_nir.hardware import grid, network, registry, simulate
+from spyx_nir.hardware.network import IntegerNetwork, Run
+from spyx_nir.hardware.profile import KEYS, Profile
 
 NAME = "integer_vectors.npz"
 OURS = re.compile(r"^ *from (spyx_nir|__future__)\b.*\n", re.MULTILINE)
 
 
-def write(path: Path, chips: Network, x: np.ndarray) -> Run:
+def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     """Write the file; the simulation that it holds.
 
     Keys: `input` (T, N, *shape); `weight/<node>` (targets, sources) or (F, C, height, width);
@@ -56,13 +56,13 @@ def write(path: Path, chips: Network, x: np.ndarray) -> Run:
     return run
 
 
-def _structure(chips: Network) -> dict[str, Any]:
+def _structure(chips: IntegerNetwork) -> dict[str, Any]:
     """What of a network is no array."""
     profile = chips.profile
     sections = ("neuron.", "weights.", "state.")
     return {
         "target": profile.name,
-        "rule": profile.rule,
+        "rule": profile.integer_semantics,
         "silent_steps": max(simulate.delays(chips).values()),
         "chip": {key: profile[key] for key in KEYS if key.startswith(sections)},
         "inputs": chips.inputs,
@@ -78,13 +78,13 @@ def _structure(chips: Network) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def source(rule: str) -> str:
-    """The text of a stand-alone verify_integers.py for networks of a rule."""
+def source(chip: Profile) -> str:
+    """The text of a stand-alone verify_integers.py for networks of a chip."""
     parts = [
         "class GraphError(ValueError):\n    pass\n",
         inspect.getsource(grid.weight_range),
         inspect.getsource(network),
-        inspect.getsource(sys.modules[simulate.RULES[rule].__module__]),
+        inspect.getsource(sys.modules[registry.family(chip).run.__module__]),
     ]
     template = (Path(__file__).parent / "templates" / "verify_integers.py").read_text(
         encoding="utf-8"

@@ -28,7 +28,7 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     import shtab
 
     from spyx_nir.cli.lint import TARGETS
-    from spyx_nir.hardware import profile
+    from spyx_nir.hardware import facts
 
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for sub in commands.choices.values():
@@ -38,5 +38,5 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
             elif action.dest == "bundle":
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
             elif action.dest == "target":
-                action.choices = TARGETS if sub is commands.choices["lint"] else profile.names()
+                action.choices = TARGETS if sub is commands.choices["lint"] else facts.names()
     return parser

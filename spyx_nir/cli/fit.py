@@ -10,8 +10,7 @@ from typing import Any
 from spyx_nir.cli import mendable, show
 from spyx_nir.converter.repair import spiking
 from spyx_nir.errors import UsageError, UserError
-from spyx_nir.hardware import constraints as hardware
-from spyx_nir.hardware import judge, profile
+from spyx_nir.hardware import findings, judge, profile
 from spyx_nir.meaning.equations import RESETS
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
@@ -47,15 +46,15 @@ def main(arguments: argparse.Namespace) -> int:
             raise
         raise UsageError(f"--target: {error}") from None
 
-    def fit(graph: dict[str, Any]) -> hardware.Report:
+    def fit(graph: dict[str, Any]) -> findings.Report:
         found = judge.judge(graph, chip, arguments.dt, arguments.reset)
         found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
         return found
 
     found = mendable(arguments.file, fit)
-    found.findings.sort(key=lambda f: hardware.SEVERITIES.index(f.severity))
+    found.findings = findings.by_severity(found.findings)
     if arguments.json:
-        show.as_json({"file": arguments.file, **hardware.as_data(found)})
+        show.as_json({"file": arguments.file, **findings.as_data(found)})
     else:
         _print(arguments.file, found)
     return int(not found.fits)
@@ -76,13 +75,13 @@ def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _unsaid(
-    graph: dict[str, Any], dt: float | None, reset: str | None, found: list[hardware.Finding]
-) -> Iterator[hardware.Finding]:
+    graph: dict[str, Any], dt: float | None, reset: str | None, found: list[findings.Finding]
+) -> Iterator[findings.Finding]:
     """What neither the file nor the caller says, and `found` does not name yet."""
     told = graph.get("metadata", {})
     if dt is None and "dt" not in told and not any(finding.code == "dt" for finding in found):
         why, fix = "dt is not said, so decays were not judged", "say it: `--dt DT`"
-        yield hardware.Finding("warning", "dt", "", None, "a step", why, fix, "")
+        yield findings.Finding(severity="warning", code="dt", limit="a step", reason=why, fix=fix)
     named = {finding.layer for finding in found if finding.code == "reset"}
     silent = [p for p, n in spiking(graph) if "reset" not in n.get("metadata", {})]
     silent = [path for path in silent if path not in named]
@@ -92,10 +91,12 @@ def _unsaid(
             "v_reset, as NIR means"
         )
         fix = "ask who trained it, then say it: `--reset RESET`"
-        yield hardware.Finding("warning", "legacy-reset", "", None, "a reset", why, fix, "")
+        yield findings.Finding(
+            severity="warning", code="legacy-reset", limit="a reset", reason=why, fix=fix
+        )
 
 
-def _print(name: str, report: hardware.Report) -> None:
+def _print(name: str, report: findings.Report) -> None:
     chip = report.profile
     errors = [f for f in report.findings if f.severity == "error"]
     show.table(
@@ -131,7 +132,7 @@ def _print(name: str, report: hardware.Report) -> None:
     changes = sum(finding.severity == "change" for finding in report.findings)
     if changes:
         print(f"{fits}, when changed: {show.count(changes, 'change')}, then training on its grid")
-    elif chip.rule == "none":
-        print(f"{fits}, by its limits; no integer rule of it is known here")
+    elif not chip.has_integers:
+        print(f"{fits}, by its limits; it has no integer semantics here")
     else:
         print(fits)

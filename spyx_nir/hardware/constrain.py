@@ -14,7 +14,7 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.hardware import grid
-from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.facts import Profile
 from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
 from spyx_nir.meaning.plan import check_dt, make_plan, settled_node, step_dt
 

@@ -2,79 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UsageError
-from spyx_nir.hardware import dynapcnn, grid
-from spyx_nir.hardware.profile import Profile
-from spyx_nir.hardware.topology import SHAPING, WEIGHTS, Structure, analyse
+from spyx_nir.hardware import grid, registry, rounding
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, by_severity
+from spyx_nir.hardware.topology import SHAPING, WEIGHTS, Topology, analyse
 from spyx_nir.meaning import plan
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import make_plan, settled, step_dt, step_meant
 
-SEVERITIES = ("error", "change", "warning", "note")
-FITS, CHANGED, REFUSED = "fits", "fits when changed", "refused"
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that does not fit, or that the chip does differently.
-
-    severity: error: does not fit; change: the stage `target` changes it and trains on; warning: may
-    not mean the same; note: known difference.
-    layer: node path, "" for the whole graph. number, limit: what is there and what is allowed.
-    """
-
-    severity: str
-    code: str
-    layer: str
-    number: Any
-    limit: Any
-    reason: str
-    fix: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the utilisation table; `limit` None: no bound is known."""
-
-    resource: str
-    used: int
-    limit: int | None
-
-
-@dataclass
-class Report:
-    """What `fit` found; `cores` has a row for each core in use."""
-
-    profile: Profile
-    findings: list[Finding] = field(default_factory=list)
-    table: list[Row] = field(default_factory=list)
-    cores: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def verdict(self) -> str:
-        """`FITS` as it is, `CHANGED`: once all that is marked `change` is changed, or `REFUSED`."""
-        found = {finding.severity for finding in self.findings}
-        return REFUSED if "error" in found else CHANGED if "change" in found else FITS
-
-    @property
-    def fits(self) -> bool:
-        """No error was found."""
-        return self.verdict != REFUSED
-
-
-def fit(
+def check_constraints(
     content: dict[str, Any],
     profile: Profile,
     dt: float | None = None,
@@ -115,54 +62,33 @@ def fit(
     report.table, over = _counts(graph, profile)
     found += over
     found += [*_weights(graph)]
-    if "cores.kernel_memory" in profile and not any(f.code == "node" for f in found):
-        report.cores, more = dynapcnn.cores(graph, profile)
-        found += more
+    if profile.has_integers and not any(f.code == "node" for f in found):
+        report.cores, unplaced = registry.family(profile).place(graph, profile)
+        found += unplaced
     found += [*_notes(graph, profile)]
     if integers and dt is not None and not any(f.severity == "error" for f in found):
         found += [*_integers(analyse(settled(plan, dt)), profile, dt)]
-    report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+    report.findings = by_severity(found)
     return report
-
-
-def as_data(report: Report) -> dict[str, Any]:
-    """A report as JSON-like data, the form of `fit.json`."""
-    return {
-        "target": report.profile.name,
-        "chip": report.profile.chip,
-        "fits": report.fits,
-        "verdict": report.verdict,
-        "findings": [dataclasses.asdict(found) for found in report.findings],
-        "utilisation": [
-            {
-                **dataclasses.asdict(row),
-                "source": report.profile.source(
-                    f"limits.{row.resource.replace(' ', '_').replace('-', '_')}"
-                ),
-            }
-            for row in report.table
-        ],
-        "cores": report.cores,
-    }
 
 
 # -------------------------------------------------------------------------------- nodes and edges
 
 
-def _nodes(graph: Structure, profile: Profile) -> Iterator[Finding]:
+def _nodes(graph: Topology, profile: Profile) -> Iterator[Finding]:
     allowed = profile["graph.nodes"]
     for path in graph.plan.order:
         node = graph.plan.nodes[path]
         if node["type"] not in allowed:
             yield Finding(
-                "error",
-                "node",
-                path,
-                node["type"],
-                ", ".join(allowed),
-                f"{node['type']} is none of {', '.join(allowed)}",
-                _instead(node["type"], allowed),
-                profile.source("graph.nodes"),
+                severity="error",
+                code="node",
+                layer=path,
+                number=node["type"],
+                limit=", ".join(allowed),
+                reason=f"{node['type']} is none of {', '.join(allowed)}",
+                fix=_instead(node["type"], allowed),
+                source=profile.source("graph.nodes"),
             )
 
 
@@ -179,23 +105,25 @@ def _instead(kind: str, allowed: list[str]) -> str:
     return "express it as a matrix (Linear), if it is small enough"
 
 
-def _wiring(graph: Structure, profile: Profile) -> Iterator[Finding]:
+def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
     source = profile.source("graph.nodes")
-    strict = profile.rule != "none"
+    strict = profile.has_integers
     for link in graph.links if strict else ():
         weights = graph.weights(link)
         if len(weights) != 1:
             what = f"from `{link.source}` to `{link.target}`"
-            lie = ", ".join(f"`{w}`" for w in weights)
+            listed = ", ".join(f"`{w}`" for w in weights)
             yield Finding(
-                "error",
-                "wiring",
-                link.target,
-                len(weights),
-                1,
-                f"{what} {f'lie {len(weights)} weights ({lie})' if weights else 'lies no weight'}",
-                "multiply the matrices into one" if weights else "put an identity Linear there",
-                source,
+                severity="error",
+                code="wiring",
+                layer=link.target,
+                number=len(weights),
+                limit=1,
+                reason=f"{what} are {len(weights)} weights ({listed})"
+                if weights
+                else f"{what} is no weight",
+                fix="multiply the matrices into one" if weights else "put an identity Linear there",
+                source=source,
             )
             continue
         behind = link.path[link.path.index(weights[0]) + 1 :]
@@ -203,42 +131,41 @@ def _wiring(graph: Structure, profile: Profile) -> Iterator[Finding]:
         odd += [p for p in link.path if graph.kind(p) not in (*WEIGHTS, *SHAPING)]
         for path in odd:
             yield Finding(
-                "error",
-                "wiring",
-                path,
-                graph.kind(path),
-                "pooling and flattening before the weight",
-                f"{graph.kind(path)} between weight and neurons",
-                "move it before the weight, or into the weight",
-                source,
+                severity="error",
+                code="wiring",
+                layer=path,
+                number=graph.kind(path),
+                limit="pooling and flattening before the weight",
+                reason=f"{graph.kind(path)} between weight and neurons",
+                fix="move it before the weight, or into the weight",
+                source=source,
             )
     for link in graph.loose if strict else ():
         yield Finding(
-            "error",
-            "wiring",
-            link.target,
-            link.source,
-            "a population of neurons",
-            f"`{link.target}` shows no neurons but what `{link.source}` sends through "
+            severity="error",
+            code="wiring",
+            layer=link.target,
+            number=link.source,
+            limit="a population of neurons",
+            reason=f"`{link.target}` shows no neurons but what `{link.source}` sends through "
             f"{', '.join(f'`{p}`' for p in link.path) or 'nothing'}",
-            "end the network with neurons",
-            source,
+            fix="end the network with neurons",
+            source=source,
         )
     least = profile["graph.neuron_layers"]
     if len(graph.populations) < least:
         yield Finding(
-            "error",
-            "layers",
-            "",
-            len(graph.populations),
-            least,
-            f"{len(graph.populations)} layers of neurons, at least {least} are needed",
-            "put a layer of neurons in front",
-            profile.source("graph.neuron_layers"),
+            severity="error",
+            code="layers",
+            number=len(graph.populations),
+            limit=least,
+            reason=f"{len(graph.populations)} layers of neurons, at least {least} are needed",
+            fix="put a layer of neurons in front",
+            source=profile.source("graph.neuron_layers"),
         )
 
 
-def _recurrence(graph: Structure, profile: Profile, top: set[str]) -> Iterator[Finding]:
+def _recurrence(graph: Topology, profile: Profile, top: set[str]) -> Iterator[Finding]:
     """`top` names the nodes of the outermost graph: those lie in no subgraph."""
     allowed = profile["graph.recurrence"]
     for link in graph.links:
@@ -251,28 +178,28 @@ def _recurrence(graph: Structure, profile: Profile, top: set[str]) -> Iterator[F
             flat = link.closes and link.target in top
             if flat and allowed != "none" and profile["graph.nested_recurrence"]:
                 yield Finding(
-                    "error",
-                    "recurrence",
-                    link.target,
-                    "a flat cycle",
-                    "a nested subgraph",
-                    f"the cycle through `{link.target}` lies flat in the graph, the target reads it "
-                    "only from a nested subgraph",
-                    "write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph: "
+                    severity="error",
+                    code="recurrence",
+                    layer=link.target,
+                    number="a flat cycle",
+                    limit="a nested subgraph",
+                    reason=f"the cycle through `{link.target}` is flat in the graph, the target reads "
+                    "it only from a nested subgraph",
+                    fix="write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph: "
                     'export it with recurrent="nested"',
-                    profile.source("graph.nested_recurrence"),
+                    source=profile.source("graph.nested_recurrence"),
                 )
             continue
         yield Finding(
-            "error",
-            "recurrence",
-            link.target,
-            f"`{link.source}` -> `{link.target}`",
-            allowed,
-            f"`{link.source}` feeds `{link.target}`"
+            severity="error",
+            code="recurrence",
+            layer=link.target,
+            number=f"`{link.source}` -> `{link.target}`",
+            limit=allowed,
+            reason=f"`{link.source}` feeds `{link.target}`"
             + (" back" if link.closes else ", though it is an output"),
-            fix,
-            profile.source("graph.recurrence"),
+            fix=fix,
+            source=profile.source("graph.recurrence"),
         )
 
 
@@ -290,7 +217,7 @@ def _range(value: Any) -> str:
     return f"{low:.6g}" if low == high else f"{low:.6g} .. {high:.6g}"
 
 
-def _neurons(graph: Structure, profile: Profile, told: set[str]) -> Iterator[Finding]:
+def _neurons(graph: Topology, profile: Profile, told: set[str]) -> Iterator[Finding]:
     """`told`: the neurons of which the file says how they reset."""
     resets, bounded = profile["neuron.reset"], profile["state.bits"] is not None
     for path in graph.populations:
@@ -301,52 +228,52 @@ def _neurons(graph: Structure, profile: Profile, told: set[str]) -> Iterator[Fin
         if reset not in resets and not (node["type"] == "IF" and _same_for_if(reset, resets)):
             said = path in told
             yield Finding(
-                "error" if said else "warning",
-                "reset",
-                path,
-                reset,
-                ", ".join(resets),
-                f"resets by {reset}, the target by {' or '.join(resets)}"
+                severity="error" if said else "warning",
+                code="reset",
+                layer=path,
+                number=reset,
+                limit=", ".join(resets),
+                reason=f"resets by {reset}, the target by {' or '.join(resets)}"
                 + ("" if said else "; the file does not say which it was trained with"),
-                f"train with reset: {resets[0]}"
+                fix=f"train with reset: {resets[0]}"
                 + ("" if said else f", or say so: `upgrade --reset {resets[0]}`"),
-                profile.source("neuron.reset"),
+                source=profile.source("neuron.reset"),
             )
         for name, why in (("v_reset", "reset"), ("v_leak", "rest")):
             uses = name in node and (name == "v_leak" or reset == "v_reset")
             if bounded and uses and np.any(node[name]):
                 yield Finding(
-                    "error",
-                    name,
-                    path,
-                    _range(node[name]),
-                    0,
-                    f"{name} is {_range(node[name])}, the target can only {why} at 0",
-                    f"train with {name} 0",
-                    profile.source("neuron.reset"),
+                    severity="error",
+                    code=name,
+                    layer=path,
+                    number=_range(node[name]),
+                    limit=0,
+                    reason=f"{name} is {_range(node[name])}, the target can only {why} at 0",
+                    fix=f"train with {name} 0",
+                    source=profile.source("neuron.reset"),
                 )
         low = float(np.min(node["v_threshold"]))
         if bounded and low <= 0:
             yield Finding(
-                "error",
-                "threshold",
-                path,
-                f"{low:.6g}",
-                "above 0",
-                f"v_threshold is {low:.6g}, the target's are above 0",
-                "train with a threshold above 0",
-                profile.source("state.threshold_bits"),
+                severity="error",
+                code="threshold",
+                layer=path,
+                number=f"{low:.6g}",
+                limit="above 0",
+                reason=f"v_threshold is {low:.6g}, the target's are above 0",
+                fix="train with a threshold above 0",
+                source=profile.source("state.threshold_bits"),
             )
         if profile["neuron.threshold_per"] == "layer" and not _uniform(node, "v_threshold"):
             yield Finding(
-                "error",
-                "threshold",
-                path,
-                _range(node["v_threshold"]),
-                "one for the layer",
-                f"thresholds {_range(node['v_threshold'])}, the target has one for the layer",
-                "divide each row of the weights by its threshold and set all to 1",
-                profile.source("neuron.threshold_per"),
+                severity="error",
+                code="threshold",
+                layer=path,
+                number=_range(node["v_threshold"]),
+                limit="one for the layer",
+                reason=f"thresholds {_range(node['v_threshold'])}, the target has one for the layer",
+                fix="divide each row of the weights by its threshold and set all to 1",
+                source=profile.source("neuron.threshold_per"),
             )
 
 
@@ -355,24 +282,24 @@ def _same_for_if(reset: str, resets: list[str]) -> bool:
     return reset.startswith("subtract") and any(r.startswith("subtract") for r in resets)
 
 
-def _bias(graph: Structure, profile: Profile) -> Iterator[Finding]:
+def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
     if profile["neuron.bias"]:
         return
     for path, node in graph.plan.nodes.items():
         if "bias" in node and np.any(node["bias"]):
             yield Finding(
-                "error",
-                "bias",
-                path,
-                int(np.count_nonzero(node["bias"])),
-                0,
-                f"{np.count_nonzero(node['bias'])} biases are not 0, the target drops them",
-                "train without bias",
-                profile.source("neuron.bias"),
+                severity="error",
+                code="bias",
+                layer=path,
+                number=int(np.count_nonzero(node["bias"])),
+                limit=0,
+                reason=f"{np.count_nonzero(node['bias'])} biases are not 0, the target drops them",
+                fix="train without bias",
+                source=profile.source("neuron.bias"),
             )
 
 
-def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Finding]:
+def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:
     kind = profile["neuron.decay"]
     for path in graph.populations:
         node = graph.plan.nodes[path]
@@ -386,30 +313,30 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
                 and not _uniform(node, name)
             ):
                 yield Finding(
-                    "error",
-                    "decay",
-                    path,
-                    _range(tau),
-                    "one for the layer",
-                    f"{name} {_range(tau)}, the target has one for the layer",
-                    "train with one time constant per layer",
-                    profile.source("neuron.decay_per"),
+                    severity="error",
+                    code="decay",
+                    layer=path,
+                    number=_range(tau),
+                    limit="one for the layer",
+                    reason=f"{name} {_range(tau)}, the target has one for the layer",
+                    fix="train with one time constant per layer",
+                    source=profile.source("neuron.decay_per"),
                 )
             if kind not in ("shift", "fraction") or dt is None or not tau.size:
                 continue
             too_long = [text for at, text in plan.too_long(graph.plan, dt) if at == path]
             if too_long or (kind == "shift" and float(tau.min()) <= dt):
                 yield Finding(
-                    "error",
-                    "decay",
-                    path,
-                    f"{tau.min():.6g}",
-                    f"above dt = {dt:.6g}",
-                    f"{name} is {tau.min():.6g}, time constants must be longer than dt = {dt:.6g}",
-                    step_meant(graph.plan, dt)
+                    severity="error",
+                    code="decay",
+                    layer=path,
+                    number=f"{tau.min():.6g}",
+                    limit=f"above dt = {dt:.6g}",
+                    reason=f"{name} is {tau.min():.6g}, time constants must be longer than dt = {dt:.6g}",
+                    fix=step_meant(graph.plan, dt)
                     if too_long
                     else f"train with {name} of 2 dt or more",
-                    profile.source("neuron.decay"),
+                    source=profile.source("neuron.decay"),
                 )
                 continue
             decay = 1 - dt / tau
@@ -417,99 +344,100 @@ def _decays(graph: Structure, profile: Profile, dt: float | None) -> Iterator[Fi
             moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"], state)
             if kind == "shift" and state == "syn" and (moved == 0).any():
                 yield Finding(
-                    "error",
-                    "decay",
-                    path,
-                    f"{decay.min():.6g}",
-                    0.5,
-                    f"the decay {decay.min():.6g} of its current becomes 0 on the grid of "
+                    severity="error",
+                    code="decay",
+                    layer=path,
+                    number=f"{decay.min():.6g}",
+                    limit=0.5,
+                    reason=f"the decay {decay.min():.6g} of its current becomes 0 on the grid of "
                     f"{profile.name}, which leaves nothing of its input",
-                    "train with 0.5 or more",
-                    profile.source("neuron.decay"),
+                    fix="train with 0.5 or more",
+                    source=profile.source("neuron.decay"),
                 )
                 continue
             far = float(np.abs(moved - decay).max())
             # float32 time constants hold a decay to 2^-24: less than that is no move.
             if far > 2.0**-23:
                 yield Finding(
-                    "note",
-                    "decay",
-                    path,
-                    _range(decay),
-                    _range(moved),
-                    f"decay {_range(decay)} of {name} becomes {_range(moved)} on the target's grid",
-                    "train with decays on the grid",
-                    profile.source("neuron.decay"),
+                    severity="note",
+                    code="decay",
+                    layer=path,
+                    number=_range(decay),
+                    limit=_range(moved),
+                    reason=f"decay {_range(decay)} of {name} becomes {_range(moved)} on the target's "
+                    "grid",
+                    fix="train with decays on the grid",
+                    source=profile.source("neuron.decay"),
                 )
 
 
-def _weights(graph: Structure) -> Iterator[Finding]:
+def _weights(graph: Topology) -> Iterator[Finding]:
     for path in dict.fromkeys(w for link in graph.links for w in graph.weights(link)):
         if not np.any(graph.plan.nodes[path]["weight"]):
             yield Finding(
-                "warning",
-                "zeros",
-                path,
-                0,
-                "a weight that is not 0",
-                "all of its weights are 0: nothing passes it",
-                "train it, or leave it out",
-                "",
+                severity="warning",
+                code="zeros",
+                layer=path,
+                number=0,
+                limit="a weight that is not 0",
+                reason="all of its weights are 0: nothing passes it",
+                fix="train it, or leave it out",
             )
 
 
-def _integers(graph: Structure, profile: Profile, dt: float) -> Iterator[Finding]:
+def _integers(graph: Topology, profile: Profile, dt: float) -> Iterator[Finding]:
     """What `quantise` refuses while it rounds."""
-    from spyx_nir.hardware import quantise
-
-    if profile.rule == "none":
+    if not profile.has_integers:
         return
     try:
-        quantise.integers(graph, profile, dt)
-    except quantise.NotOnGrid as error:
-        why = (error.path, error.number, error.limit, error.reason, error.fix)
-        yield Finding("error", "integers", *why, profile.source("weights.bits"))
+        rounding.integers(graph, profile, dt)
+    except Misfit as error:
+        yield error.finding
     except GraphError as error:
-        fix = "see docs/hardware.md"
         yield Finding(
-            "error", "integers", "", None, None, str(error), fix, profile.source("weights.bits")
+            severity="error",
+            code="integers",
+            layer=error.node or "",
+            reason=str(error),
+            fix="see docs/hardware.md",
+            source=profile.source("weights.bits"),
         )
 
 
-def _notes(graph: Structure, profile: Profile) -> Iterator[Finding]:
-    if profile.rule != "none":
+def _notes(graph: Topology, profile: Profile) -> Iterator[Finding]:
+    if profile.has_integers:
         if profile["neuron.compare"] == ">=":
             yield Finding(
-                "note",
-                "compare",
-                "",
-                ">",
-                ">=",
-                "the target spikes at the threshold too, NIR only above it",
-                "train with the target's comparison, or accept spikes at equality",
-                profile.source("neuron.compare"),
+                severity="note",
+                code="compare",
+                number=">",
+                limit=">=",
+                reason="the target spikes at the threshold too, NIR only above it",
+                fix="train with the target's comparison, or accept spikes at equality",
+                source=profile.source("neuron.compare"),
             )
         if profile["neuron.spikes_per_step"] != 1:
             most = profile["neuron.spikes_per_step"]
+            times = f"up to {most} times" if most else "several times"
             yield Finding(
-                "note",
-                "multi-spike",
-                "",
-                1,
-                most,
-                f"a neuron of the target spikes {f'up to {most} times' if most else 'several times'} "
-                "in a step, NIR's once",
-                "train with the target's rule, or keep inputs below twice the threshold",
-                profile.source("neuron.spikes_per_step"),
+                severity="note",
+                code="multi-spike",
+                number=1,
+                limit=most,
+                reason=f"a neuron of the target spikes {times} in a step, NIR's once",
+                fix="train with the target's rule, or keep inputs below twice the threshold",
+                source=profile.source("neuron.spikes_per_step"),
             )
     for text in profile["graph.notes"]:
-        yield Finding("note", "target", "", None, None, text, "", profile.source("graph.notes"))
+        yield Finding(
+            severity="note", code="target", reason=text, source=profile.source("graph.notes")
+        )
 
 
 # ------------------------------------------------------------------------------------- counting
 
 
-def _counts(graph: Structure, profile: Profile) -> tuple[list[Row], list[Finding]]:
+def _counts(graph: Topology, profile: Profile) -> tuple[list[Row], list[Finding]]:
     sizes = {path: graph.size(path) for path in graph.populations}
     weights = dict.fromkeys(w for link in graph.links for w in graph.weights(link))
     fan_in: Counter[str] = Counter()
@@ -555,12 +483,12 @@ def _over(name: str, used: int, layer: str, profile: Profile, fix: str) -> Itera
     if limit is not None and used > limit:
         what = name.replace("fan_", "fan-").replace("_", " ")
         yield Finding(
-            "error",
-            name.replace("_", "-"),
-            layer,
-            used,
-            limit,
-            f"{what}: {used}, at most {limit}",
-            f"{fix}: {used - limit} too many",
-            profile.source(f"limits.{name}"),
+            severity="error",
+            code=name.replace("_", "-"),
+            layer=layer,
+            number=used,
+            limit=limit,
+            reason=f"{what}: {used}, at most {limit}",
+            fix=f"{fix}: {used - limit} too many",
+            source=profile.source(f"limits.{name}"),
         )

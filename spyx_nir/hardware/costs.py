@@ -14,11 +14,13 @@ import numpy as np
 
 from spyx_nir import neurobench
 from spyx_nir.hardware import simulate
-from spyx_nir.hardware.network import Network, Run, Weight
-from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.network import IntegerNetwork, Run, Weight
 
 
-def counts(network: Network, x: dict[str, np.ndarray], run: Run, steps: int) -> neurobench.Counts:
+def counts(
+    network: IntegerNetwork, x: dict[str, np.ndarray], run: Run, steps: int
+) -> neurobench.Counts:
     """What a recorded run did, per sample.
 
     Args:
@@ -46,7 +48,9 @@ def _joined(weight: Weight) -> tuple[np.ndarray, int]:
     return neurobench.fan_out(node, shape), neurobench.synapses(node, shape)
 
 
-def report(network: Network, parts: list[neurobench.Counts], accuracy: float) -> dict[str, Any]:
+def report(
+    network: IntegerNetwork, parts: list[neurobench.Counts], accuracy: float
+) -> dict[str, Any]:
     """`cost.report` of a chip's integers, and `energy` where its profile has a number for it.
 
     A number takes 1, 2 or 4 bytes, the fewest that hold as many bits as the chip gives it; the lowest

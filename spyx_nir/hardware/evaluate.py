@@ -10,7 +10,7 @@ import numpy as np
 
 from spyx_nir import neurobench
 from spyx_nir.hardware import costs, simulate
-from spyx_nir.hardware.network import Network
+from spyx_nir.hardware.network import IntegerNetwork
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import Plan
 
@@ -38,7 +38,7 @@ class Assessment:
         return {name: layer["saturated"] for name, layer in self.layers.items()}
 
 
-def assess(network: Network, plan: Plan | None, events: Any) -> Assessment:
+def assess(network: IntegerNetwork, plan: Plan | None, events: Any) -> Assessment:
     """Simulate all of `events` (N, T, *shape).
 
     Args:

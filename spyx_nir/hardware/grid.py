@@ -1,20 +1,14 @@
 """Rounding to a chip's grid: weights, decays, thresholds.
 
-The NumPy functions say what the grid is; `fake_weights` and `fake_fraction` are the same in JAX with
-straight-through gradients (the rounding counts as the identity), for training on the grid, as is
-`up_to_a_bound`.
-
-All functions work element by element on arrays of any shape.
+`straight_through` has the same in JAX, with gradients. All functions work element by element on arrays
+of any shape.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import jax
 
 
 def weight_range(bits: int, step: int = 1) -> tuple[int, int]:
@@ -65,41 +59,3 @@ def decay_on_grid(decay: Any, kind: str, bits: int, state: str = "syn") -> np.nd
     if kind == "fraction":
         return np.asarray(integer_of(decay, kind, bits, state) / 2.0**bits)
     return np.asarray(decay, np.float64)
-
-
-def fake_weights(weights: jax.Array, scale: Any, bits: int, step: int = 1) -> jax.Array:
-    """`weights_on_grid` as float32; its gradient is that of `weights * scale`, 0 where clipped."""
-    import jax.numpy as jnp
-
-    from spyx_nir.hardware.qat.straight_through import through
-
-    low, high = weight_range(bits, step)
-    scaled = jnp.clip(weights * scale, low, high)
-    return through(jnp.clip(jnp.round(scaled / step) * step, low, high), scaled)
-
-
-def up_to_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
-    """Integers of a layer with the one that is nearest to a bound of its bits on that bound.
-
-    Several are taken where they are as near; a layer of zeros stays as it is. sinabs stretches a layer
-    until one weight meets a bound (3.1.3, dynapcnn/discretize.py), and rounds all of them anew where
-    none does. The gradient is that of `weights`.
-    """
-    import jax.numpy as jnp
-
-    from spyx_nir.hardware.qat.straight_through import through
-
-    low, high = weight_range(bits, step)
-    share = jnp.maximum(weights / low, weights / high)
-    bound = jnp.where(weights > 0, float(high), float(low))
-    nearest = (share == share.max()) & (share > 0)
-    return through(jnp.where(nearest, bound, weights), weights)
-
-
-def fake_fraction(decay: jax.Array, bits: int) -> jax.Array:
-    """`fraction_of` as float32; its gradient is that of `decay * 2^bits`."""
-    import jax.numpy as jnp
-
-    from spyx_nir.hardware.qat.straight_through import through
-
-    return through(jnp.round(decay * 2**bits), decay * 2**bits)

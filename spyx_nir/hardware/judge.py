@@ -14,10 +14,10 @@ from typing import Any
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import constraints
 from spyx_nir.hardware.constrain import variant
-from spyx_nir.hardware.constraints import SEVERITIES, Finding, Report
-from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.constraints import check_constraints
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.findings import Finding, Report, by_severity
 from spyx_nir.hardware.quantise import quantise
 from spyx_nir.meaning.equations import EQUATIONS
 
@@ -37,12 +37,12 @@ def judge(
         GraphError, UsageError: as `fit.fit`.
     """
     graph = dict(content) if reset is None else _with_reset(content, reset)
-    report = constraints.fit(graph, profile, dt, reset)
-    if profile.rule != "none":
+    report = check_constraints(graph, profile, dt, reset)
+    if profile.has_integers:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `lint` says what is doubtful
             found = [*_findings(report, graph, profile, dt)]
-        report.findings = sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+        report.findings = by_severity(found)
     return report
 
 
@@ -53,17 +53,22 @@ def _findings(
     found = [_as("error", f) if f in unsaid else f for f in report.findings]
     if dt is None and "dt" not in graph.get("metadata", {}):
         why = "no contract says the step, without which no number becomes an integer"
-        return [*found, Finding("error", "dt", "", None, "a step", why, "say it: `--dt DT`", "")]
+        return [
+            *found,
+            Finding(
+                severity="error", code="dt", limit="a step", reason=why, fix="say it: `--dt DT`"
+            ),
+        ]
     refused = _refusal(graph, profile, dt)
     if refused is None or unsaid:
         return found
     try:
         changed = variant(graph, profile, dt)
     except GraphError as error:
-        said = Finding("error", "variant", "", None, None, str(error), "", "")
+        said = Finding(severity="error", code="variant", reason=str(error))
         return found if any(f.severity == "error" for f in found) else [*found, said]
     still = _refusal(changed, profile, dt)
-    left = {(f.code, f.layer) for f in constraints.fit(changed, profile, dt).findings}
+    left = {(f.code, f.layer) for f in check_constraints(changed, profile, dt).findings}
     found = [
         _as("change", f) if f.severity == "error" and (f.code, f.layer) not in left else f
         for f in found
@@ -71,7 +76,7 @@ def _findings(
     needed = "change" if still is None else "error"
     if all(f.severity != needed for f in found):
         fix = "the stage `target` changes it" if still is None else ""
-        said = Finding(needed, "quantise", "", None, None, still or refused, fix, "")
+        said = Finding(severity=needed, code="quantise", reason=still or refused, fix=fix)
         return [*found, said]
     return found
 

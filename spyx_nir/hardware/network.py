@@ -1,4 +1,4 @@
-"""A network in a chip's integers: what the simulators run and what a chip is loaded with.
+"""A network in a chip's integers: what the simulators run and what is loaded on a chip.
 
 Shapes are those of NIR, channels first, without the batch axis. A population's float model is
 `value = integer * 2^-exponent` for its weights and its threshold alike.
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware.profile import Profile
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.grid import weight_range
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Weight:
 
 @dataclass(frozen=True)
 class Population:
-    """Neurons with one rule.
+    """Neurons of one kind.
 
-    threshold: () or `shape`. decay_syn, decay_mem: the rule's integers (a shift; n of n / 4096), () or
+    threshold: () or `shape`. decay_syn, decay_mem: the chip's integers (a shift; n of n / 4096), () or
     `shape`; None where the neuron has no such state or it does not decay. output: an Output shows it.
     """
 
@@ -74,7 +75,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Network:
+class IntegerNetwork:
     """Populations in the order in which a step runs, and the weights between them."""
 
     profile: Profile
@@ -92,8 +93,6 @@ class Network:
         Raises:
             GraphError: a weight, threshold or decay outside the chip's range; names node and value.
         """
-        from spyx_nir.hardware.grid import weight_range
-
         profile = self.profile
         step = profile["weights.step"]
         low, high = weight_range(profile["weights.bits"], step)
@@ -132,9 +131,9 @@ class Run:
     """What a simulation gives, time-major: (T, B, *shape).
 
     spikes: counts per population, uint16. currents, membranes: integer states, the membranes after
-    the reset; only where they were asked for. saturated: population -> how often a state met its bound
+    the reset; only where they were asked for. saturated: population -> how often a state saturated
     (or wrapped). multiple: how often a neuron spiked more than once in a step. ties: how often a
-    membrane stood exactly at its threshold, where chips that compare >= and NIR, which compares >,
+    membrane was exactly at its threshold, where chips that compare >= and NIR, which compares >,
     differ.
     """
 
@@ -146,15 +145,19 @@ class Run:
     membranes: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def start(network: Network, rule: str, x: dict[str, np.ndarray]) -> tuple[int, int, Run]:
+def start(
+    network: IntegerNetwork, semantics: str, x: dict[str, np.ndarray]
+) -> tuple[int, int, Run]:
     """Check network and input; (T, B) and an empty result.
 
     Raises:
-        GraphError: another rule's network, values the chip cannot hold, or input that does not fit.
+        GraphError: another family's network, values the chip cannot hold, or input that does not fit.
     """
-    if network.profile.rule != rule:
+    profile = network.profile
+    if profile.integer_semantics != semantics:
         raise GraphError(
-            f"target {network.profile.name} follows the rule {network.profile.rule}, not {rule}"
+            f"target {profile.name} has the integer semantics `{profile.integer_semantics}`, not "
+            f"`{semantics}`"
         )
     network.check()
     if set(x) != set(network.inputs):
@@ -179,7 +182,7 @@ def start(network: Network, rule: str, x: dict[str, np.ndarray]) -> tuple[int, i
     return steps, batch, run
 
 
-def keep(run: Run, network: Network, steps: int, batch: int) -> None:
+def keep(run: Run, network: IntegerNetwork, steps: int, batch: int) -> None:
     """Make room for the states of every population."""
     for population in network.populations:
         for states in (run.currents, run.membranes):

@@ -1,174 +1,73 @@
-"""Chip profiles: data in `profiles/*.yaml`, read and checked here.
+"""Reads and checks chip profiles: the data in `profiles/*.yaml`.
 
-A profile maps every key of `KEYS` to an entry `{value, source}`. `also` lists what other sources say.
-A chip is added by adding a file there, or by naming the file itself on the command line.
+A profile maps every key of `KEYS`, and of its family's `keys`, to an entry `{value, source}`. `also`
+lists what other sources say. A chip is added by adding a file there, or by naming the file itself on
+the command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spyx_nir.errors import UserError
-
-FOLDER = Path(__file__).parent / "profiles"
-RULES = ("xylo", "lava", "dynapcnn", "none")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One fact: its value, who says so, and what others say: (value, source), ..."""
-
-    value: Any
-    source: str
-    also: tuple[tuple[Any, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One target. `profile["limits.inputs"]` is a value, `profile.source("limits.inputs")` its source.
-
-    rule: the integer rule that simulates it, one of `RULES`. `cores` and `convolution` facts exist
-    only where the profile has these sections: `"cores.kernel_memory" in profile`.
-    """
-
-    name: str
-    chip: str
-    rule: str
-    facts: dict[str, Entry] = field(repr=False)
-
-    def __getitem__(self, key: str) -> Any:
-        return self.facts[key].value
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.facts
-
-    def source(self, key: str) -> str:
-        """Who says so."""
-        return self.facts[key].source
-
-
-Check = tuple[Callable[[Any], bool], str]
-
-
-def _whole(low: int) -> Check:
-    def test(value: Any) -> bool:
-        return type(value) is int and value >= low
-
-    return test, f"a whole number of {low} or more"
-
-
-def _or_null(check: Check) -> Check:
-    return (lambda value: value is None or check[0](value)), f"{check[1]}, or null"
-
-
-def _one_of(*words: str) -> Check:
-    return (lambda value: isinstance(value, str) and value in words), f"one of {', '.join(words)}"
-
-
-def _list_of(check: Check, empty: bool = False) -> Check:
-    def test(value: Any) -> bool:
-        return isinstance(value, list) and (empty or bool(value)) and all(map(check[0], value))
-
-    return test, f"a list, each {check[1]}"
-
-
-_TEXT: Check = (lambda value: isinstance(value, str) and bool(value.strip())), "text"
-_ENERGY: Check = (
-    lambda value: type(value) in (int, float) and 0 < value < float("inf"),
-    "a number above 0",
+from spyx_nir.errors import UserError, about
+from spyx_nir.hardware import registry
+from spyx_nir.hardware.facts import (
+    FLAG,
+    NO_INTEGERS,
+    POSITIVE,
+    TEXT,
+    Check,
+    Entry,
+    list_of,
+    one_of,
+    or_null,
+    whole,
 )
-_RESETS = _one_of("v_reset", "subtract", "subtract_after_decay")
+from spyx_nir.hardware.facts import FOLDER as FOLDER
+from spyx_nir.hardware.facts import Profile as Profile
+from spyx_nir.hardware.facts import names as names
 
-# Every key that a profile has, and what its value may be. The sections in `OPTIONAL` may be left out.
+_RESETS = one_of("v_reset", "subtract", "subtract_after_decay")
+
+# Every key that a profile has, and what its value may be. A family adds its own.
 KEYS: dict[str, Check] = {
-    "graph.nodes": _list_of(_TEXT),
-    "graph.recurrence": _one_of("none", "hidden", "any"),
-    "graph.nested_recurrence": ((lambda value: isinstance(value, bool)), "true or false"),
-    "graph.neuron_layers": _whole(0),
-    "graph.nir": _or_null(_TEXT),
-    "graph.device": _or_null(_TEXT),
-    "graph.notes": _list_of(_TEXT, empty=True),
-    "neuron.reset": _list_of(_RESETS),
-    "neuron.compare": _one_of(">", ">="),
-    "neuron.spikes_per_step": _or_null(_whole(1)),
-    "neuron.output_spikes_per_step": _or_null(_whole(1)),
-    "neuron.input_spikes_per_step": _or_null(_whole(1)),
-    "neuron.bias": ((lambda value: isinstance(value, bool)), "true or false"),
-    "neuron.threshold_per": _one_of("neuron", "layer"),
-    "neuron.decay_per": _one_of("neuron", "layer"),
-    "neuron.decay": _one_of("shift", "fraction", "none", "free"),
-    "neuron.decay_bits": _or_null(_whole(0)),
-    "weights.bits": _or_null(_whole(2)),
-    "weights.step": _or_null(_whole(1)),
-    "weights.symmetric": ((lambda value: isinstance(value, bool)), "true or false"),
-    "weights.scale_per": _one_of("neuron", "layer"),
-    "state.bits": _or_null(_whole(2)),
-    "state.overflow": _one_of("saturate", "wrap", "refuse", "none"),
-    "state.floor": _one_of("none", "threshold"),
-    "state.threshold_bits": _or_null(_whole(1)),
-    "state.threshold_shift": _whole(0),
-    "limits.inputs": _or_null(_whole(1)),
-    "limits.hidden_neurons": _or_null(_whole(1)),
-    "limits.outputs": _or_null(_whole(1)),
-    "limits.neurons": _or_null(_whole(1)),
-    "limits.synapses": _or_null(_whole(1)),
-    "limits.fan_in": _or_null(_whole(1)),
-    "limits.fan_out": _or_null(_whole(1)),
-    "energy.pj_per_synop": _or_null(_ENERGY),
-    "cores.kernel_memory": _list_of(_whole(1)),
-    "cores.neuron_memory": _list_of(_whole(1)),
-    "cores.bias_memory": _list_of(_whole(1)),
-    "cores.destinations": _whole(1),
-    "convolution.input_size": _whole(1),
-    "convolution.output_size": _whole(1),
-    "convolution.channels": _whole(1),
-    "convolution.kernel": _whole(1),
-    "convolution.strides": _list_of(_whole(1)),
-    "convolution.padding": _whole(0),
-    "convolution.pooling": _list_of(_whole(1)),
+    "graph.nodes": list_of(TEXT),
+    "graph.recurrence": one_of("none", "hidden", "any"),
+    "graph.nested_recurrence": FLAG,
+    "graph.neuron_layers": whole(0),
+    "graph.nir": or_null(TEXT),
+    "graph.device": or_null(TEXT),
+    "graph.notes": list_of(TEXT, empty=True),
+    "neuron.reset": list_of(_RESETS),
+    "neuron.compare": one_of(">", ">="),
+    "neuron.spikes_per_step": or_null(whole(1)),
+    "neuron.output_spikes_per_step": or_null(whole(1)),
+    "neuron.input_spikes_per_step": or_null(whole(1)),
+    "neuron.bias": FLAG,
+    "neuron.threshold_per": one_of("neuron", "layer"),
+    "neuron.decay_per": one_of("neuron", "layer"),
+    "neuron.decay": one_of("shift", "fraction", "none", "free"),
+    "neuron.decay_bits": or_null(whole(0)),
+    "weights.bits": or_null(whole(2)),
+    "weights.step": or_null(whole(1)),
+    "weights.symmetric": FLAG,
+    "weights.scale_per": one_of("neuron", "layer"),
+    "state.bits": or_null(whole(2)),
+    "state.overflow": one_of("saturate", "wrap", "refuse", "none"),
+    "state.floor": one_of("none", "threshold"),
+    "state.threshold_bits": or_null(whole(1)),
+    "state.threshold_shift": whole(0),
+    "limits.inputs": or_null(whole(1)),
+    "limits.hidden_neurons": or_null(whole(1)),
+    "limits.outputs": or_null(whole(1)),
+    "limits.neurons": or_null(whole(1)),
+    "limits.synapses": or_null(whole(1)),
+    "limits.fan_in": or_null(whole(1)),
+    "limits.fan_out": or_null(whole(1)),
+    "energy.pj_per_synop": or_null(POSITIVE),
 }
-OPTIONAL = ("cores", "convolution")
-# What an integer rule computes with, and what its toolchain calls the chip: a profile that names the rule
-# has values for these.
-NEEDED = {
-    "xylo": (
-        "graph.device",
-        "neuron.spikes_per_step",
-        "neuron.output_spikes_per_step",
-        "neuron.input_spikes_per_step",
-        "neuron.decay_bits",
-        "weights.bits",
-        "weights.step",
-        "state.bits",
-        "state.threshold_bits",
-    ),
-    "lava": (
-        "neuron.input_spikes_per_step",
-        "neuron.decay_bits",
-        "weights.bits",
-        "weights.step",
-        "state.bits",
-        "state.threshold_bits",
-    ),
-    "dynapcnn": (
-        "graph.device",
-        "weights.bits",
-        "weights.step",
-        "state.bits",
-        "state.threshold_bits",
-        "cores.kernel_memory",
-        "convolution.kernel",
-    ),
-    "none": (),
-}
-
-
-def names() -> list[str]:
-    """The targets that come with the program."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
 def load(target: str) -> Profile:
@@ -207,40 +106,51 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _profile(document: dict[str, Any], path: Path) -> Profile:
-    sections: dict[str, list[str]] = {}
-    for key in KEYS:
-        section, _, name = key.partition(".")
-        sections.setdefault(section, []).append(name)
-    _only(document, ["chip", "rule", *sections], f"{path}: ")
-    for key, check in (("chip", _TEXT), ("rule", _one_of(*RULES))):
+    if "rule" in document:
+        raise UserError(f"{path}: `rule` is now called `integer_semantics`: rename the key")
+    families = registry.families()
+    semantics = one_of(*families, NO_INTEGERS)
+    for key, check in (("chip", TEXT), ("integer_semantics", semantics)):
         if key not in document:
             raise UserError(f"{path}: `{key}` is missing; {check[1]} is needed")
         if not check[0](document[key]):
-            raise UserError(f"{path}: `{key}` must be {check[1]}, got {document[key]!r}")
+            raise UserError(f"{path}: `{key}` must be {check[1]}, got {document[key]!r:.80}")
+    family = families.get(document["integer_semantics"])
+    keys = KEYS | family.keys if family else KEYS
+    profile = Profile(
+        path.stem, document["chip"], document["integer_semantics"], _facts(document, keys, path)
+    )
+    if family:
+        for key in family.needs:
+            if profile[key] is None:
+                raise UserError(
+                    f"{path}: integer_semantics `{family.name}` needs a value for `{key}`"
+                )
+        with about(path, UserError):
+            family.check_profile(profile)
+    return profile
+
+
+def _facts(document: dict[str, Any], checks: Mapping[str, Check], path: Path) -> dict[str, Entry]:
+    sections: dict[str, list[str]] = {}
+    for key in checks:
+        section, _, name = key.partition(".")
+        sections.setdefault(section, []).append(name)
+    _only(document, ["chip", "integer_semantics", *sections], f"{path}: ")
     facts = {}
     for section, keys in sections.items():
         if section not in document:
-            if section in OPTIONAL:
-                continue
             raise UserError(f"{path}: the section `{section}` is missing")
         block = document[section]
         if not isinstance(block, dict):
             raise UserError(f"{path}: `{section}` must be a mapping, got {block!r:.80}")
         _only(block, keys, f"{path}: {section}.")
         for name in keys:
+            key = f"{section}.{name}"
             if name not in block:
-                raise UserError(
-                    f"{path}: `{section}.{name}` is missing; {{value, source}} is needed"
-                )
-            facts[f"{section}.{name}"] = _entry(block[name], f"{section}.{name}", path)
-    for key in NEEDED[document["rule"]]:
-        if key not in facts or facts[key].value is None:
-            raise UserError(f"{path}: rule `{document['rule']}` needs a value for `{key}`")
-    if "cores.kernel_memory" in facts:
-        sizes = {len(facts[f"cores.{name}_memory"].value) for name in ("kernel", "neuron", "bias")}
-        if len(sizes) != 1:
-            raise UserError(f"{path}: cores.*_memory list different numbers of cores: {sizes}")
-    return Profile(path.stem, document["chip"], document["rule"], facts)
+                raise UserError(f"{path}: `{key}` is missing; {{value, source}} is needed")
+            facts[key] = _entry(block[name], key, checks[key], path)
+    return facts
 
 
 def _only(block: dict[Any, Any], allowed: list[str], where: str) -> None:
@@ -249,11 +159,11 @@ def _only(block: dict[Any, Any], allowed: list[str], where: str) -> None:
             raise UserError(f"{where}{key}: unknown key; allowed are {', '.join(allowed)}")
 
 
-def _entry(entry: Any, key: str, path: Path) -> Entry:
+def _entry(entry: Any, key: str, check: Check, path: Path) -> Entry:
     if not isinstance(entry, dict):
         raise UserError(f"{path}: `{key}` is {entry!r:.80}; {{value, source}} is needed")
     _only(entry, ["value", "source", "also"], f"{path}: {key}.")
-    value, source = _sourced(entry, key, path)
+    value, source = _sourced(entry, key, check, path)
     others = entry.get("also", [])
     if not isinstance(others, list):
         raise UserError(f"{path}: `{key}.also` must be a list of {{value, source}}")
@@ -263,19 +173,17 @@ def _entry(entry: Any, key: str, path: Path) -> Entry:
         if not isinstance(other, dict):
             raise UserError(f"{path}: `{where}` is {other!r:.80}; {{value, source}} is needed")
         _only(other, ["value", "source"], f"{path}: {where}.")
-        also.append(_sourced(other, where, path, key))
+        also.append(_sourced(other, where, check, path))
     return Entry(value, source, tuple(also))
 
 
-def _sourced(
-    entry: dict[str, Any], where: str, path: Path, key: str | None = None
-) -> tuple[Any, str]:
-    """The checked value and source of an entry; `key` says which rule holds, `where` is its place."""
-    test, allowed = KEYS[key or where]
+def _sourced(entry: dict[str, Any], where: str, check: Check, path: Path) -> tuple[Any, str]:
+    """The checked value and the source of an entry; `where` is its place in the file."""
+    test, allowed = check
     if "value" not in entry:
         raise UserError(f"{path}: `{where}.value` is missing; {allowed} is needed")
     if not test(entry["value"]):
         raise UserError(f"{path}: `{where}.value` must be {allowed}, got {entry['value']!r:.80}")
-    if not _TEXT[0](entry.get("source")):
+    if not TEXT[0](entry.get("source")):
         raise UserError(f"{path}: `{where}` has no source; say where {entry['value']!r} is from")
     return entry["value"], entry["source"]

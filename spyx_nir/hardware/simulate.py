@@ -7,27 +7,24 @@ from collections.abc import Callable
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import loihi, speck, xylo
-from spyx_nir.hardware.network import Network, Run
-
-RULES: dict[str, Callable[..., Run]] = {"xylo": xylo.run, "lava": loihi.run, "dynapcnn": speck.run}
+from spyx_nir.hardware import registry
+from spyx_nir.hardware.network import IntegerNetwork, Run
 
 
-def run(network: Network, x: dict[str, np.ndarray], record: bool = False) -> Run:
-    """Simulate by the rule of the network's chip; see the module of the rule.
+def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False) -> Run:
+    """Simulate by the rule of the network's chip; see `families/<family>/simulator.py`.
+
+    Args:
+        x: input name -> (T, B, *shape), counts of spikes, channels first.
+        record: keep the states too.
 
     Raises:
-        GraphError: no rule, values the chip cannot hold, or input that does not fit.
+        GraphError: no integer semantics, values the chip cannot hold, or input that does not fit.
     """
-    profile = network.profile
-    if profile.rule not in RULES:
-        raise GraphError(
-            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
-        )
-    return RULES[profile.rule](network, x, record)
+    return registry.family(network.profile).run(network, x, record)
 
 
-def refuse_overflow(network: Network, saturated: dict[str, int]) -> None:
+def refuse_overflow(network: IntegerNetwork, saturated: dict[str, int]) -> None:
     """Raise where a state left the chip's bits and the profile does not say what happens then.
 
     Raises:
@@ -42,15 +39,15 @@ def refuse_overflow(network: Network, saturated: dict[str, int]) -> None:
             )
 
 
-def delays(network: Network) -> dict[str, int]:
+def delays(network: IntegerNetwork) -> dict[str, int]:
     """Population -> how many steps later than by NIR's rule without delays its spikes come.
 
-    Loihi delays at every weight, Xylo where hidden neurons lead to another population.
+    A chip may delay at every weight, or only where neurons lead to another population.
     """
     return accumulated(network, lambda source, _: int(waits(network, source)))
 
 
-def accumulated(network: Network, step: Callable[[str, str], int]) -> dict[str, int]:
+def accumulated(network: IntegerNetwork, step: Callable[[str, str], int]) -> dict[str, int]:
     """Population -> the largest sum of `step(source, target)` along the ways from an input to it."""
     late = dict.fromkeys(network.inputs, 0)
     for population in network.populations:
@@ -63,13 +60,13 @@ def accumulated(network: Network, step: Callable[[str, str], int]) -> dict[str, 
     return {population.name: late[population.name] for population in network.populations}
 
 
-def waits(network: Network, source: str) -> bool:
+def waits(network: IntegerNetwork, source: str) -> bool:
     """Whether what `source` sends arrives in the next step, and not in the same."""
-    rule = network.profile.rule
-    return rule == "lava" or (rule == "xylo" and source not in network.inputs)
+    family = registry.family(network.profile)
+    return family.delays_inputs if source in network.inputs else family.delays_neurons
 
 
-def padded(network: Network, events: np.ndarray) -> dict[str, np.ndarray]:
+def padded(network: IntegerNetwork, events: np.ndarray) -> dict[str, np.ndarray]:
     """Recordings (B, T, *shape) as a simulator's input (T + latest delay, B, *shape), int64.
 
     Raises:

@@ -14,14 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from spyx_nir.hardware import qat, simulate
-from spyx_nir.hardware.network import Network
+from spyx_nir.hardware.network import IntegerNetwork
 
 STEP = 1.25  # of a threshold
 BUSY = 1.5  # times the trained rate: left to training
 MOST_STEPS = 24  # 1.25^24 = 212 times the threshold
 
 
-def balanced(network: Network, events: np.ndarray, rates: Mapping[str, float]) -> Network:
+def balanced(
+    network: IntegerNetwork, events: np.ndarray, rates: Mapping[str, float]
+) -> IntegerNetwork:
     """The network with thresholds raised, sources first, until no population is too busy.
 
     Args:

@@ -34,7 +34,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Structure:
+class Topology:
     """What a plan consists of.
 
     populations: nodes with state or spikes, sources before targets. links: by target.
@@ -89,7 +89,7 @@ class Structure:
         return array.shape[1] * taps, array.shape[0] // groups * math.prod(reached)
 
 
-def analyse(plan: Plan) -> Structure:
+def analyse(plan: Plan) -> Topology:
     """Populations and links of a plan.
 
     Raises:
@@ -116,7 +116,7 @@ def analyse(plan: Plan) -> Structure:
     ring = {path: number for number, part in enumerate(parts) for path in part}
     order = [path for part in parts for path in sorted(part, key=plan.order.index)]
     linked = [_bare(plan, link, ring.get(link.source) == ring[link.target]) for link in links]
-    return Structure(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
+    return Topology(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
 
 
 def _holds(node: dict[str, Any]) -> bool:

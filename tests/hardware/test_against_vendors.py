@@ -19,7 +19,7 @@ def cases(vendor: str) -> dict[str, dict[str, np.ndarray]]:
         return compare.nested({key: loaded[key] for key in loaded.files})
 
 
-@pytest.mark.parametrize("vendor", list(compare.RULES))
+@pytest.mark.parametrize("vendor", list(compare.PROGRAMS))
 def test_every_spike_and_every_state_is_the_vendors(vendor: str) -> None:
     found = cases(vendor)
     assert len(found) == 9
@@ -44,7 +44,7 @@ def test_a_wrong_rule_would_be_seen() -> None:
 
 
 def test_samples_do_not_see_each_other() -> None:
-    for vendor in compare.RULES:
+    for vendor in compare.PROGRAMS:
         case = cases(vendor)["case02"]
         alone = {**case, "input": case["input"][1:]}
         both = compare.ours(vendor, case).spikes["hidden"][:, 1:]

@@ -17,7 +17,7 @@ import pytest
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import constraints, judge, profile, quantise
+from spyx_nir.hardware import constraints, findings, judge, profile, quantise
 from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.placement import place
 
@@ -34,13 +34,11 @@ def braille(hidden: int = 40, out: int = 7, inputs: int = 12, reset: str = "subt
     )
 
 
-def report(
-    graph: dict[str, Any], target: str = "xylo-audio-2", **options: Any
-) -> constraints.Report:
-    return constraints.fit(graph, profile.load(target), **options)
+def report(graph: dict[str, Any], target: str = "xylo-audio-2", **options: Any) -> findings.Report:
+    return constraints.check_constraints(graph, profile.load(target), **options)
 
 
-def errors(found: constraints.Report) -> list[tuple[str, str, Any, Any]]:
+def errors(found: findings.Report) -> list[tuple[str, str, Any, Any]]:
     return [(f.code, f.layer, f.number, f.limit) for f in found.findings if f.severity == "error"]
 
 

@@ -15,15 +15,14 @@ import pytest
 
 from bench.vendors import compare
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import profile, qat, quantise, simulate
-from spyx_nir.hardware.network import Network, Population, Run, Weight
-from spyx_nir.hardware.qat import straight_through
+from spyx_nir.hardware import profile, qat, quantise, simulate, straight_through
+from spyx_nir.hardware.network import IntegerNetwork, Population, Run, Weight
 
 GOLDEN = Path(__file__).parent / "golden"
 COUNTS = ("saturated", "multiple", "ties")
 
 
-def agree(network: Network, x: np.ndarray) -> Run:
+def agree(network: IntegerNetwork, x: np.ndarray) -> Run:
     """Run by both; every spike and every count must be the same."""
     (name,) = network.inputs
     run = simulate.run(network, {name: x})
@@ -36,7 +35,7 @@ def agree(network: Network, x: np.ndarray) -> Run:
     return run
 
 
-@pytest.mark.parametrize("vendor", list(compare.RULES))
+@pytest.mark.parametrize("vendor", list(compare.PROGRAMS))
 def test_spikes_are_the_vendors(vendor: str) -> None:
     """All recorded cases but those where Xylo's currents saturate spike by spike, which JAX does not."""
     with np.load(GOLDEN / f"{vendor}.npz", allow_pickle=False) as loaded:
@@ -84,7 +83,7 @@ def test_large_states_are_exact_on_loihi() -> None:
     )
     link = Weight("input", "n", "w", np.array([[254, -130]]), (2,))
     x = np.random.default_rng(0).integers(0, 200, (200, 4, 2))
-    run = agree(Network(chip, {"input": (2,)}, (neuron,), (link,)), x)
+    run = agree(IntegerNetwork(chip, {"input": (2,)}, (neuron,), (link,)), x)
     assert run.spikes["n"].sum() > 20
 
 
@@ -105,9 +104,11 @@ def test_gradients_reach_the_weights_through_every_rule() -> None:
             decays = {"decay_syn": np.asarray(1), "decay_mem": np.asarray(1)}
         neuron = Population("n", (1,), np.asarray(10), **decays, output=True)
         link = Weight("input", "n", "w", np.array([[8]]), (1,))
-        network = Network(profile.load(target), {"input": (1,)}, (neuron,), (link,))
+        network = IntegerNetwork(profile.load(target), {"input": (1,)}, (neuron,), (link,))
 
-        def count(value: jax.Array, network: Network = network, link: Weight = link) -> jax.Array:
+        def count(
+            value: jax.Array, network: IntegerNetwork = network, link: Weight = link
+        ) -> jax.Array:
             moved = dataclasses.replace(network, weights=(dataclasses.replace(link, values=value),))
             return qat.run(moved, jnp.ones((1, 1, 1)), 5.0).spikes["n"].sum()
 
@@ -127,7 +128,7 @@ def test_gradients_reach_the_decays_on_loihi() -> None:
     def count(decays: dict[str, jax.Array]) -> jax.Array:
         neuron = Population("n", (1,), np.asarray(125), reset="v_reset", output=True)
         moved = dataclasses.replace(neuron, **decays)
-        network = Network(profile.load("loihi"), {"input": (1,)}, (moved,), (link,))
+        network = IntegerNetwork(profile.load("loihi"), {"input": (1,)}, (moved,), (link,))
         x = jnp.zeros((3, 1, 1)).at[0].set(1.0)
         return qat.run(network, x, 5.0).spikes["n"].sum()
 
@@ -142,4 +143,4 @@ def test_a_ring_of_populations_is_refused() -> None:
     a, b = (Population(n, (1,), np.asarray(9), output=n == "b") for n in "ab")
     links = tuple(Weight(s, t, f"{s}{t}", np.array([[2]]), (1,)) for s, t in ("ia", "ab", "ba"))
     with pytest.raises(GraphError, match="`a` and `b` feed each other; a ring"):
-        qat.run(Network(chip, {"i": (1,)}, (a, b), links), jnp.ones((2, 1, 1)))
+        qat.run(IntegerNetwork(chip, {"i": (1,)}, (a, b), links), jnp.ones((2, 1, 1)))

@@ -9,16 +9,17 @@ import pytest
 
 from bench.vendors import two_layers
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import loihi, profile, speck, xylo
-from spyx_nir.hardware.network import Network, Population, Weight
+from spyx_nir.hardware import profile, simulate
+from spyx_nir.hardware.families.xylo import simulator as xylo
+from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 
 XYLO, LOIHI, SPECK = (profile.load(name) for name in ("xylo-audio-2", "loihi", "speck-2f"))
 
 
-def one(chip: profile.Profile, weight: int, threshold: int, **options: Any) -> Network:
+def one(chip: profile.Profile, weight: int, threshold: int, **options: Any) -> IntegerNetwork:
     """One input, one neuron."""
     population = Population("n", (1,), np.asarray(threshold), output=True, **options)
-    return Network(
+    return IntegerNetwork(
         chip,
         {"input": (1,)},
         (population,),
@@ -41,7 +42,7 @@ def shift(k: int) -> np.ndarray:
 def test_xylo_adds_then_decays_the_current_and_rounds_decays_down() -> None:
     """i: 100 -> 100 - (100 >> 1) = 50 -> 25 -> 25 - 12 = 13; v: 50; 50 - (50 >> 2) + 25 = 63; ..."""
     network = one(XYLO, 100, 1000, decay_syn=shift(1), decay_mem=shift(2))
-    i, v, n = states(xylo.run(network, drive(1, 0, 0), record=True))
+    i, v, n = states(simulate.run(network, drive(1, 0, 0), record=True))
     assert (i, v, n) == ([50, 25, 13], [50, 63, 63 - 15 + 13], [0, 0, 0])
 
 
@@ -49,25 +50,27 @@ def test_xylo_decays_by_one_where_the_shift_leaves_nothing() -> None:
     """3 >> 4 = 0, so 3 -> 2; -3 >> 4 = -1, so -3 -> -2 -> -1 -> 0."""
     for weight, expected in ((3, [2, 1, 0, 0]), (-3, [-2, -1, 0, 0])):
         network = one(XYLO, weight, 1000, decay_syn=shift(4), decay_mem=shift(4))
-        assert states(xylo.run(network, drive(1, 0, 0, 0), record=True))[0] == expected
+        assert states(simulate.run(network, drive(1, 0, 0, 0), record=True))[0] == expected
 
 
 def test_xylo_output_spikes_once_at_the_threshold_and_hidden_often() -> None:
     """v = 60 at threshold 20: an output subtracts 20 once a step, a hidden neuron spikes 3 times."""
     network = one(XYLO, 120, 20, decay_syn=shift(1), decay_mem=shift(15))
-    i, v, n = states(xylo.run(network, drive(1), record=True))
+    i, v, n = states(simulate.run(network, drive(1), record=True))
     assert (i, v, n) == ([60], [40], [1])
     hidden = Population("n", (1,), np.asarray(20), shift(1), shift(15))
-    run = xylo.run(Network(XYLO, network.inputs, (hidden,), network.weights), drive(1), record=True)
+    run = simulate.run(
+        IntegerNetwork(XYLO, network.inputs, (hidden,), network.weights), drive(1), record=True
+    )
     assert states(run) == ([60], [0], [3])
     assert run.multiple == {"n": 1} and run.ties == {"n": 0}
-    tie = xylo.run(one(XYLO, 40, 20, decay_syn=shift(1), decay_mem=shift(15)), drive(1))
+    tie = simulate.run(one(XYLO, 40, 20, decay_syn=shift(1), decay_mem=shift(15)), drive(1))
     assert tie.ties == {"n": 1} and tie.spikes["n"].item() == 1
 
 
 def test_xylo_takes_15_spikes_of_an_input_and_saturates() -> None:
     network = one(XYLO, 127, 32767, decay_syn=shift(15), decay_mem=shift(15))
-    run = xylo.run(network, drive(*[40] * 20), record=True)
+    run = simulate.run(network, drive(*[40] * 20), record=True)
     i = states(run)[0]
     assert i[0] == 15 * 127 - 1  # the shift of 15 leaves 0, so it decays by 1
     assert max(i) == 32766 and run.saturated["n"] > 0
@@ -90,7 +93,9 @@ def test_xylo_hidden_spikes_arrive_one_step_later() -> None:
         Weight("input", "h", "a", np.array([[100]]), (1,)),
         Weight("h", "n", "b", np.array([[60]]), (1,)),
     )
-    run = xylo.run(Network(XYLO, {"input": (1,)}, (hidden, out), weights), drive(1, 0, 0))
+    run = simulate.run(
+        IntegerNetwork(XYLO, {"input": (1,)}, (hidden, out), weights), drive(1, 0, 0)
+    )
     assert run.spikes["h"].ravel().tolist() == [1, 0, 0]
     assert run.spikes["n"].ravel().tolist() == [0, 1, 1]
 
@@ -98,16 +103,16 @@ def test_xylo_hidden_spikes_arrive_one_step_later() -> None:
 def test_loihi_shifts_input_by_six_bits_and_truncates_toward_zero() -> None:
     """a = 10 one step late: u = 640; u = 640 * 2048 >> 12 = 320, v = 640 * 3000 >> 12 + 320 = 788."""
     n = {"decay_syn": np.asarray(2048), "decay_mem": np.asarray(3000), "reset": "v_reset"}
-    u, v, z = states(loihi.run(one(LOIHI, 10, 1000, **n), drive(1, 0, 0), record=True))
+    u, v, z = states(simulate.run(one(LOIHI, 10, 1000, **n), drive(1, 0, 0), record=True))
     assert (u, v, z) == ([0, 640, 320], [0, 640, 468 + 320], [0, 0, 0])
-    u, v, _ = states(loihi.run(one(LOIHI, -10, 1000, **n), drive(1, 0, 0), record=True))
+    u, v, _ = states(simulate.run(one(LOIHI, -10, 1000, **n), drive(1, 0, 0), record=True))
     assert (u, v) == ([0, -640, -320], [0, -640, -468 - 320])
 
 
 def test_loihi_spikes_above_the_threshold_only_and_resets_to_zero() -> None:
     """An IF: v grows by 10 << 6 a step; 20 << 6 is not above 20 << 6."""
     _u, v, z = states(
-        loihi.run(one(LOIHI, 10, 20, reset="v_reset"), drive(1, 1, 1, 0), record=True)
+        simulate.run(one(LOIHI, 10, 20, reset="v_reset"), drive(1, 1, 1, 0), record=True)
     )
     assert z == [0, 0, 0, 1]
     assert v == [0, 640, 1280, 0]
@@ -116,7 +121,7 @@ def test_loihi_spikes_above_the_threshold_only_and_resets_to_zero() -> None:
 def test_loihi_wraps_currents_and_clips_membranes() -> None:
     """u grows by 254 * 255 << 6 = 4145280 a step: 2^23 is passed in the third."""
     n = {"decay_syn": np.asarray(4095), "decay_mem": np.asarray(4096), "reset": "v_reset"}
-    run = loihi.run(one(LOIHI, 254, 131071, **n), drive(*[300] * 5), record=True)
+    run = simulate.run(one(LOIHI, 254, 131071, **n), drive(*[300] * 5), record=True)
     u, v, z = states(run)
     step = 254 * 255 << 6
     second = (step * 4095 >> 12) + step
@@ -129,17 +134,17 @@ def test_loihi_wraps_currents_and_clips_membranes() -> None:
 
 def test_speck_spikes_as_often_as_the_threshold_fits_and_has_a_floor() -> None:
     network = one(SPECK, 50, 20)
-    run = speck.run(network, drive(1, 0, 2), record=True)
+    run = simulate.run(network, drive(1, 0, 2), record=True)
     assert run.spikes["n"].ravel().tolist() == [2, 0, 5]
     assert run.membranes["n"].ravel().tolist() == [10, 10, 10]
-    run = speck.run(one(SPECK, -50, 20), drive(1, 1), record=True)
+    run = simulate.run(one(SPECK, -50, 20), drive(1, 1), record=True)
     assert run.membranes["n"].ravel().tolist() == [-20, -20]
-    run = speck.run(one(SPECK, 50, 20, reset="v_reset"), drive(1), record=True)
+    run = simulate.run(one(SPECK, 50, 20, reset="v_reset"), drive(1), record=True)
     assert (run.spikes["n"].item(), run.membranes["n"].item()) == (2, 0)
 
 
 def test_speck_counts_what_16_bits_do_not_hold() -> None:
-    run = speck.run(one(SPECK, 127, 32767), drive(250, 250))
+    run = simulate.run(one(SPECK, 127, 32767), drive(250, 250))
     assert run.saturated == {"n": 1}
 
 
@@ -171,14 +176,15 @@ def test_convolution_and_pooling_by_loops() -> None:
         (one(XYLO, 1, 1), {"input": np.full((1, 1, 1), 0.5)}, "must be counts of spikes"),
     ],
 )
-def test_what_a_chip_cannot_hold_is_refused(network: Network, x: Any, message: str) -> None:
-    rule = {"xylo": xylo.run, "lava": loihi.run}[network.profile.rule]
+def test_what_a_chip_cannot_hold_is_refused(network: IntegerNetwork, x: Any, message: str) -> None:
     with pytest.raises(GraphError, match=message):
-        rule(network, x)
+        simulate.run(network, x)
 
 
 def test_another_chips_network_is_refused() -> None:
-    with pytest.raises(GraphError, match="target loihi follows the rule lava, not xylo"):
+    with pytest.raises(
+        GraphError, match="target loihi has the integer semantics `lava`, not `xylo`"
+    ):
         xylo.run(one(LOIHI, 2, 10), drive(1))
 
 

@@ -20,7 +20,7 @@ from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import constraints, evaluate, profile, quantise, simulate
 from spyx_nir.hardware.constrain import variant
-from spyx_nir.hardware.network import Network, Population, Weight
+from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.threshold_balancing import balanced
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import make_plan
@@ -82,7 +82,9 @@ def test_a_membrane_that_keeps_all_it_has_does_so_on_loihi(infinite: bool) -> No
         moved = variant(graph, LOIHI)
         network = quantise.quantise(moved, LOIHI)
         assert network.populations[0].decay_mem == 4096
-        assert not [f for f in constraints.fit(graph, LOIHI).findings if f.code == "decay"]
+        assert not [
+            f for f in constraints.check_constraints(graph, LOIHI).findings if f.code == "decay"
+        ]
     held = dict(file.nodes(quantise.on_grid(moved, network)))["n"]
     assert (np.float64(graphs.DT) / held["tau_mem"] < 2.0**-54).all()
     assert np.isfinite(held["r"]).all()
@@ -114,13 +116,13 @@ def test_delays_of_a_chain_by_rule() -> None:
     links = tuple(Weight(s, t, s + t, np.array([[2]]), (1,)) for s, t in ("ih", "ho"))
     populations = tuple(Population(n, (1,), np.asarray(9), output=n == "o") for n in "ho")
     found = {
-        chip.name: simulate.delays(Network(chip, {"i": (1,)}, populations, links))
+        chip.name: simulate.delays(IntegerNetwork(chip, {"i": (1,)}, populations, links))
         for chip in (SPECK, LOIHI, XYLO)
     }
     assert found == {
         "speck-2f": {"h": 0, "o": 0}, "loihi": {"h": 1, "o": 2}, "xylo-audio-2": {"h": 0, "o": 1},
     }  # fmt: skip
-    network = Network(LOIHI, {"i": (1,)}, populations, links)
+    network = IntegerNetwork(LOIHI, {"i": (1,)}, populations, links)
     assert simulate.padded(network, np.ones((3, 5, 1)))["i"].shape == (7, 3, 1)
 
 
@@ -157,7 +159,7 @@ def test_if_networks_on_loihi_agree_in_every_step_with_the_floats() -> None:
 # ------------------------------------------------------------------------------------- training
 
 
-def same_numbers(a: Network, b: Network) -> None:
+def same_numbers(a: IntegerNetwork, b: IntegerNetwork) -> None:
     for v, w in zip(a.weights, b.weights, strict=True):
         assert (v.values == w.values).all()
     for p, q in zip(a.populations, b.populations, strict=True):
@@ -180,7 +182,7 @@ def test_a_network_that_runs_away_is_calmed() -> None:
     network = quantise.quantise(graph, XYLO)
     events = (np.random.default_rng(0).random((4, 40, 2)) < 0.2).astype(np.uint8)
 
-    def rate(network: Network) -> float:
+    def rate(network: IntegerNetwork) -> float:
         return simulate.run(network, simulate.padded(network, events)).spikes["hidden.lif"].mean()
 
     assert rate(network) > 10
@@ -205,7 +207,7 @@ def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> N
     train, validation = Split(events[:48], labels[:48]), Split(events[48:], labels[48:])
     rows: list[dict[str, float]] = []
 
-    def trained() -> Network:
+    def trained() -> IntegerNetwork:
         tuning = Tuning(network, task, Target(chip.name, 8, 0.02), 48)
         return tuning.epochs(train, validation, rows.append)
 
@@ -300,7 +302,7 @@ def test_a_loss_that_is_no_number_names_the_rate() -> None:
 def test_an_overflow_that_nobody_describes_is_refused_with_its_place() -> None:
     population = Population("n", (1,), np.asarray(32767), output=True)
     link = Weight("input", "n", "w", np.array([[127]]), (1,))
-    network = Network(SPECK, {"input": (1,)}, (population,), (link,))
+    network = IntegerNetwork(SPECK, {"input": (1,)}, (population,), (link,))
     run = simulate.run(network, {"input": np.full((2, 1, 1), 250)})
     with pytest.raises(GraphError, match="`n`: 1 membranes beyond the 16 bits of speck-2f"):
         simulate.refuse_overflow(network, run.saturated)

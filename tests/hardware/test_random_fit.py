@@ -20,7 +20,7 @@ from spyx_nir.errors import GraphError
 from spyx_nir.hardware import judge, profile, quantise, simulate
 from spyx_nir.hardware.constrain import variant
 
-RULED = [name for name in profile.names() if profile.load(name).rule != "none"]
+RULED = [name for name in profile.names() if profile.load(name).has_integers]
 SEEDS = range(60)
 DT = graphs.DT
 

@@ -19,8 +19,8 @@ except ImportError as missing:
     sys.exit(2)
 
 # <reference>
-from spyx_nir.hardware.network import Network, Population, Weight
-from spyx_nir.hardware.xylo import run
+from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
+from spyx_nir.hardware.simulate import run
 
 # </reference>
 
@@ -32,14 +32,14 @@ class Chip(dict):
     """The chip's numbers, as the simulator asks for them."""
 
     name: str
-    rule: str
+    integer_semantics: str
 
 
-def network_of(arrays: dict[str, np.ndarray]) -> Network:
+def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
     """The network that a file of integer vectors describes."""
     told = json.loads(str(arrays["network"]))
     chip: Any = Chip(told["chip"])
-    chip.name, chip.rule = told["target"], told["rule"]
+    chip.name, chip.integer_semantics = told["target"], told["rule"]
 
     def whole(key: str) -> Any:
         return arrays[key].astype(np.int64) if key in arrays else None
@@ -67,7 +67,7 @@ def network_of(arrays: dict[str, np.ndarray]) -> Network:
         for w in told["weights"]
     ]
     inputs = {name: tuple(shape) for name, shape in told["inputs"].items()}
-    return Network(chip, inputs, tuple(populations), tuple(weights))
+    return IntegerNetwork(chip, inputs, tuple(populations), tuple(weights))
 
 
 def read(folder: Path, name: Path = VECTORS) -> dict[str, np.ndarray]:

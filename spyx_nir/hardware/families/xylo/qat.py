@@ -1,4 +1,4 @@
-"""One step of Xylo's neurons; the rule is that of `spyx_nir.hardware.xylo`."""
+"""One step of Xylo's neurons; the rule is that of `families.xylo.simulator`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from spyx_nir.hardware.network import Network, Population
-from spyx_nir.hardware.qat.straight_through import constant, fire, through, told
+from spyx_nir.hardware.network import IntegerNetwork, Population
+from spyx_nir.hardware.straight_through import constant, counters, fire, straight_through
 
 
-def cell(network: Network, population: Population, steepness: float) -> tuple[Callable, Callable]:
+def neuron_step(
+    network: IntegerNetwork, population: Population, steepness: float
+) -> tuple[Callable, Callable]:
     """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
 
     drive, spikes and every array of the state are (B, *shape), the population's shape with channels
-    last, float32 that hold integers; counts as `step.told` names them; shape is (B, *shape).
+    last, float32 that hold integers; counts as `straight_through.counters`; shape is (B, *shape).
     """
     profile = network.profile
     bound = 2.0 ** (profile["state.bits"] - 1)
@@ -27,7 +29,7 @@ def cell(network: Network, population: Population, steepness: float) -> tuple[Ca
             return jnp.zeros_like(x)
         share = x * 2.0 ** -np.asarray(dash, np.float32)
         shifted = jnp.floor(share)
-        return through(jnp.where(shifted == 0, jnp.sign(x), shifted), share)
+        return straight_through(jnp.where(shifted == 0, jnp.sign(x), shifted), share)
 
     def clip(x):
         return jnp.clip(x, -bound, bound - 1)
@@ -44,6 +46,6 @@ def cell(network: Network, population: Population, steepness: float) -> tuple[Ca
         met += ((free != clip(free)) | (u != clipped)).sum()
         x = clipped / threshold
         n = fire(jnp.clip(jnp.floor(x), 0, most), x, most, steepness)
-        return (clipped - n * threshold, i), n, told(met, n, clipped == threshold)
+        return (clipped - n * threshold, i), n, counters(met, n, clipped == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

@@ -1,13 +1,13 @@
-"""The integer rules of `xylo`, `loihi` and `speck` in JAX: for training on the grid and whole test sets.
+"""Networks in a chip's integers in JAX: for quantisation-aware training (QAT) and whole test sets.
 
 Numbers are float32 that hold integers, which is exact up to 2^24: states of 16 and 24 bits, and sums of
 currents that stay within. Forwards this is the chip, spike for spike; backwards every rounding passes
 the gradient on (straight-through), and the count of spikes has a surrogate slope. One thing differs
-from `xylo`: currents are summed before they saturate, not spike by spike.
+from the simulators: currents are summed before they saturate, not spike by spike.
 
-One step of each family's neurons is in a file of its own. Arrays are time-major; within this folder
-spatial ones are channels last, (T, B, H, W, C), as XLA's convolutions are fastest; `run` takes and gives
-channels first.
+One step of a family's neurons is in `families/<family>/qat.py`. Arrays are time-major; within these
+modules spatial ones are channels last, (T, B, H, W, C), as XLA's convolutions are fastest; `run` takes
+and gives channels first.
 """
 
 from __future__ import annotations
@@ -22,11 +22,8 @@ from jax import lax
 from spyx_nir.deterministic import convolution
 from spyx_nir.deterministic.matmul import matmul
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import simulate
-from spyx_nir.hardware.network import Network, Weight
-from spyx_nir.hardware.qat import loihi, speck, xylo
-
-CELLS = {"xylo": xylo.cell, "lava": loihi.cell, "dynapcnn": speck.cell}
+from spyx_nir.hardware import registry, simulate
+from spyx_nir.hardware.network import IntegerNetwork, Weight
 
 
 class Trace(NamedTuple):
@@ -39,7 +36,7 @@ class Trace(NamedTuple):
 
 
 def run(
-    network: Network,
+    network: IntegerNetwork,
     x: jax.Array,
     steepness: float = 1.0,
 ) -> Trace:
@@ -51,13 +48,10 @@ def run(
         steepness: of the surrogate slope.
 
     Raises:
-        GraphError: several inputs, populations that feed each other in a ring, or no rule in JAX.
+        GraphError: several inputs, populations on a cycle, or no integer semantics.
     """
     profile = network.profile
-    if profile.rule not in CELLS:
-        raise GraphError(
-            f"target {profile.name} has no integer rule: `fit` judges it, nothing here rounds or runs it"
-        )
+    training = registry.family(profile).training()
     if len(network.inputs) != 1:
         raise GraphError(f"one input is needed, the network has {sorted(network.inputs)}")
     (name,) = network.inputs
@@ -84,22 +78,22 @@ def run(
             if simulate.waits(network, weight.source):
                 arriving = jnp.concatenate([jnp.zeros_like(arriving[:1]), arriving[:-1]])
             drive = drive + currents(weight, value, arriving)
-        cell, start = CELLS[profile.rule](network, population, steepness)
-        spikes, told = _scan(cell, start(drive.shape[1:]), drive, back)
+        step, start = training.neuron_step(network, population, steepness)
+        spikes, counters = _scan(step, start(drive.shape[1:]), drive, back)
         known[population.name] = spikes
-        for what, each in told.items():
+        for what, each in counters.items():
             counts[what][population.name] = each.sum()
     del known[name]
     return Trace({key: _first(spikes) for key, spikes in known.items()}, **counts)
 
 
-def _scan(cell: Callable, state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
-    """Walk neurons through time: spikes (T, B, ...) and per step what is counted."""
+def _scan(neurons: Callable, state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
+    """Run neurons through time: spikes (T, B, ...) and per step what is counted."""
 
     def step(carry, x):
         state, last = carry
-        state, spikes, told = cell(state, x if back is None else x + matmul(last, back.T))
-        return (state, spikes), (spikes, told)
+        state, spikes, counters = neurons(state, x if back is None else x + matmul(last, back.T))
+        return (state, spikes), (spikes, counters)
 
     return lax.scan(step, (state, jnp.zeros_like(drive[0])), drive)[1]
 

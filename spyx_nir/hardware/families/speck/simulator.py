@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spyx_nir.hardware.network import Network, Run, keep, start
+from spyx_nir.hardware.network import IntegerNetwork, Run, keep, start
 
 
-def run(network: Network, x: dict[str, np.ndarray], record: bool = False) -> Run:
+def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False) -> Run:
     """Simulate.
 
     Args:

@@ -12,17 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from spyx_nir.converter.layout import explicit_padding
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.findings import Finding
 from spyx_nir.hardware.placement import place
-from spyx_nir.hardware.profile import Profile
-from spyx_nir.hardware.topology import Link, Structure
-
-if TYPE_CHECKING:
-    from spyx_nir.hardware.constraints import Finding
+from spyx_nir.hardware.topology import Link, Topology
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,8 @@ def _log2(n: int) -> int:
     return (n - 1).bit_length()  # ceil(log2 n), exact
 
 
-def cores(graph: Structure, profile: Profile) -> tuple[list[dict[str, Any]], list[Finding]]:
+def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, Any]], list[Finding]]:
     """A row for each core in use, and what does not fit."""
-    from spyx_nir.hardware.constraints import Finding
-
     layers: dict[str, Layer] = {}
     found: list[Finding] = []
     for path in graph.populations:
@@ -66,14 +62,14 @@ def cores(graph: Structure, profile: Profile) -> tuple[list[dict[str, Any]], lis
         if len(targets) > profile["cores.destinations"]:
             found.append(
                 Finding(
-                    "error",
-                    "destinations",
-                    path,
-                    len(targets),
-                    profile["cores.destinations"],
-                    f"feeds {len(targets)} layers, a core at most {profile['cores.destinations']}",
-                    "let fewer layers read it",
-                    profile.source("cores.destinations"),
+                    severity="error",
+                    code="destinations",
+                    layer=path,
+                    number=len(targets),
+                    limit=profile["cores.destinations"],
+                    reason=f"feeds {len(targets)} layers, a core at most {profile['cores.destinations']}",
+                    fix="let fewer layers read it",
+                    source=profile.source("cores.destinations"),
                 )
             )
     sizes = {
@@ -100,14 +96,14 @@ def cores(graph: Structure, profile: Profile) -> tuple[list[dict[str, Any]], lis
         together = sorted({core for path in rivals for core in fits[path]})
         found.append(
             Finding(
-                "error",
-                "placement",
-                rivals[-1],
-                len(rivals),
-                len(together),
-                f"{len(rivals)} layers ({names}) fit only on {len(together)} cores {together}",
-                "make one of them smaller, or leave one out",
-                profile.source("cores.kernel_memory"),
+                severity="error",
+                code="placement",
+                layer=rivals[-1],
+                number=len(rivals),
+                limit=len(together),
+                reason=f"{len(rivals)} layers ({names}) fit only on {len(together)} cores {together}",
+                fix="make one of them smaller, or leave one out",
+                source=profile.source("cores.kernel_memory"),
             )
         )
     rows = [
@@ -123,7 +119,7 @@ def cores(graph: Structure, profile: Profile) -> tuple[list[dict[str, Any]], lis
     return rows, found
 
 
-def _layer(graph: Structure, path: str, link: Link) -> Layer:
+def _layer(graph: Topology, path: str, link: Link) -> Layer:
     (name,) = graph.weights(link)
     node, plan = graph.plan.nodes[name], graph.plan
     weight = np.asarray(node["weight"])
@@ -139,14 +135,21 @@ def _layer(graph: Structure, path: str, link: Link) -> Layer:
 
 
 def _convolution(
-    graph: Structure, path: str, into: list[Link], layer: Layer, profile: Profile
+    graph: Topology, path: str, into: list[Link], layer: Layer, profile: Profile
 ) -> Iterator[Finding]:
-    from spyx_nir.hardware.constraints import Finding
-
     def over(name: str, number: Any, text: str, fix: str) -> Finding:
         limit, source = profile[f"convolution.{name}"], profile.source(f"convolution.{name}")
         shown = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
-        return Finding("error", name.replace("_", "-"), path, number, shown, text, fix, source)
+        return Finding(
+            severity="error",
+            code=name.replace("_", "-"),
+            layer=path,
+            number=number,
+            limit=shown,
+            reason=text,
+            fix=fix,
+            source=source,
+        )
 
     size, most = max(layer.arrives[1:]), profile["convolution.input_size"]
     if size > most:
@@ -217,31 +220,29 @@ def _pool(node: dict[str, Any], path: str, over: Any, profile: Profile) -> Itera
 def _too_large(
     path: str, sizes: dict[str, dict[str, int]], memory: dict[str, list[int]], profile: Profile
 ) -> Finding:
-    from spyx_nir.hardware.constraints import Finding
-
     for what in sizes:
         if sizes[what][path] > max(memory[what]):
             used, limit = sizes[what][path], max(memory[what])
             return Finding(
-                "error",
-                f"{what}-memory",
-                path,
-                used,
-                limit,
-                f"{used} entries of {what} memory, the largest core has {limit}",
-                "use fewer channels or a smaller kernel"
+                severity="error",
+                code=f"{what}-memory",
+                layer=path,
+                number=used,
+                limit=limit,
+                reason=f"{used} entries of {what} memory, the largest core has {limit}",
+                fix="use fewer channels or a smaller kernel"
                 if what == "kernel"
                 else "use fewer channels or a larger stride",
-                profile.source(f"cores.{what}_memory"),
+                source=profile.source(f"cores.{what}_memory"),
             )
     text = ", ".join(f"{what} {sizes[what][path]}" for what in sizes)
     return Finding(
-        "error",
-        "placement",
-        path,
-        text,
-        len(memory["kernel"]),
-        f"no core has memory for {text} at once",
-        "use fewer channels",
-        profile.source("cores.kernel_memory"),
+        severity="error",
+        code="placement",
+        layer=path,
+        number=text,
+        limit=len(memory["kernel"]),
+        reason=f"no core has memory for {text} at once",
+        fix="use fewer channels",
+        source=profile.source("cores.kernel_memory"),
     )

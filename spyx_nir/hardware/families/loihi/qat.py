@@ -1,4 +1,4 @@
-"""One step of Loihi's neurons in Lava's fixed point; the rule is that of `spyx_nir.hardware.loihi`."""
+"""One step of Loihi's neurons in Lava's fixed point; the rule is that of `families.loihi.simulator`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from spyx_nir.hardware.network import Network, Population
-from spyx_nir.hardware.qat.straight_through import constant, fire, through, told
+from spyx_nir.hardware.network import IntegerNetwork, Population
+from spyx_nir.hardware.straight_through import constant, counters, fire, straight_through
 
 UNITY = 4096.0  # Lava's decays are n / 4096
 
 
-def cell(network: Network, population: Population, steepness: float) -> tuple[Callable, Callable]:
+def neuron_step(
+    network: IntegerNetwork, population: Population, steepness: float
+) -> tuple[Callable, Callable]:
     """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
 
     drive, spikes and every array of the state are (B, *shape), the population's shape with channels
-    last, float32 that hold integers; counts as `step.told` names them; shape is (B, *shape).
+    last, float32 that hold integers; counts as `straight_through.counters`; shape is (B, *shape).
     """
     profile = network.profile
     bound = 2.0 ** (profile["state.bits"] - 1)
@@ -29,7 +31,7 @@ def cell(network: Network, population: Population, steepness: float) -> tuple[Ca
         high = jnp.floor(size / UNITY)
         low = size - high * UNITY  # 12 bits each: the products stay below 2^24
         left = high * share + jnp.floor(low * share / UNITY)
-        return through(jnp.sign(x) * left, x * share / UNITY)
+        return straight_through(jnp.sign(x) * left, x * share / UNITY)
 
     def step(state, drive):
         v, u = state
@@ -42,6 +44,6 @@ def cell(network: Network, population: Population, steepness: float) -> tuple[Ca
         n = fire(z.astype(jnp.float32), membrane / threshold, 1.0, steepness)
         met = ((u != current) | (free != membrane)).sum()
         # As in `neurons`: the reset itself carries no gradient.
-        return (jnp.where(z, 0.0, membrane), u), n, told(met, n, membrane == threshold)
+        return (jnp.where(z, 0.0, membrane), u), n, counters(met, n, membrane == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

@@ -1,0 +1,1 @@
+"""One folder per chip family; `spyx_nir.hardware.registry` finds their records, called `FAMILY`."""

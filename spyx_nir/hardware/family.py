@@ -1,0 +1,76 @@
+"""The record that every folder in `families/` fills in: all that the rest asks about a chip family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from spyx_nir.hardware.facts import Check, Profile
+from spyx_nir.hardware.network import IntegerNetwork, Population, Run
+
+if TYPE_CHECKING:
+    import jax
+
+    from spyx_nir.hardware.findings import Finding
+    from spyx_nir.hardware.topology import Topology
+
+
+@dataclass(frozen=True)
+class Training:
+    """A family's part of quantisation-aware training (QAT), in JAX.
+
+    Fields:
+        neuron_step: `neuron_step(network, population, steepness)` gives `step(state, drive) -> state,
+            spikes, counts` and `start(shape) -> state`, see `qat`.
+        weights: `weights(values, bits, step)`: what the family's toolchain makes of a layer's integer
+            weights, float32 with gradients; by default it leaves them.
+    """
+
+    neuron_step: Callable[[IntegerNetwork, Population, float], tuple[Callable, Callable]]
+    weights: Callable[[jax.Array, int, int], jax.Array] = lambda values, bits, step: values
+
+
+@dataclass(frozen=True)
+class Family:
+    """Chips that compute alike.
+
+    Fields:
+        name: `integer_semantics` of their profiles.
+        needs: keys of a profile that must have a value.
+        run: `run(network, x, record) -> Run`: the simulator, see `simulate.run`. The text of its module
+            is in every bundle's verify_integers.py: it may use NumPy, `network` and nothing else.
+        training: gives the JAX side, which it imports when it is called.
+        bringup: `bringup(network, file, channels, bin_us)`: BRINGUP.md's text on how to load the bundle.
+            file: the graph's name in the bundle. channels: what each input channel is. bin_us: a step in
+            microseconds.
+        delays_inputs, delays_neurons: whether spikes of inputs, and of neurons, arrive a step later.
+        decays_after_adding: whether a current decays after its input is added; NIR's decays before.
+        takes_events: whether the chip takes events instead of counts of a step.
+        keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
+        check_profile: raises a UserError where facts of a profile contradict each other.
+        place: rows of the cores in use, and what fits on none.
+    """
+
+    name: str
+    needs: Sequence[str]
+    run: Callable[..., Run]
+    training: Callable[[], Training]
+    bringup: Callable[[IntegerNetwork, str, Sequence[str], int], str]
+    delays_inputs: bool = False
+    delays_neurons: bool = False
+    decays_after_adding: bool = False
+    takes_events: bool = False
+    keys: Mapping[str, Check] = field(default_factory=dict)
+    check_profile: Callable[[Profile], None] = lambda profile: None
+    place: Callable[[Topology, Profile], tuple[list[dict[str, Any]], list[Finding]]] = (
+        lambda topology, profile: ([], [])
+    )
+
+    @property
+    def hidden_spike_delay(self) -> int:
+        """`spike_delay` of hidden neurons in a graph for the chip.
+
+        Where inputs arrive later too, a graph without delays has the same spikes, some steps earlier.
+        """
+        return int(self.delays_neurons and not self.delays_inputs)

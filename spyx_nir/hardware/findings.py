@@ -1,0 +1,104 @@
+"""What a constraint check finds: single findings, the utilisation table, the report of both."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware.facts import Profile
+
+SEVERITIES = ("error", "change", "warning", "note")
+FITS, CHANGED, REFUSED = "fits", "fits when changed", "refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that does not fit, or that the chip does differently.
+
+    severity: error: does not fit; change: the stage `target` changes it and fine-tunes; warning: may
+    not mean the same; note: known difference.
+    layer: node path, "" for the whole graph. number, limit: what is there and what is allowed.
+    fix: what would fix it. source: who states the limit.
+    """
+
+    severity: str
+    code: str
+    layer: str = ""
+    number: Any = None
+    limit: Any = None
+    reason: str
+    fix: str = ""
+    source: str = ""
+
+
+class Misfit(GraphError):
+    """A graph that does not fit a chip: `finding` says where and why."""
+
+    finding: Finding
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        """The error of a finding."""
+        where = f"`{finding.layer}`: " if finding.layer else ""
+        text = f"{where}{finding.reason}; {finding.fix}"
+        error = cls(text, node=finding.layer, code=finding.code)
+        error.finding = finding
+        return error
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the utilisation table; `limit` None: no bound is known."""
+
+    resource: str
+    used: int
+    limit: int | None
+
+
+@dataclass
+class Report:
+    """What `constraints.check_constraints` found; `cores` has a row for each core in use."""
+
+    profile: Profile
+    findings: list[Finding] = field(default_factory=list)
+    table: list[Row] = field(default_factory=list)
+    cores: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """`FITS` as it is, `CHANGED`: once all that is marked `change` is changed, or `REFUSED`."""
+        found = {finding.severity for finding in self.findings}
+        return REFUSED if "error" in found else CHANGED if "change" in found else FITS
+
+    @property
+    def fits(self) -> bool:
+        """No error was found."""
+        return self.verdict != REFUSED
+
+
+def by_severity(findings: list[Finding]) -> list[Finding]:
+    """The findings, errors first; those of a severity keep their order."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """A report as JSON-like data, the form of `fit.json`."""
+    return {
+        "target": report.profile.name,
+        "chip": report.profile.chip,
+        "fits": report.fits,
+        "verdict": report.verdict,
+        "findings": [dataclasses.asdict(found) for found in report.findings],
+        "utilisation": [
+            {
+                **dataclasses.asdict(row),
+                "source": report.profile.source(
+                    f"limits.{row.resource.replace(' ', '_').replace('-', '_')}"
+                ),
+            }
+            for row in report.table
+        ],
+        "cores": report.cores,
+    }

@@ -1,0 +1,244 @@
+"""A graph's numbers as a chip's integers, once the chip's constraints are checked.
+
+A spike weighs 1 whatever made it, and every neuron here rests and resets at 0. So weights and
+threshold of a population may be multiplied by any factor without changing a spike. `integers` picks
+the factor K that fills the chip's weights, and rounds:
+
+    weights    round(w * gain * K)        K = largest magnitude of the chip / of the population; where
+                                          `weights.symmetric` is false, the most that fits
+    threshold  round(threshold * K)       gain: what the neuron multiplies its input with in a step
+    decay      the nearest on the chip's grid, see `grid`
+
+K belongs to a neuron or to a layer, as the chip has it.
+
+Some chips (`Family.decays_after_adding`) decay a current after adding to it, NIR before:
+i = a * (i + w s) against i = a * i + w s. The threshold of the chip is then a times NIR's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from spyx_nir.errors import GraphError
+from spyx_nir.hardware import grid, registry
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.findings import Finding, Misfit
+from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
+from spyx_nir.hardware.topology import Link, Topology
+
+# r and tau are float32 in a file: a product within 2^-22 of 1 is 1, see layout.gain_of.
+NEAR = 2.0**-22
+
+
+def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
+    """The integers of a graph in which `check_constraints` found no other error.
+
+    Raises:
+        GraphError: rounding leaves nothing of a number, or the chip cannot have it.
+    """
+    populations, weights = [], []
+    for path in graph.populations:
+        node = graph.plan.nodes[path]
+        gain, decay_syn, decay_mem = dynamics(node, path, dt, profile)
+        floats = {
+            id(link): rows(graph, link) * _per_row(gain, link, graph, profile)
+            for link in graph.into(path)
+        }
+        threshold = np.asarray(node["v_threshold"], np.float64)
+        threshold = threshold * input_gain(decay_syn, profile)
+        factor, integer = _factor(list(floats.values()), threshold, profile, path)
+        exponent = np.round(np.log2(factor)).astype(np.int64)
+        populations.append(
+            population_of(graph, path, profile, integer, decay_syn, decay_mem, exponent)
+        )
+        bits, step = profile["weights.bits"], profile["weights.step"]
+        for link in graph.into(path):
+            scale = factor.reshape(-1, 1) if factor.ndim else factor
+            values = grid.weights_on_grid(floats[id(link)], scale, bits, step)
+            check_left(graph.weights(link)[0], floats[id(link)], values, profile)
+            weights.append(weight_of(graph, link, values))
+    return network_of(graph, profile, populations, weights)
+
+
+def dynamics(
+    node: dict[str, Any], path: str, dt: float, profile: Profile
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """What a neuron multiplies its input with, and its decays as the chip's integers."""
+    gain = np.asarray(node["r"], np.float64) * dt
+    syn = mem = None
+    if "tau_syn" in node:
+        tau = np.asarray(node["tau_syn"], np.float64)
+        gain = gain * np.asarray(node["w_in"], np.float64) * dt / tau
+        syn = _integer(1 - dt / tau, "syn", profile)
+    name = "tau_mem" if "tau_mem" in node else "tau"
+    if name in node:
+        tau = np.asarray(node[name], np.float64)
+        gain = gain / tau
+        mem = _integer(1 - dt / tau, "mem", profile)
+    if not (gain > 0).all():
+        raise _misfit(
+            profile,
+            layer=path,
+            number=f"{gain.min():g}",
+            limit="above 0",
+            reason=f"its input is multiplied with {gain.min():g}",
+            fix="above 0 is needed",
+        )
+    return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain), syn, mem
+
+
+def _misfit(profile: Profile, **finding: Any) -> Misfit:
+    source = profile.source("weights.bits")
+    return Misfit.of(Finding(severity="error", code="integers", source=source, **finding))
+
+
+def _integer(decay: np.ndarray, state: str, profile: Profile) -> np.ndarray:
+    return single(
+        grid.integer_of(decay, profile["neuron.decay"], profile["neuron.decay_bits"], state)
+    )
+
+
+def decay_of(integer: np.ndarray | None, profile: Profile) -> np.ndarray:
+    """The decay per step that an integer stands for; 0 where there is none."""
+    if integer is None:
+        return np.zeros(())
+    if profile["neuron.decay"] == "shift":
+        return np.asarray(1 - 2.0 ** -integer.astype(np.float64))
+    return np.asarray(integer / 2.0 ** profile["neuron.decay_bits"])
+
+
+def input_gain(decay_syn: np.ndarray | None, profile: Profile) -> np.ndarray:
+    """What the chip multiplies the input of a current with: its decay, where that comes after adding."""
+    if decay_syn is None or not registry.family(profile).decays_after_adding:
+        return np.ones(())
+    return decay_of(decay_syn, profile)
+
+
+def single(value: np.ndarray) -> np.ndarray:
+    """One number where all are the same."""
+    first = value.ravel()[0]
+    return np.asarray(first) if (value == first).all() else value
+
+
+def rows(graph: Topology, link: Link) -> np.ndarray:
+    """The weight of a link, float64."""
+    return np.asarray(graph.plan.nodes[graph.weights(link)[0]]["weight"], np.float64)
+
+
+def _per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) -> np.ndarray:
+    """Gains of the neurons as a factor of the weight's rows (or output channels)."""
+    weight = rows(graph, link)
+    if gain.size == 1:
+        return gain.reshape(())
+    per = gain.reshape(weight.shape[0], -1)
+    if (per != per[:, :1]).any():
+        raise _misfit(
+            profile,
+            layer=link.target,
+            number="several gains",
+            limit="one for a channel",
+            reason="gains differ within a channel",
+            fix="train with one for it",
+        )
+    return per[:, 0].reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def _factor(
+    weights: list[np.ndarray], threshold: np.ndarray, profile: Profile, path: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """K, () or (neurons,), and the integer threshold of the same shape."""
+    low, high = grid.weight_range(profile["weights.bits"], profile["weights.step"])
+    most = 2 ** profile["state.threshold_bits"] - 1
+    if not profile["weights.symmetric"]:  # the lowest weight counts in units of the range below 0
+        weights = [np.where(w < 0, w * (high / -low), w) for w in weights]
+    if profile["weights.scale_per"] == "neuron":
+        largest = np.max([np.abs(w).reshape(len(w), -1).max(axis=1) for w in weights], axis=0)
+        threshold = np.broadcast_to(threshold, largest.shape)
+    else:
+        largest = np.asarray(max(float(np.abs(w).max(initial=0)) for w in weights))
+        threshold = np.asarray(float(threshold.ravel()[0]))
+    # A neuron without weights never spikes: any factor will do.
+    factor = np.where(largest > 0, high / np.where(largest > 0, largest, 1), 1 / threshold)
+    factor = np.minimum(factor, most / threshold)
+    integer = np.round(threshold * factor).astype(np.int64)
+    if (integer < 1).any():
+        raise _misfit(
+            profile,
+            layer=path,
+            number=f"{largest.max():.6g}",
+            limit=f"{2 * high} times the threshold",
+            reason=f"a weight of {largest.max():.6g} is more than {2 * high} times the threshold "
+            f"{threshold.min():.6g}, which {profile.name} rounds to 0",
+            fix="train with smaller weights",
+        )
+    return factor, integer
+
+
+def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profile) -> None:
+    """Refuse a matrix of which rounding leaves nothing; `check_constraints` warns of one of zeros."""
+    if np.any(values) or not np.any(floats):
+        return
+    largest = float(np.abs(floats).max())
+    raise _misfit(
+        profile,
+        layer=path,
+        number=f"{largest:.6g}",
+        limit="an integer that is not 0",
+        reason=f"all of its weights, {largest:.6g} at most, become 0 on the grid of {profile.name}, "
+        "where the largest weight into the same neurons sets the scale",
+        fix="train with weights of like size, or leave it out",
+    )
+
+
+def population_of(
+    graph: Topology, path: str, profile: Profile, threshold: Any, syn: Any, mem: Any, exponent: Any
+) -> Population:
+    return Population(
+        path,
+        graph.plan.shapes[path],
+        threshold,
+        syn,
+        mem,
+        graph.plan.nodes[path]["reset"],
+        path in graph.outputs,
+        exponent,
+    )
+
+
+def weight_of(graph: Topology, link: Link, values: np.ndarray) -> Weight:
+    (name,) = graph.weights(link)
+    node = graph.plan.nodes[name]
+    pools = [p for p in link.path if graph.kind(p) == "SumPool2d"]
+    windows = tuple(int(np.ravel(graph.plan.nodes[p]["kernel_size"])[0]) for p in pools)
+    for path in pools:
+        _plain_pool(graph.plan.nodes[path], path)
+    options = {}
+    if values.ndim == 4:
+        if (np.ravel(node["dilation"]) != 1).any() or np.ravel(node["groups"])[0] != 1:
+            raise GraphError(f"Conv2d node `{name}`: dilation and groups must be 1")
+        if isinstance(node["padding"], str):
+            raise GraphError(f"Conv2d node `{name}`: padding {node['padding']!r}: give numbers")
+        stride, padding = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["padding"], 2)
+        options = {
+            "stride": (int(stride[0]), int(stride[1])),
+            "padding": (int(padding[0]), int(padding[1])),
+        }
+    shape = graph.plan.arrives[name]
+    return Weight(link.source, link.target, name, values, shape, windows, **options)
+
+
+def _plain_pool(node: dict[str, Any], path: str) -> None:
+    kernel, stride = np.broadcast_to(node["kernel_size"], 2), np.broadcast_to(node["stride"], 2)
+    if kernel[0] != kernel[1] or (kernel != stride).any() or np.any(node["padding"]):
+        raise GraphError(f"SumPool2d node `{path}`: square windows that do not overlap are needed")
+
+
+def network_of(
+    graph: Topology, profile: Profile, populations: list[Population], weights: list[Weight]
+) -> IntegerNetwork:
+    inputs = {path: graph.plan.shapes[path] for path in graph.plan.inputs}
+    network = IntegerNetwork(profile, inputs, tuple(populations), tuple(weights))
+    network.check()
+    return network
