@@ -398,7 +398,9 @@ def test_an_overflow_is_refused_with_its_place(tiny_road, tmp_path):
 
 
 def test_a_chip_without_an_integer_rule_is_refused(road):
-    refused(road, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer rule")
+    refused(
+        road, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer semantics"
+    )
 
 
 def test_nothing_is_made_of_a_file_that_parity_has_not_seen(road):

@@ -38,8 +38,6 @@ from spyx_nir.hardware.network import IntegerNetwork, Run
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PYTHON = importers.python(importers.VENDORS)
-# A vendor's program that takes two layers -> the target and the reset that it is compared for.
-PROGRAMS = {"xylosim": ("xylo-audio-2", "subtract"), "lava": ("loihi", "v_reset")}
 # What a result is called -> the population and the field of our run that it is compared with.
 RESULTS = {
     "hidden": ("hidden", "spikes"),
@@ -49,19 +47,16 @@ RESULTS = {
     "current_out": ("out", "currents"),
     "membrane_out": ("out", "membranes"),
 }
-CHIPS = {name: target for name, (target, _) in PROGRAMS.items()} | {
-    "sanafe": "loihi",
-    "sinabs": "speck-2f",
-}
+CHIPS = {"xylosim": "xylo-audio-2", "lava": "loihi", "sanafe": "loihi", "sinabs": "speck-2f"}
 VENDORS = list(CHIPS)
+PROGRAMS = {"xylosim": "subtract", "lava": "v_reset"}  # that take two layers: with which reset
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
 
 def network_of(vendor: str, case: Arrays) -> IntegerNetwork:
     """A case's network."""
-    target, reset = PROGRAMS[vendor]
-    return two_layers.from_arrays(case, profile.load(target), reset)
+    return two_layers.from_arrays(case, profile.load(CHIPS[vendor]), PROGRAMS[vendor])
 
 
 def ours(vendor: str, case: Arrays) -> Run:
@@ -167,7 +162,7 @@ def shipped(task: str, target: str, samples: int) -> tuple[Path, IntegerNetwork,
 
 def braille(vendor: str, samples: int, python: Path) -> int:
     """The shipped Braille integers on recordings, and what rockpool's own importer reads in the graph."""
-    bundle, network, events = shipped("braille", PROGRAMS[vendor][0], samples)
+    bundle, network, events = shipped("braille", CHIPS[vendor], samples)
     case = {**two_layers.to_arrays(network), "input": events}
     extra: list[str] = []
     if vendor == "xylosim":

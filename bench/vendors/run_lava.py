@@ -1,6 +1,7 @@
 """Run cases through Lava's fixed-point models; in the vendors' environment, as run_xylosim.py.
 
-By the program that bundles for Loihi carry (`spyx_nir/hardware/families/loihi/on_lava.py`), which this tests.
+By the program that bundles for Loihi have, `spyx_nir/hardware/families/loihi/on_lava.py`, which this
+tests.
 """
 
 import json

@@ -116,7 +116,7 @@ def _profile(document: dict[str, Any], path: Path) -> Profile:
         if not check[0](document[key]):
             raise UserError(f"{path}: `{key}` must be {check[1]}, got {document[key]!r:.80}")
     family = families.get(document["integer_semantics"])
-    keys = KEYS | family.keys if family else KEYS
+    keys = {**KEYS, **family.keys} if family else KEYS
     profile = Profile(
         path.stem, document["chip"], document["integer_semantics"], _facts(document, keys, path)
     )

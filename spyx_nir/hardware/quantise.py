@@ -108,9 +108,9 @@ def on_grid(
             if tau in node:
                 decay = np.broadcast_to(decays[which], shape)
                 lost = np.where(decay < 1, 1 - decay, 1 / ENDLESS)
-                scale = input_gain(population.decay_syn, profile) if which == "syn" else 1.0
+                one = input_gain(population.decay_syn, profile) if which == "syn" else np.ones(())
                 node[tau] = _float32(dt / lost)
-                node[gain] = _float32(scale / lost)
+                node[gain] = _float32(one / lost)
         if node["type"] == "IF":
             node["r"] = np.full(shape, 1 / dt, np.float32)
         delay = 0 if population.output else registry.family(profile).hidden_spike_delay

@@ -471,4 +471,4 @@ def test_a_file_that_the_pipeline_puts_on_a_chip_fits_it(
 
 def test_a_chip_without_a_rule_is_judged_by_its_limits(tmp_path: Path, capsys: Any) -> None:
     assert main(["fit", write(tmp_path, braille()), "--target", "spinnaker2"]) == 0
-    assert "by its limits; no integer rule" in capsys.readouterr().out
+    assert "by its limits; it has no integer semantics" in capsys.readouterr().out

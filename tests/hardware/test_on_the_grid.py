@@ -325,5 +325,5 @@ def test_a_graph_that_does_not_give_the_integers_back_is_refused() -> None:
 def test_targets_without_an_integer_rule_are_refused() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
     other = dataclasses.replace(network, profile=profile.load("spinnaker2"))
-    with pytest.raises(GraphError, match="target spinnaker2 has no integer rule"):
+    with pytest.raises(GraphError, match="target spinnaker2 has no integer semantics"):
         simulate.run(other, {})

@@ -119,7 +119,10 @@ def _with(section: str, key: str, entry: Any) -> Any:
         ),
         (lambda content: content.pop("state"), "the section `state` is missing"),
         (lambda content: content.pop("chip"), "`chip` is missing"),
-        (lambda content: content.update(integer_semantics="tea"), "`integer_semantics` must be one of dynapcnn, lava"),
+        (
+            lambda content: content.update(integer_semantics="tea"),
+            "`integer_semantics` must be one of dynapcnn, lava, xylo, none, got 'tea'",
+        ),
         (lambda content: content.update(rule="xylo"), "`rule` is now called `integer_semantics`"),
         (lambda content: content.update(limits=3), "`limits` must be a mapping, got 3"),
         (lambda content: content.update(colour="red"), "colour: unknown key; allowed are chip"),

@@ -155,7 +155,7 @@ def test_a_chip_without_a_rule_refuses_only_what_its_profile_says(
         told = json.loads(capsys.readouterr().out)
         found = [f for f in told["findings"] if f["severity"] == "error"]
         assert code == bool(found) and all(finding["source"] for finding in found)
-        with pytest.raises(GraphError, match="no integer rule"):
+        with pytest.raises(GraphError, match="no integer semantics"):
             quantise.quantise(file.read_dict(path), chip)
 
 
