@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.__main__ import COMMANDS as OF_THE_PIPELINE
 from spyx_nir.cli.main import COMMANDS, main
+from spyx_nir.hardware import registry
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(p for p in (ROOT / "docs").glob("*.md") if "```" in p.read_text(encoding="utf-8"))
@@ -30,6 +31,8 @@ def test_blocks_run(
 ) -> None:
     """Blocks of Python in one namespace; lines of shell blocks through the command line."""
     monkeypatch.chdir(tmp_path)
+    table = dict(registry.families())  # a page may register a family of its own
+    monkeypatch.setattr(registry, "families", lambda: table)
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": page.stem}
     for found in BLOCK.finditer(text):

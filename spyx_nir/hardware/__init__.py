@@ -1,16 +1,17 @@
-"""What a chip asks of a graph: profiles, fit, integer numbers and integer simulation.
+"""What a chip asks of a graph: profiles, constraint checks, integer networks and their simulation.
 
-profile.py     a chip's limits and grids, read from profiles/*.yaml: every number with its source
-structure.py   a graph as populations of neurons and the weights between them
-fit.py         does a graph fit a chip: violations, placement on cores, utilisation
-judge.py       the same, with the verdict that quantise and variant give
-variant.py     a graph with the chip's reset and decays, as training on the grid takes it
-grid.py        rounding to a chip's grid, in NumPy; weights in JAX too, with straight-through gradients
-quantise.py    a graph's weights, decays and thresholds as a chip's integers, and back to NIR
-network.py     what these integers are: populations and the weights between them
-xylo.py  loihi.py  speck.py    one integer simulator per chip family, NumPy only
-simulate.py    which of them, for how many steps; overflow
-assess.py      accuracy on recordings, in integers and as floats, and how far both agree
-in_jax/        the same rules in JAX, with gradients, one file per family
-balance.py  tune.py    training on the grid: where it starts, how it goes
+facts.py  profile.py   a chip's limits and number formats, read from profiles/*.yaml, with sources
+family.py  registry.py the record of a chip family, and the table that finds those in families/
+families/<family>/     integer simulator in NumPy, its step in JAX, bring-up text, placement
+topology.py            a graph as populations of neurons and the weights between them
+constraints.py         does a graph fit a chip: violations, placement on cores, utilisation (findings.py)
+judge.py               the same, with the verdict that quantise and constrain give
+constrain.py           a graph with the chip's reset and decays, as fine-tuning takes it
+grid.py  rounding.py   rounding to a chip's numbers; a graph's numbers as a chip's integers
+quantise.py            the same with the check before it, back to NIR, and read again
+network.py             integer networks: populations and the weights between them
+simulate.py            integer networks on recordings; delays, overflow
+evaluate.py  costs.py  accuracy on recordings, in integers and as floats, and what it costs
+qat.py                 integer networks in JAX, with gradients (straight_through.py)
+threshold_balancing.py thresholds from which fine-tuning starts
 """
