@@ -22,6 +22,7 @@ from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware import families, profile, qat, quantise, registry, simulate
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import make_plan
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
@@ -60,7 +61,7 @@ def network(random: np.random.Generator) -> dict[str, Any]:
     return graphs.chain(
         (6,),
         ("a", nir.Linear(random.normal(size=(9, 6)))), ("hidden", graphs.if_(9, 0.5, "v_reset")),
-        ("b", nir.Linear(random.normal(size=(4, 9)))), ("out", graphs.if_(4, 0.5, "v_reset")),
+        ("b", nir.Linear(random.normal(0.4, 1, (4, 9)))), ("out", graphs.if_(4, 0.5, "v_reset")),
         dt=1.0,
     )  # fmt: skip
 
@@ -71,7 +72,7 @@ def test_a_family_in_a_folder_quantises_simulates_and_trains(chip: profile.Profi
     quantised = quantise.quantise(graph, chip)
     x = random.integers(0, 2, (40, 5, 6))
     run = simulate.run(quantised, {"input": x})
-    floats = reference.run(reference.make_plan(quantise.on_grid(graph, quantised)), x)
+    floats = reference.run(make_plan(quantise.on_grid(graph, quantised)), x)
     trace = qat.run(quantised, x)
     for name in ("hidden", "out"):
         assert floats.spikes[name].sum() > 100
