@@ -1,7 +1,7 @@
-"""A graph as a chip would have it, before its weights are rounded: what training on the grid starts from.
+"""A graph as a chip would have it, before its weights are rounded: fine-tuning starts from it.
 
 What differs follows from the profile alone: the reset, one decay for a layer where the chip has one,
-decays on the chip's grid, no bias where the chip drops it, no late spikes but the chip's own.
+decays that the chip has, no bias where the chip drops it, no delayed spikes but the chip's own.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def variant(
             node["bias"] = np.zeros_like(node["bias"])
         if not EQUATIONS[node["type"]].spikes:
             continue
-        told = node.get("metadata", {})
-        reset = told.get("reset", "v_reset")
+        metadata = node.get("metadata", {})
+        reset = metadata.get("reset", "v_reset")
         if reset not in profile["neuron.reset"]:
             reset = profile["neuron.reset"][0]
-        node["metadata"] = {**told, "reset": reset, "spike_delay": 0}
+        node["metadata"] = {**metadata, "reset": reset, "spike_delay": 0}
         node.update(settled_node(node, dt))
         for tau, gain in GAINS.items():
             if tau in node:
@@ -55,7 +55,7 @@ def variant(
 
 
 def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile) -> None:
-    """Put a time constant on the grid; the input keeps its strength: gain / tau stays as it is."""
+    """Round a time constant to the chip's; the input keeps its strength: gain / tau stays as it is."""
     old = np.asarray(node[tau], np.float64)
     decay = 1 - dt / old
     if profile["neuron.decay_per"] == "layer" and (decay != decay.ravel()[0]).any():

@@ -45,7 +45,7 @@ def check_constraints(
     for path, node in file.nodes(content):
         file.check_node(node, path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `lint` says what is doubtful
+        warnings.simplefilter("ignore")  # `lint` reports these
         plan = make_plan(content, reset)
     if dt is not None or "dt" in plan.metadata:
         try:
@@ -217,8 +217,8 @@ def _range(value: Any) -> str:
     return f"{low:.6g}" if low == high else f"{low:.6g} .. {high:.6g}"
 
 
-def _neurons(graph: Topology, profile: Profile, told: set[str]) -> Iterator[Finding]:
-    """`told`: the neurons of which the file says how they reset."""
+def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Finding]:
+    """`given`: the neurons whose reset the file gives."""
     resets, bounded = profile["neuron.reset"], profile["state.bits"] is not None
     for path in graph.populations:
         node = graph.plan.nodes[path]
@@ -226,7 +226,7 @@ def _neurons(graph: Topology, profile: Profile, told: set[str]) -> Iterator[Find
             continue
         reset = node.get("reset", "v_reset")
         if reset not in resets and not (node["type"] == "IF" and _same_for_if(reset, resets)):
-            said = path in told
+            said = path in given
             yield Finding(
                 severity="error" if said else "warning",
                 code="reset",

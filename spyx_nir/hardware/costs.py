@@ -3,7 +3,7 @@
 A spike counts when it is sent, also where its weight acts one step later. What is counted of a
 population, and of the weights that lead away from it, are as many steps as the input has, from the
 population's delay on: as many as are counted of a graph of floats. The silent steps behind a recording,
-which let late spikes through, are no further ones.
+in which delayed spikes arrive, are no further ones.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def counts(
             without the silent ones.
     """
     meter = neurobench.Meter(next(iter(x.values())).shape[1])
-    late = dict.fromkeys(x, 0) | simulate.delays(network)
-    sent = {name: spikes[late[name] :] for name, spikes in {**x, **run.spikes}.items()}
-    states = {name: membranes[late[name] :] for name, membranes in run.membranes.items()}
+    delay = dict.fromkeys(x, 0) | simulate.delays(network)
+    sent = {name: spikes[delay[name] :] for name, spikes in {**x, **run.spikes}.items()}
+    states = {name: membranes[delay[name] :] for name, membranes in run.membranes.items()}
     weights = [(weight, *_joined(weight)) for weight in network.weights]
     for t in range(steps):
         for weight, fan, dense in weights:
@@ -51,7 +51,7 @@ def _joined(weight: Weight) -> tuple[np.ndarray, int]:
 def report(
     network: IntegerNetwork, parts: list[neurobench.Counts], accuracy: float
 ) -> dict[str, Any]:
-    """`cost.report` of a chip's integers, and `energy` where its profile has a number for it.
+    """`neurobench.report` of a chip's integers, and `energy` where its profile has a number for it.
 
     A number takes 1, 2 or 4 bytes, the fewest that hold as many bits as the chip gives it; the lowest
     bits that a chip's weights do not have are not counted.

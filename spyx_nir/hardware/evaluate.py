@@ -1,4 +1,4 @@
-"""A network on a chip's grid over recordings, as integers and as floats, and how far they agree."""
+"""A quantised network on recordings, as integers and as floats, and how far they agree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Assessment:
     layers: population -> over as many steps as the input has, from the population's own delay on:
     `entries` (steps of neurons), `agreeing` (of these, both spike equally often), `spikes`,
     `float_spikes`; over all steps: `saturated`, `multiple`, `ties` (see `network.Run`).
-    counts: what the integers cost, in parts that together are all recordings; see `cost.report`.
+    counts: what the integers cost, in parts that together are all recordings; see `costs.report`.
     """
 
     predicted: list[int] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Assessment:
 
     @property
     def saturated(self) -> dict[str, int]:
-        """Population -> how often a state met its bound."""
+        """Population -> how often a state saturated."""
         return {name: layer["saturated"] for name, layer in self.layers.items()}
 
 
@@ -42,17 +42,17 @@ def assess(network: IntegerNetwork, plan: Plan | None, events: Any) -> Assessmen
     """Simulate all of `events` (N, T, *shape).
 
     Args:
-        plan: of the graph on the grid; None leaves the floats and the cost out.
+        plan: of the graph that `quantise.on_grid` made; None leaves the floats and the cost out.
 
     Raises:
         GraphError: see `simulate.run`.
     """
     found = Assessment(layers={p.name: Counter() for p in network.populations})
     (output,) = (p.name for p in network.populations if p.output)
-    late = simulate.delays(network)
+    delays = simulate.delays(network)
     if plan is not None:
         nodes = plan.nodes
-        floats_late = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+        float_delays = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
     steps = events.shape[1]
     for start in range(0, len(events), CHUNK):
         x = simulate.padded(network, events[start : start + CHUNK])
@@ -68,8 +68,8 @@ def assess(network: IntegerNetwork, plan: Plan | None, events: Any) -> Assessmen
         floats = reference.run(plan, x[next(iter(x))])
         found.as_floats += floats.output.sum(axis=0).argmax(-1).tolist()
         for name, layer in found.layers.items():
-            ours = run.spikes[name][late[name] :][:steps]
-            theirs = floats.spikes[name][floats_late[name] :][:steps]
+            ours = run.spikes[name][delays[name] :][:steps]
+            theirs = floats.spikes[name][float_delays[name] :][:steps]
             layer["entries"] += ours.size
             layer["agreeing"] += int((ours == theirs).sum())
             layer["spikes"] += int(ours.sum(dtype=np.int64))

@@ -1,7 +1,7 @@
-"""Whether a graph gets onto a chip here: `fit` and, where the chip has an integer rule, `quantise`.
+"""Whether a graph gets onto a chip here: the constraint check and, where the chip has one, `quantise`.
 
-`fit` compares with the profile alone. What it calls an error the stage `target` may change and train on
-(`variant`), and what it lets pass `quantise` may refuse; the verdict here is what these two do.
+`check_constraints` compares with the profile alone. The stage `target` may change what it calls an error
+(`variant`) and fine-tune; `quantise` may refuse what it lets pass. The verdict here is what these two do.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def judge(
     dt: float | None = None,
     reset: str | None = None,
 ) -> Report:
-    """As `fit.fit`, with a verdict that follows what `quantise` and the stage `target` can do.
+    """As `check_constraints`, with a verdict that follows what `quantise` and the stage `target` can do.
 
-    An error that `target` changes away is a `change`; what `quantise` refuses and `fit` does not name
-    is added; a step or a reset that nobody says is an error, for it is one there.
+    An error that `target` changes away is a `change`; what `quantise` refuses and the check does
+    not name is added; a step or a reset that is not given is an error, as `quantise` refuses it.
 
     Raises:
-        GraphError, UsageError: as `fit.fit`.
+        GraphError, UsageError: as `check_constraints`.
     """
     graph = dict(content) if reset is None else _with_reset(content, reset)
     report = check_constraints(graph, profile, dt, reset)
     if profile.has_integers:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `lint` says what is doubtful
+            warnings.simplefilter("ignore")  # `lint` reports these
             found = [*_findings(report, graph, profile, dt)]
         report.findings = by_severity(found)
     return report
@@ -49,8 +49,8 @@ def judge(
 def _findings(
     report: Report, graph: dict[str, Any], profile: Profile, dt: float | None
 ) -> Iterable[Finding]:
-    unsaid = [f for f in report.findings if f.code == "reset" and f.severity == "warning"]
-    found = [_as("error", f) if f in unsaid else f for f in report.findings]
+    not_given = [f for f in report.findings if f.code == "reset" and f.severity == "warning"]
+    found = [_as("error", f) if f in not_given else f for f in report.findings]
     if dt is None and "dt" not in graph.get("metadata", {}):
         why = "no contract says the step, without which no number becomes an integer"
         return [
@@ -60,7 +60,7 @@ def _findings(
             ),
         ]
     refused = _refusal(graph, profile, dt)
-    if refused is None or unsaid:
+    if refused is None or not_given:
         return found
     try:
         changed = variant(graph, profile, dt)
@@ -95,7 +95,7 @@ def _refusal(graph: dict[str, Any], profile: Profile, dt: float | None) -> str |
 
 
 def _with_reset(content: Mapping[str, Any], reset: str) -> dict[str, Any]:
-    """A copy in which every neuron says that it resets so."""
+    """A copy in which the metadata of every neuron has this reset."""
     graph = copy.deepcopy(dict(content))
     for _, node in file.nodes(graph):
         if EQUATIONS[node["type"]].spikes:

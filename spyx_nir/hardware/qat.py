@@ -71,11 +71,11 @@ def run(
                 continue
             if weight.source not in known:
                 raise GraphError(
-                    f"`{population.name}` and `{weight.source}` feed each other; a ring of several "
+                    f"`{population.name}` and `{weight.source}` feed each other; a cycle of several "
                     "populations is simulated in NumPy alone"
                 )
             arriving = known[weight.source]
-            if simulate.waits(network, weight.source):
+            if simulate.is_delayed(network, weight.source):
                 arriving = jnp.concatenate([jnp.zeros_like(arriving[:1]), arriving[:-1]])
             drive = drive + currents(weight, value, arriving)
         step, start = training.neuron_step(network, population, steepness)

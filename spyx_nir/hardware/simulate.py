@@ -1,4 +1,4 @@
-"""A network in a chip's integers on recordings: which rule, for how many steps, and what went wrong."""
+"""Integer networks on recordings: the simulator of the chip's family, delays and overflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spyx_nir.hardware.network import IntegerNetwork, Run
 
 
 def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False) -> Run:
-    """Simulate by the rule of the network's chip; see `families/<family>/simulator.py`.
+    """Simulate as the network's chip computes; see `families/<family>/simulator.py`.
 
     Args:
         x: input name -> (T, B, *shape), counts of spikes, channels first.
@@ -44,30 +44,30 @@ def delays(network: IntegerNetwork) -> dict[str, int]:
 
     A chip may delay at every weight, or only where neurons lead to another population.
     """
-    return accumulated(network, lambda source, _: int(waits(network, source)))
+    return accumulated(network, lambda source, _: int(is_delayed(network, source)))
 
 
 def accumulated(network: IntegerNetwork, step: Callable[[str, str], int]) -> dict[str, int]:
-    """Population -> the largest sum of `step(source, target)` along the ways from an input to it."""
-    late = dict.fromkeys(network.inputs, 0)
+    """Population -> the largest sum of `step(source, target)` on the paths from an input to it."""
+    delay = dict.fromkeys(network.inputs, 0)
     for population in network.populations:
-        ways = [
-            late[weight.source] + step(weight.source, population.name)
+        sums = [
+            delay[weight.source] + step(weight.source, population.name)
             for weight in network.into(population)
-            if weight.source in late
+            if weight.source in delay
         ]
-        late[population.name] = max(ways, default=0)
-    return {population.name: late[population.name] for population in network.populations}
+        delay[population.name] = max(sums, default=0)
+    return {population.name: delay[population.name] for population in network.populations}
 
 
-def waits(network: IntegerNetwork, source: str) -> bool:
+def is_delayed(network: IntegerNetwork, source: str) -> bool:
     """Whether what `source` sends arrives in the next step, and not in the same."""
     family = registry.family(network.profile)
     return family.delays_inputs if source in network.inputs else family.delays_neurons
 
 
 def padded(network: IntegerNetwork, events: np.ndarray) -> dict[str, np.ndarray]:
-    """Recordings (B, T, *shape) as a simulator's input (T + latest delay, B, *shape), int64.
+    """Recordings (B, T, *shape) as a simulator's input (T + largest delay, B, *shape), int64.
 
     Raises:
         GraphError: the network has several inputs.

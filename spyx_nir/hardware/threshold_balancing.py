@@ -1,7 +1,7 @@
-"""Thresholds raised until a network on a chip is as busy as the trained one: where training starts.
+"""Threshold balancing: thresholds are raised until a quantised network spikes about as often as before.
 
-Several spikes a step make a network that was trained with one run away: with recurrence its states
-stand at their bounds, where no gradient shows the way back.
+Multi-spike neurons make the rates of a network that was trained with one spike a step grow; with
+recurrence its states saturate, where gradients vanish. Fine-tuning starts from the raised thresholds.
 """
 
 from __future__ import annotations

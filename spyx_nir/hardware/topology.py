@@ -23,8 +23,8 @@ MOST_LINKS = 10_000
 class Link:
     """How one population, or an input, reaches another, or an output.
 
-    path: the nodes between source and target, from the source on. closes: it lies on a cycle of
-    populations, whether or not a spike is late.
+    path: the nodes between source and target, from the source on. closes: it is part of a cycle of
+    populations, whether or not a spike is delayed.
     """
 
     source: str
@@ -95,31 +95,33 @@ def analyse(plan: Plan) -> Topology:
     Raises:
         GraphError: sums of paths make more than `MOST_LINKS` links.
     """
-    holds = {p for p, n in plan.nodes.items() if _holds(n)}
+    neurons = {p for p, n in plan.nodes.items() if _is_population(n)}
     links: list[Link] = []
     loose: list[Link] = []
     outputs: list[str] = []
-    ends = [path for path in plan.order if path in holds]
+    ends = [path for path in plan.order if path in neurons]
     for target in [*ends, *plan.outputs]:
-        for link in _back(plan, target, holds):
+        for link in _back(plan, target, neurons):
             if len(links) + len(loose) >= MOST_LINKS:
                 raise GraphError(f"more than {MOST_LINKS} paths between populations")
-            if target in holds:
+            if target in neurons:
                 links.append(link)
-            elif link.source in holds and not any(
+            elif link.source in neurons and not any(
                 plan.nodes[p]["type"] not in ("Input", "Output") for p in link.path
             ):
                 outputs.append(link.source)
             else:
                 loose.append(link)
-    parts = components(ends, [(link.source, link.target) for link in links if link.source in holds])
-    ring = {path: number for number, part in enumerate(parts) for path in part}
+    parts = components(
+        ends, [(link.source, link.target) for link in links if link.source in neurons]
+    )
+    cycle = {path: number for number, part in enumerate(parts) for path in part}
     order = [path for part in parts for path in sorted(part, key=plan.order.index)]
-    linked = [_bare(plan, link, ring.get(link.source) == ring[link.target]) for link in links]
+    linked = [_bare(plan, link, cycle.get(link.source) == cycle[link.target]) for link in links]
     return Topology(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
 
 
-def _holds(node: dict[str, Any]) -> bool:
+def _is_population(node: dict[str, Any]) -> bool:
     equation = EQUATIONS[node["type"]]
     return equation.stateful or equation.spikes
 
@@ -130,7 +132,7 @@ def _bare(plan: Plan, link: Link, closes: bool) -> Link:
     return Link(link.source, link.target, kept, closes)
 
 
-def _back(plan: Plan, target: str, holds: set[str]) -> Iterator[Link]:
+def _back(plan: Plan, target: str, neurons: set[str]) -> Iterator[Link]:
     """Every path that leads into `target`, back to the next population or input."""
     todo: list[tuple[str, tuple[str, ...]]] = [(target, ())]
     count = 0
@@ -140,7 +142,7 @@ def _back(plan: Plan, target: str, holds: set[str]) -> Iterator[Link]:
             count += 1
             if count > 10 * MOST_LINKS:
                 raise GraphError(f"more than {MOST_LINKS} paths lead into `{target}`")
-            if source in holds or source in plan.inputs:
+            if source in neurons or source in plan.inputs:
                 yield Link(source, target, path)
             else:
                 todo.append((source, (source, *path)))

@@ -42,8 +42,8 @@ def neuron_step(
         membrane = jnp.clip(free, 1 - bound, bound - 1)
         z = membrane > threshold
         n = fire(z.astype(jnp.float32), membrane / threshold, 1.0, steepness)
-        met = ((u != current) | (free != membrane)).sum()
+        saturated = ((u != current) | (free != membrane)).sum()
         # As in `neurons`: the reset itself carries no gradient.
-        return (jnp.where(z, 0.0, membrane), u), n, counters(met, n, membrane == threshold)
+        return (jnp.where(z, 0.0, membrane), u), n, counters(saturated, n, membrane == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

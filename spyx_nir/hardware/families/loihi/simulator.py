@@ -2,7 +2,7 @@
 
 Per step, with u and v of 24 bits and decays n of n/4096 (n_syn = 4095 - du, n_mem = 4096 - dv):
 
-    a = W s of the step before        a Dense process hands on what it received one step late
+    a = W s of the step before        a Dense process outputs what it received one step later
     u = sgn(u) * ((|u| * n_syn) >> 12) + (a << 6)        wraps around beyond 2^23
     v = sgn(v) * ((|v| * n_mem) >> 12) + u               clipped to 2^23 - 1
     z = v > threshold << 6;  v = 0 where z

@@ -31,8 +31,8 @@ def neuron_step(
         n = fire(jnp.maximum(jnp.floor(x), 0), x, jnp.inf, steepness)
         left = u - n * threshold if population.reset == "subtract" else jnp.where(n > 0, 0.0, u)
         v = jnp.maximum(left, -threshold) if floored else left
-        met = ((u < -bound) | (u > bound - 1)).sum()
-        return v, n, counters(met, n, u == threshold)
+        saturated = ((u < -bound) | (u > bound - 1)).sum()
+        return v, n, counters(saturated, n, u == threshold)
 
     return step, jnp.zeros
 

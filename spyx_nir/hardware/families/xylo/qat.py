@@ -37,15 +37,15 @@ def neuron_step(
     def step(state, drive):
         v, i = state
         total = clip(i + drive)
-        met = (total != i + drive).sum()
+        saturated = (total != i + drive).sum()
         i = total - leak(total, population.decay_syn)
         change = -leak(v, population.decay_mem)
         free = jnp.where(change == bound, -bound, change) + i  # int16: -(-32768) is -32768
         u = v + clip(free)
         clipped = clip(u)
-        met += ((free != clip(free)) | (u != clipped)).sum()
+        saturated += ((free != clip(free)) | (u != clipped)).sum()
         x = clipped / threshold
         n = fire(jnp.clip(jnp.floor(x), 0, most), x, most, steepness)
-        return (clipped - n * threshold, i), n, counters(met, n, clipped == threshold)
+        return (clipped - n * threshold, i), n, counters(saturated, n, clipped == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

@@ -86,9 +86,9 @@ def _fire(
 def deliver(
     i: np.ndarray, weights: list[Weight], spikes: dict[str, np.ndarray], bound: int
 ) -> tuple[np.ndarray, int]:
-    """Add spike by spike, saturating after each; and how many currents met the bound.
+    """Add spike by spike, saturating after each; and how many currents saturated.
 
-    Where no order of additions can meet the bound, the sum is taken at once.
+    Where no order of additions can reach the bound, the sum is taken at once.
     """
     up, down = np.zeros_like(i), np.zeros_like(i)
     for weight in weights:
