@@ -14,7 +14,7 @@ from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UsageError
 from spyx_nir.hardware import grid, registry, rounding
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, by_severity
+from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, by_severity, error
 from spyx_nir.hardware.topology import SHAPING, WEIGHTS, Topology, analyse
 from spyx_nir.meaning import plan
 from spyx_nir.meaning.equations import EQUATIONS
@@ -50,8 +50,8 @@ def check_constraints(
     if dt is not None or "dt" in plan.metadata:
         try:
             dt = step_dt(plan, dt)
-        except GraphError as error:
-            raise UsageError(f"--dt: {error}") from None
+        except GraphError as refused:
+            raise UsageError(f"--dt: {refused}") from None
     graph = analyse(plan)
     report = Report(profile)
     found: list[Finding] = [*_nodes(graph, profile), *_wiring(graph, profile)]
@@ -80,8 +80,7 @@ def _nodes(graph: Topology, profile: Profile) -> Iterator[Finding]:
     for path in graph.plan.order:
         node = graph.plan.nodes[path]
         if node["type"] not in allowed:
-            yield Finding(
-                severity="error",
+            yield error(
                 code="node",
                 layer=path,
                 number=node["type"],
@@ -113,8 +112,7 @@ def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
         if len(weights) != 1:
             what = f"from `{link.source}` to `{link.target}`"
             listed = ", ".join(f"`{w}`" for w in weights)
-            yield Finding(
-                severity="error",
+            yield error(
                 code="wiring",
                 layer=link.target,
                 number=len(weights),
@@ -130,8 +128,7 @@ def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
         odd = [p for p in behind if graph.kind(p) != "Flatten"]
         odd += [p for p in link.path if graph.kind(p) not in (*WEIGHTS, *SHAPING)]
         for path in odd:
-            yield Finding(
-                severity="error",
+            yield error(
                 code="wiring",
                 layer=path,
                 number=graph.kind(path),
@@ -141,8 +138,7 @@ def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
                 source=source,
             )
     for link in graph.loose if strict else ():
-        yield Finding(
-            severity="error",
+        yield error(
             code="wiring",
             layer=link.target,
             number=link.source,
@@ -154,8 +150,7 @@ def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
         )
     least = profile["graph.neuron_layers"]
     if len(graph.populations) < least:
-        yield Finding(
-            severity="error",
+        yield error(
             code="layers",
             number=len(graph.populations),
             limit=least,
@@ -177,8 +172,7 @@ def _recurrence(graph: Topology, profile: Profile, top: set[str]) -> Iterator[Fi
         else:
             flat = link.closes and link.target in top
             if flat and allowed != "none" and profile["graph.nested_recurrence"]:
-                yield Finding(
-                    severity="error",
+                yield error(
                     code="recurrence",
                     layer=link.target,
                     number="a flat cycle",
@@ -190,8 +184,7 @@ def _recurrence(graph: Topology, profile: Profile, top: set[str]) -> Iterator[Fi
                     source=profile.source("graph.nested_recurrence"),
                 )
             continue
-        yield Finding(
-            severity="error",
+        yield error(
             code="recurrence",
             layer=link.target,
             number=f"`{link.source}` -> `{link.target}`",
@@ -242,8 +235,7 @@ def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Fin
         for name, why in (("v_reset", "reset"), ("v_leak", "rest")):
             uses = name in node and (name == "v_leak" or reset == "v_reset")
             if bounded and uses and np.any(node[name]):
-                yield Finding(
-                    severity="error",
+                yield error(
                     code=name,
                     layer=path,
                     number=_range(node[name]),
@@ -254,8 +246,7 @@ def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Fin
                 )
         low = float(np.min(node["v_threshold"]))
         if bounded and low <= 0:
-            yield Finding(
-                severity="error",
+            yield error(
                 code="threshold",
                 layer=path,
                 number=f"{low:.6g}",
@@ -265,8 +256,7 @@ def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Fin
                 source=profile.source("state.threshold_bits"),
             )
         if profile["neuron.threshold_per"] == "layer" and not _uniform(node, "v_threshold"):
-            yield Finding(
-                severity="error",
+            yield error(
                 code="threshold",
                 layer=path,
                 number=_range(node["v_threshold"]),
@@ -287,8 +277,7 @@ def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
         return
     for path, node in graph.plan.nodes.items():
         if "bias" in node and np.any(node["bias"]):
-            yield Finding(
-                severity="error",
+            yield error(
                 code="bias",
                 layer=path,
                 number=int(np.count_nonzero(node["bias"])),
@@ -312,8 +301,7 @@ def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Fin
                 and kind != "none"
                 and not _uniform(node, name)
             ):
-                yield Finding(
-                    severity="error",
+                yield error(
                     code="decay",
                     layer=path,
                     number=_range(tau),
@@ -326,8 +314,7 @@ def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Fin
                 continue
             too_long = [text for at, text in plan.too_long(graph.plan, dt) if at == path]
             if too_long or (kind == "shift" and float(tau.min()) <= dt):
-                yield Finding(
-                    severity="error",
+                yield error(
                     code="decay",
                     layer=path,
                     number=f"{tau.min():.6g}",
@@ -343,8 +330,7 @@ def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Fin
             state = "syn" if name == "tau_syn" else "mem"
             moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"], state)
             if kind == "shift" and state == "syn" and (moved == 0).any():
-                yield Finding(
-                    severity="error",
+                yield error(
                     code="decay",
                     layer=path,
                     number=f"{decay.min():.6g}",
@@ -391,14 +377,13 @@ def _integers(graph: Topology, profile: Profile, dt: float) -> Iterator[Finding]
         return
     try:
         rounding.integers(graph, profile, dt)
-    except Misfit as error:
-        yield error.finding
-    except GraphError as error:
-        yield Finding(
-            severity="error",
+    except Misfit as refused:
+        yield refused.finding
+    except GraphError as refused:
+        yield error(
             code="integers",
-            layer=error.node or "",
-            reason=str(error),
+            layer=refused.node or "",
+            reason=str(refused),
             fix="see docs/hardware.md",
             source=profile.source("weights.bits"),
         )
@@ -482,8 +467,7 @@ def _over(name: str, used: int, layer: str, profile: Profile, fix: str) -> Itera
     limit = profile[f"limits.{name}"]
     if limit is not None and used > limit:
         what = name.replace("fan_", "fan-").replace("_", " ")
-        yield Finding(
-            severity="error",
+        yield error(
             code=name.replace("_", "-"),
             layer=layer,
             number=used,

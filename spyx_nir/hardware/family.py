@@ -37,7 +37,6 @@ class Family:
 
     Fields:
         name: `integer_semantics` of their profiles.
-        needs: keys of a profile that must have a value.
         run: `run(network, x, record) -> Run`: the simulator, see `simulate.run`. The text of its module
             is in every bundle's verify_integers.py: it may use NumPy, `network` and nothing else.
         training: gives the JAX side, which it imports when it is called.
@@ -45,6 +44,7 @@ class Family:
             file: the graph's name in the bundle. channels: what each input channel is. bin_us: a step in
             microseconds.
         delays_inputs, delays_neurons: whether spikes of inputs, and of neurons, arrive a step later.
+        needs: keys of a profile that must have a value, besides `profile.INTEGERS`.
         decays_after_adding: whether a current decays after its input is added; NIR's decays before.
         takes_events: whether the chip takes events instead of counts of a step.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
@@ -53,10 +53,10 @@ class Family:
     """
 
     name: str
-    needs: Sequence[str]
     run: Callable[..., Run]
     training: Callable[[], Training]
     bringup: Callable[[IntegerNetwork, str, Sequence[str], int], str]
+    needs: Sequence[str] = ()
     delays_inputs: bool = False
     delays_neurons: bool = False
     decays_after_adding: bool = False

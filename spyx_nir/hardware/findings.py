@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -33,6 +34,9 @@ class Finding:
     source: str = ""
 
 
+error = functools.partial(Finding, severity="error")
+
+
 class Misfit(GraphError):
     """A graph that does not fit a chip: `finding` says where and why."""
 
@@ -43,9 +47,9 @@ class Misfit(GraphError):
         """The error of a finding."""
         where = f"`{finding.layer}`: " if finding.layer else ""
         text = f"{where}{finding.reason}; {finding.fix}"
-        error = cls(text, node=finding.layer, code=finding.code)
-        error.finding = finding
-        return error
+        found = cls(text, node=finding.layer, code=finding.code)
+        found.finding = finding
+        return found
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spyx_nir.errors import GraphError
 from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.constraints import check_constraints
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding, Report, by_severity
+from spyx_nir.hardware.findings import Finding, Report, by_severity, error
 from spyx_nir.hardware.quantise import quantise
 from spyx_nir.meaning.equations import EQUATIONS
 
@@ -55,17 +55,15 @@ def _findings(
         why = "no contract says the step, without which no number becomes an integer"
         return [
             *found,
-            Finding(
-                severity="error", code="dt", limit="a step", reason=why, fix="say it: `--dt DT`"
-            ),
+            error(code="dt", limit="a step", reason=why, fix="say it: `--dt DT`"),
         ]
     refused = _refusal(graph, profile, dt)
     if refused is None or not_given:
         return found
     try:
         changed = variant(graph, profile, dt)
-    except GraphError as error:
-        said = Finding(severity="error", code="variant", reason=str(error))
+    except GraphError as problem:
+        said = error(code="variant", reason=str(problem))
         return found if any(f.severity == "error" for f in found) else [*found, said]
     still = _refusal(changed, profile, dt)
     left = {(f.code, f.layer) for f in check_constraints(changed, profile, dt).findings}
@@ -89,8 +87,8 @@ def _refusal(graph: dict[str, Any], profile: Profile, dt: float | None) -> str |
     """Why `quantise` refuses the graph; None where it does not."""
     try:
         quantise(graph, profile, dt)
-    except GraphError as error:
-        return str(error)
+    except GraphError as problem:
+        return str(problem)
     return None
 
 

@@ -68,6 +68,8 @@ KEYS: dict[str, Check] = {
     "limits.fan_out": or_null(whole(1)),
     "energy.pj_per_synop": or_null(POSITIVE),
 }
+# What every family computes with.
+INTEGERS = ("weights.bits", "weights.step", "state.bits", "state.threshold_bits")
 
 
 def load(target: str) -> Profile:
@@ -121,7 +123,7 @@ def _profile(document: dict[str, Any], path: Path) -> Profile:
         path.stem, document["chip"], document["integer_semantics"], _facts(document, keys, path)
     )
     if family:
-        for key in family.needs:
+        for key in (*INTEGERS, *family.needs):
             if profile[key] is None:
                 raise UserError(
                     f"{path}: integer_semantics `{family.name}` needs a value for `{key}`"

@@ -24,7 +24,7 @@ import numpy as np
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware import grid, registry
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding, Misfit
+from spyx_nir.hardware.findings import Misfit, error
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.topology import Link, Topology
 
@@ -91,7 +91,7 @@ def dynamics(
 
 def _misfit(profile: Profile, **finding: Any) -> Misfit:
     source = profile.source("weights.bits")
-    return Misfit.of(Finding(severity="error", code="integers", source=source, **finding))
+    return Misfit.of(error(code="integers", source=source, **finding))
 
 
 def _integer(decay: np.ndarray, state: str, profile: Profile) -> np.ndarray:

@@ -15,14 +15,7 @@ def _training() -> Training:
 
 FAMILY = Family(
     name="lava",
-    needs=(
-        "neuron.input_spikes_per_step",
-        "neuron.decay_bits",
-        "weights.bits",
-        "weights.step",
-        "state.bits",
-        "state.threshold_bits",
-    ),
+    needs=("neuron.input_spikes_per_step", "neuron.decay_bits"),
     run=run,
     training=_training,
     bringup=bringup,

@@ -24,7 +24,7 @@ def _check_profile(profile: Profile) -> None:
 
 FAMILY = Family(
     name="dynapcnn",
-    needs=("graph.device", "weights.bits", "weights.step", "state.bits", "state.threshold_bits"),
+    needs=("graph.device",),
     run=run,
     training=_training,
     bringup=bringup,

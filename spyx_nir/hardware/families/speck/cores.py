@@ -18,7 +18,7 @@ import numpy as np
 
 from spyx_nir.converter.layout import explicit_padding
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding
+from spyx_nir.hardware.findings import Finding, error
 from spyx_nir.hardware.placement import place
 from spyx_nir.hardware.topology import Link, Topology
 
@@ -61,8 +61,7 @@ def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, An
         targets = {link.target for link in graph.out_of(path)}
         if len(targets) > profile["cores.destinations"]:
             found.append(
-                Finding(
-                    severity="error",
+                error(
                     code="destinations",
                     layer=path,
                     number=len(targets),
@@ -95,8 +94,7 @@ def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, An
         names = ", ".join(f"`{path}`" for path in rivals)
         together = sorted({core for path in rivals for core in fits[path]})
         found.append(
-            Finding(
-                severity="error",
+            error(
                 code="placement",
                 layer=rivals[-1],
                 number=len(rivals),
@@ -140,8 +138,7 @@ def _convolution(
     def over(name: str, number: Any, text: str, fix: str) -> Finding:
         limit, source = profile[f"convolution.{name}"], profile.source(f"convolution.{name}")
         shown = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
-        return Finding(
-            severity="error",
+        return error(
             code=name.replace("_", "-"),
             layer=path,
             number=number,
@@ -223,8 +220,7 @@ def _too_large(
     for what in sizes:
         if sizes[what][path] > max(memory[what]):
             used, limit = sizes[what][path], max(memory[what])
-            return Finding(
-                severity="error",
+            return error(
                 code=f"{what}-memory",
                 layer=path,
                 number=used,
@@ -236,8 +232,7 @@ def _too_large(
                 source=profile.source(f"cores.{what}_memory"),
             )
     text = ", ".join(f"{what} {sizes[what][path]}" for what in sizes)
-    return Finding(
-        severity="error",
+    return error(
         code="placement",
         layer=path,
         number=text,
