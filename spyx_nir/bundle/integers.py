@@ -21,6 +21,11 @@ from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.hardware.profile import KEYS, Profile
 
 NAME = "integer_vectors.npz"
+# The library's, without what programs branch on.
+GRAPH_ERROR = """class GraphError(ValueError):
+    def __init__(self, message: str, **_: Any):
+        super().__init__(message)
+"""
 OURS = re.compile(r"^ *from (spyx_nir|__future__)\b.*\n", re.MULTILINE)
 
 
@@ -81,7 +86,7 @@ def _structure(chips: IntegerNetwork) -> dict[str, Any]:
 def source(chip: Profile) -> str:
     """The text of a stand-alone verify_integers.py for networks of a chip."""
     parts = [
-        "class GraphError(ValueError):\n    pass\n",
+        GRAPH_ERROR,
         inspect.getsource(grid.weight_range),
         inspect.getsource(network),
         inspect.getsource(sys.modules[registry.family(chip).run.__module__]),

@@ -103,7 +103,9 @@ class IntegerNetwork:
                 place = tuple(int(i) for i in np.argwhere(odd)[0])
                 raise GraphError(
                     f"weight `{weight.node}` is {int(found[place])} at {place}; {profile.name} has "
-                    f"{low} to {high}" + (f" in steps of {step}" if step > 1 else "")
+                    f"{low} to {high}" + (f" in steps of {step}" if step > 1 else ""),
+                    node=weight.node,
+                    field="weight",
                 )
         most = 2 ** profile["state.threshold_bits"] - 1
         for population in self.populations:
@@ -116,7 +118,8 @@ class IntegerNetwork:
                     worst = value.min() if value.min() < least else value.max()
                     raise GraphError(
                         f"`{population.name}`: {name} {int(worst)}; {profile.name} has "
-                        f"{least} to {limit}"
+                        f"{least} to {limit}",
+                        node=population.name,
                     )
 
 

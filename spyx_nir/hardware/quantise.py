@@ -53,7 +53,7 @@ def quantise(
 
     Args:
         content: the graph's dictionary, as `file.read_dict` gives it.
-        profile: the chip; its rule must not be `none`.
+        profile: the chip; it must have integer semantics.
         dt: the step; None takes the contract's.
         reset: how every neuron resets, whatever the file says.
 
@@ -176,10 +176,12 @@ def check_recovery(content: Mapping[str, Any], network: IntegerNetwork) -> None:
         for name in ("threshold", "decay_syn", "decay_mem"):
             a, b = getattr(p, name), getattr(q, name)
             if (a is None) != (b is None) or (a is not None and (np.asarray(a) != b).any()):
-                raise GraphError(f"`{p.name}`: its {name} {a} comes back from the graph as {b}")
+                raise GraphError(
+                    f"`{p.name}`: its {name} {a} comes back from the graph as {b}", node=p.name
+                )
     for v, w in zip(network.weights, again.weights, strict=True):
         if (v.values != w.values).any():
-            raise GraphError(f"weight `{v.node}` does not come back from the graph")
+            raise GraphError(f"weight `{v.node}` does not come back from the graph", node=v.node)
 
 
 def _checked(

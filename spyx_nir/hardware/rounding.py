@@ -195,6 +195,7 @@ def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profi
 def population_of(
     graph: Topology, path: str, profile: Profile, threshold: Any, syn: Any, mem: Any, exponent: Any
 ) -> Population:
+    """The population of a node with these integers; exponent: see `network.Population`."""
     return Population(
         path,
         graph.plan.shapes[path],
@@ -208,6 +209,11 @@ def population_of(
 
 
 def weight_of(graph: Topology, link: Link, values: np.ndarray) -> Weight:
+    """The weight of a link with these integers, and the pooling in front of it.
+
+    Raises:
+        GraphError: a convolution or a pooling that no simulator has; names the node.
+    """
     (name,) = graph.weights(link)
     node = graph.plan.nodes[name]
     pools = [p for p in link.path if graph.kind(p) == "SumPool2d"]
@@ -217,9 +223,13 @@ def weight_of(graph: Topology, link: Link, values: np.ndarray) -> Weight:
     options = {}
     if values.ndim == 4:
         if (np.ravel(node["dilation"]) != 1).any() or np.ravel(node["groups"])[0] != 1:
-            raise GraphError(f"Conv2d node `{name}`: dilation and groups must be 1")
+            raise GraphError(f"Conv2d node `{name}`: dilation and groups must be 1", node=name)
         if isinstance(node["padding"], str):
-            raise GraphError(f"Conv2d node `{name}`: padding {node['padding']!r}: give numbers")
+            raise GraphError(
+                f"Conv2d node `{name}`: padding {node['padding']!r}: give numbers",
+                node=name,
+                field="padding",
+            )
         stride, padding = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["padding"], 2)
         options = {
             "stride": (int(stride[0]), int(stride[1])),
@@ -232,12 +242,19 @@ def weight_of(graph: Topology, link: Link, values: np.ndarray) -> Weight:
 def _plain_pool(node: dict[str, Any], path: str) -> None:
     kernel, stride = np.broadcast_to(node["kernel_size"], 2), np.broadcast_to(node["stride"], 2)
     if kernel[0] != kernel[1] or (kernel != stride).any() or np.any(node["padding"]):
-        raise GraphError(f"SumPool2d node `{path}`: square windows that do not overlap are needed")
+        raise GraphError(
+            f"SumPool2d node `{path}`: square windows that do not overlap are needed", node=path
+        )
 
 
 def network_of(
     graph: Topology, profile: Profile, populations: list[Population], weights: list[Weight]
 ) -> IntegerNetwork:
+    """The network of these parts.
+
+    Raises:
+        GraphError: a number that the chip cannot hold, see `IntegerNetwork.check`.
+    """
     inputs = {path: graph.plan.shapes[path] for path in graph.plan.inputs}
     network = IntegerNetwork(profile, inputs, tuple(populations), tuple(weights))
     network.check()

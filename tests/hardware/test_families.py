@@ -91,7 +91,7 @@ def test_fit_knows_it(
 
 
 def test_its_simulator_is_in_its_bundles(chip: profile.Profile, tmp_path: Path) -> None:
-    """verify_integers.py runs it without this project, and finds a spike that was changed."""
+    """verify_integers.py runs it without this project, and finds a changed spike and a wrong weight."""
     quantised = quantise.quantise(network(np.random.default_rng(8)), chip)
     x = np.random.default_rng(9).integers(0, 2, (20, 3, 6))
     (tmp_path / "test_data_set_0").mkdir()
@@ -108,6 +108,12 @@ def test_its_simulator_is_in_its_bundles(chip: profile.Profile, tmp_path: Path) 
     np.savez(vectors, allow_pickle=False, **arrays)
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "spikes/out: 1 of " in done.stderr
+    arrays["weight/a"][2, 4] = 300
+    np.savez(vectors, allow_pickle=False, **arrays)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (
+        done.returncode == 1 and "weight `a` is 300 at (2, 4); bench has -256 to 254" in done.stderr
+    )
     about = bringup.Samples(np.zeros(3, int), "ABCD", ["x"] * 6, 5000)
     text = bringup.write(quantised, run, about)
     assert "Load `model.nir`: 6 inputs, a step of 5000 microseconds." in text
