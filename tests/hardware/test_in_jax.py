@@ -138,9 +138,9 @@ def test_gradients_reach_the_decays_on_loihi() -> None:
         assert slope.item() == pytest.approx(0.25 * 0.8 / 4096, rel=1e-6)
 
 
-def test_a_ring_of_populations_is_refused() -> None:
+def test_a_cycle_of_populations_is_refused() -> None:
     chip = profile.load("loihi")
     a, b = (Population(n, (1,), np.asarray(9), output=n == "b") for n in "ab")
     links = tuple(Weight(s, t, f"{s}{t}", np.array([[2]]), (1,)) for s, t in ("ia", "ab", "ba"))
-    with pytest.raises(GraphError, match="`a` and `b` feed each other; a ring"):
+    with pytest.raises(GraphError, match="`a` and `b` feed each other; a cycle"):
         qat.run(IntegerNetwork(chip, {"i": (1,)}, (a, b), links), jnp.ones((2, 1, 1)))
