@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import errno
 import sys
 from collections.abc import Callable, Iterator
 from typing import NoReturn, Self
 
-# What is installed under another name than it is imported.
-_PACKAGES = {"yaml": "pyyaml", "vl_convert": "vl-convert-python"}
+# The extra of this distribution that brings a package, by the name that is imported; "" is the
+# library's own need.
+EXTRAS = {
+    **dict.fromkeys(("h5py", "nir", "numpy", "yaml"), ""),
+    **dict.fromkeys(("flax", "jax", "optax", "spyx"), "spyx"),
+    **dict.fromkeys(("rich", "shtab"), "cli"),
+    **dict.fromkeys(("jinja2", "vl_convert"), "report"),
+    **dict.fromkeys(("dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"),
+}
+_OWN = ("", "pipeline", "spyx_nir")
 
 
 class UserError(Exception):
@@ -28,8 +35,8 @@ class UserError(Exception):
 
     def within(self, place: object) -> Self:
         """The same error with `place`, such as the name of a file, in front of its message."""
-        found = copy.copy(self)
-        found.args = (f"{place}: {self}",)
+        found = type(self)(f"{place}: {self}")
+        vars(found).update(vars(self))
         return found
 
 
@@ -73,6 +80,32 @@ class GraphError(UserError, ValueError):
         return found
 
 
+class MissingPackage(UserError, ImportError):
+    """A package is not installed: names what to install. Exit code 2."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def naming_extra() -> Iterator[None]:
+    """Say which extra brings a package that is imported inside and is not installed.
+
+    Raises:
+        MissingPackage: instead of ModuleNotFoundError, unless it is a module of this project.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in _OWN:
+            raise
+        missing = f"the package `{package}` is not installed in {sys.prefix}"
+        if package in EXTRAS:
+            install = f"spyx-nir[{EXTRAS[package]}]" if EXTRAS[package] else "spyx-nir"
+            missing += f': pip install "{install}", or `make setup` in a checkout of the project'
+        raise MissingPackage(missing) from None
+
+
 @contextlib.contextmanager
 def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
     """Put `what`, such as the name of a file, in front of what an error of this kind says inside."""
@@ -97,20 +130,11 @@ def exit_status(command: Callable[[], object]) -> int:
     installed becomes one line and an exit code.
     """
     try:
-        code = command()
+        with naming_extra():
+            code = command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "spyx_nir", "pipeline"):
-            raise
-        print(
-            f"error: the package `{_PACKAGES.get(package, package)}` is not installed in {sys.prefix}; "
-            "`make setup` installs all that the project needs",
-            file=sys.stderr,
-        )
-        return 2
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left; run the command again", file=sys.stderr)
         return 130

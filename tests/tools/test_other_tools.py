@@ -122,16 +122,16 @@ def test_start_without_jax(path: str, tiny_road: Callable[[str, str], Path]) -> 
 
 
 @pytest.mark.parametrize(
-    ("package", "name", "arguments"),
+    ("package", "install", "arguments"),
     [
-        ("yaml", "pyyaml", ["fit", "{path}", "--target", "xylo-audio-2"]),
-        ("yaml", "pyyaml", ["new-task", "mine"]),
-        ("shtab", "shtab", ["completion", "bash"]),
-        ("nir", "nir", ["inspect", "{path}"]),
+        ("yaml", "spyx-nir", ["fit", "{path}", "--target", "xylo-audio-2"]),
+        ("yaml", "spyx-nir", ["new-task", "mine"]),
+        ("shtab", "spyx-nir[cli]", ["completion", "bash"]),
+        ("nir", "spyx-nir", ["inspect", "{path}"]),
     ],
 )
 def test_a_package_that_is_missing_is_one_line(
-    path: str, package: str, name: str, arguments: list[str]
+    path: str, package: str, install: str, arguments: list[str]
 ) -> None:
     program = (
         f"import sys\nsys.modules[{package!r}] = None\nfrom spyx_nir.cli.main import main\n"
@@ -141,7 +141,8 @@ def test_a_package_that_is_missing_is_one_line(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: the package `{name}` is not installed in ")
+    assert done.stderr.startswith(f"error: the package `{package}` is not installed in ")
+    assert f': pip install "{install}"' in done.stderr
     assert done.stderr.count("\n") == 1
 
 
