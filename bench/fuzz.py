@@ -253,9 +253,9 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
         AssertionError, or whatever was not meant to escape: a failure.
     """
     from spyx_nir.cli.inspect import inspect
-    from spyx_nir.cli.lint import lint
-    from spyx_nir.cli.upgrade import upgrade
     from spyx_nir.converter import file, hdf5
+    from spyx_nir.converter.lint import lint
+    from spyx_nir.converter.upgrade import upgrade
     from spyx_nir.errors import GraphError, UsageError
     from spyx_nir.meaning import reference
     from spyx_nir.meaning.plan import make_plan, step_dt
@@ -269,8 +269,7 @@ def check(path: Path, jax: bool, rng: np.random.Generator) -> str:
     json.dumps(inspect(path), default=str)
     found = lint(content, target="nir-1.0.4")
     with contextlib.suppress(GraphError):
-        repaired, _ = upgrade(content)
-        graph = file.build(repaired)
+        graph, _ = upgrade(content)
         make_plan(graph.to_dict())
     try:
         graph = file.build(content)

@@ -1,10 +1,11 @@
-"""Spyx models to NIR and back, what a NIR graph means, and which chip it fits.
+"""Spyx models to NIR graphs and back, what a NIR graph means, and which chip it fits.
 
 `import spyx_nir as snir` where people wrote `import spyx.nir as snir`: the names of `spyx.nir` are here
 with the same signatures. Nothing is imported before it is used: tools for files start without JAX.
 
     to_nir, from_nir, load, run, reorder_layers    layers <-> graphs
-    read, write                                    graphs <-> files
+    read, write, upgrade, lint                     graphs <-> files, and what is wrong with a file
+    check                                          does a graph fit a chip
     neurons                                        neurons that NIR expresses exactly
     converter, meaning, hardware, bundle           the rooms: see the docstring of each
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from spyx_nir.errors import naming_extra
 
 if TYPE_CHECKING:
     from spyx_nir import bundle as bundle
@@ -26,23 +29,31 @@ if TYPE_CHECKING:
     from spyx_nir.converter.graph import export_named as export_named
     from spyx_nir.converter.graph import load as load
     from spyx_nir.converter.graph import to_nir as to_nir
+    from spyx_nir.converter.lint import lint as lint
     from spyx_nir.converter.runner import from_nir as from_nir
     from spyx_nir.converter.runner import reorder_layers as reorder_layers
     from spyx_nir.converter.runner import run as run
+    from spyx_nir.converter.upgrade import upgrade as upgrade
     from spyx_nir.errors import GraphError as GraphError
     from spyx_nir.errors import UserError as UserError
+    from spyx_nir.hardware.chip_check import check as check
+
+    __version__: str
 
 _PLACES = {
     "GraphError": "errors",
-    "UserError": "errors",
     "Loaded": "converter.graph",
+    "UserError": "errors",
+    "check": "hardware.chip_check",
     "export_named": "converter.graph",
     "from_nir": "converter.runner",
+    "lint": "converter.lint",
     "load": "converter.graph",
     "read": "converter.file",
     "reorder_layers": "converter.runner",
     "run": "converter.runner",
     "to_nir": "converter.graph",
+    "upgrade": "converter.upgrade",
     "write": "converter.file",
 }
 _ROOMS = ("bundle", "converter", "hardware", "meaning", "neurons")
@@ -55,10 +66,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("spyx-nir")
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
-    if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+    with naming_extra():
+        if name in _PLACES:
+            return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+        if name in _ROOMS:
+            return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

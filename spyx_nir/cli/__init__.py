@@ -1,4 +1,4 @@
-"""The subcommands of `python -m pipeline`, one file each."""
+"""The subcommands of `spyx-nir`, one file each."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def mendable(path: str, work: Callable[[dict[str, Any]], T]) -> T:
     try:
         return work(content)
     except GraphError as error:
-        repairs = "; `upgrade` repairs that" if _repaired(content, work, str(error)) else ""
-        raise GraphError(f"{path}: {error}{repairs}") from None
+        if _repaired(content, work, error):
+            error.args = (f"{error}; `upgrade` repairs that",)
+        raise error.within(path) from None
 
 
 def _repaired(
-    content: dict[str, Any], work: Callable[[dict[str, Any]], object], reason: str
+    content: dict[str, Any], work: Callable[[dict[str, Any]], object], reason: GraphError
 ) -> bool:
     """Whether `upgrade` takes the graph, and `work` does not refuse the result for this reason."""
     from spyx_nir.converter import file
@@ -57,6 +58,8 @@ def _repaired(
             return False
         try:
             work(graph)
-        except UserError as error:
-            return str(error) != reason
+        except GraphError as error:
+            return (error.code, error.node, error.field) != (reason.code, reason.node, reason.field)
+        except UserError:
+            return True
     return True

@@ -27,7 +27,7 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """`parser`, told which of its arguments are files, folders or targets."""
     import shtab
 
-    from spyx_nir.cli.lint import TARGETS
+    from spyx_nir.converter.lint import TARGETS
     from spyx_nir.hardware import facts
 
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spyx_nir.cli import mendable, show
-from spyx_nir.converter.repair import spiking
 from spyx_nir.errors import UsageError, UserError
-from spyx_nir.hardware import findings, judge, profile
+from spyx_nir.hardware import facts, findings, profile
+from spyx_nir.hardware.chip_check import check
 from spyx_nir.meaning.equations import RESETS
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         required=True,
-        help=f"one of {', '.join(profile.names())}, or a profile of your own (a .yaml file)",
+        help=f"one of {', '.join(facts.names())}, or a profile of your own (a .yaml file)",
     )
     parser.add_argument(
         "--dt", type=show.step, help="the step, to judge decays; default: the contract's"
@@ -45,14 +45,9 @@ def main(arguments: argparse.Namespace) -> int:
         if Path(arguments.target).exists():
             raise
         raise UsageError(f"--target: {error}") from None
-
-    def fit(graph: dict[str, Any]) -> findings.Report:
-        found = judge.judge(graph, chip, arguments.dt, arguments.reset)
-        found.findings += [*_unsaid(graph, arguments.dt, arguments.reset, found.findings)]
-        return found
-
-    found = mendable(arguments.file, fit)
-    found.findings = findings.by_severity(found.findings)
+    found = mendable(
+        arguments.file, lambda graph: check(graph, chip, arguments.dt, arguments.reset)
+    )
     if arguments.json:
         show.as_json({"file": arguments.file, **findings.as_data(found)})
     else:
@@ -72,28 +67,6 @@ def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         )
         for row in cores
     ]
-
-
-def _unsaid(
-    graph: dict[str, Any], dt: float | None, reset: str | None, found: list[findings.Finding]
-) -> Iterator[findings.Finding]:
-    """What neither the file nor the caller says, and `found` does not name yet."""
-    told = graph.get("metadata", {})
-    if dt is None and "dt" not in told and not any(finding.code == "dt" for finding in found):
-        why, fix = "dt is not said, so decays were not judged", "say it: `--dt DT`"
-        yield findings.Finding(severity="warning", code="dt", limit="a step", reason=why, fix=fix)
-    named = {finding.layer for finding in found if finding.code == "reset"}
-    silent = [p for p, n in spiking(graph) if "reset" not in n.get("metadata", {})]
-    silent = [path for path in silent if path not in named]
-    if silent and reset is None:
-        why = (
-            f"does not say how {show.count(len(silent), 'layer')} reset in training: judged as "
-            "v_reset, as NIR means"
-        )
-        fix = "ask who trained it, then say it: `--reset RESET`"
-        yield findings.Finding(
-            severity="warning", code="legacy-reset", limit="a reset", reason=why, fix=fix
-        )
 
 
 def _print(name: str, report: findings.Report) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file, hdf5
+from spyx_nir.converter.lint import span
 from spyx_nir.converter.registry import KINDS
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.plan import Plan, make_plan
@@ -148,10 +149,10 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _row(node: dict[str, Any]) -> list[str]:
-    ranges = [f"{name} {show.span([f['min'], f['max']])}" for name, f in node["fields"].items()]
+    ranges = [f"{name} {span([f['min'], f['max']])}" for name, f in node["fields"].items()]
     ranges += [f"{name} {_size(value)}" for name, value in node["sizes"].items() if name != "shape"]
     decays = [
-        f"{name.replace('tau', 'decay')} {show.span(ends)}"
+        f"{name.replace('tau', 'decay')} {span(ends)}"
         for name, ends in node.get("decays", {}).items()
     ]
     told = [f"{name} {value}" for name, value in node["contract"].items()]

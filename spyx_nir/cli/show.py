@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,11 @@ import numpy as np
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal; in a pipe one line a row, its cells separated by tabs."""
+    """A table on a terminal with rich; else one line a row, its cells separated by tabs."""
     rows = list(rows)
     if not rows:
         return
-    if not sys.stdout.isatty():
+    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
         for row in rows:
             print("\t".join(row))
         return
@@ -52,12 +53,6 @@ def _plain(value: Any) -> Any:
 def number(value: float) -> str:
     """A number in as few digits as say what it is to six places."""
     return f"{float(value):.6g}"
-
-
-def span(values: Any) -> str:
-    """The least and the largest of numbers, once where they are the same."""
-    low, high = float(np.min(values)), float(np.max(values))
-    return number(low) if low == high else f"{number(low)} .. {number(high)}"
 
 
 def shape(value: Sequence[int] | None) -> str:

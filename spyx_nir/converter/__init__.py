@@ -1,12 +1,14 @@
-"""Spyx models to NIR graphs and back, and what a graph means.
+"""Spyx models to NIR graphs and back; files; repair.
 
-The names of `spyx.nir` are here with the same signatures: change the import line. Nothing is imported
-before it is used, so that tools for files start without JAX.
+The functions that people call are here and in `spyx_nir`. Nothing is imported before it is used, so
+that tools for files start without JAX.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from spyx_nir.errors import naming_extra
 
 if TYPE_CHECKING:
     from spyx_nir.converter.graph import Loaded as Loaded
@@ -20,19 +22,20 @@ if TYPE_CHECKING:
 _PLACES = {
     "Loaded": "graph",
     "export_named": "graph",
-    "load": "graph",
-    "to_nir": "graph",
     "from_nir": "runner",
+    "load": "graph",
     "reorder_layers": "runner",
     "run": "runner",
+    "to_nir": "graph",
 }
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
-    if name in ("file", "contract", "graph"):
-        return importlib.import_module(f"{__name__}.{name}")
+    with naming_extra():
+        if name in _PLACES:
+            return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+        if name in ("file", "contract", "graph"):
+            return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,7 +36,7 @@ def flat(graph: Graph) -> Graph:
     """Subgraphs dissolved: their nodes under dotted names, their Inputs and Outputs gone.
 
     Raises:
-        GraphError: as `reference.make_plan`.
+        GraphError: as `meaning.plan.make_plan`.
     """
     plan = make_plan(graph)
     stored = dict(file.nodes(graph))

@@ -51,7 +51,7 @@ def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     Args:
         model: with Spyx's layer contract, `initial_state` included.
         rows: the layers of a chain in the order in which they run; none of a graph that branches.
-        plan: of its graph, see `reference.make_plan`.
+        plan: of its graph, see `meaning.plan.make_plan`.
 
     Raises:
         GraphError: a layer or the model does not run, or puts out something else; names the first.

@@ -6,7 +6,8 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import h5py
 import nir
@@ -14,9 +15,12 @@ import numpy as np
 
 from spyx_nir.converter import hdf5
 from spyx_nir.converter.as_dict import as_dict
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, about
 from spyx_nir.files import hdf5 as hdf5_file
 from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, as_array, same_shape, says_nothing
+
+# What a function for files takes: a file's name, a graph, or a graph's dictionary.
+Source: TypeAlias = str | os.PathLike[str] | nir.NIRGraph | Mapping[str, Any]
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
 MAX_NODES = 1024
@@ -41,10 +45,24 @@ def read(path: str | os.PathLike[str]) -> nir.NIRGraph:
         GraphError: one line with file, place, value and what is allowed.
     """
     content = read_dict(path)
-    try:
+    with about(path):
         return build(content)
-    except GraphError as error:
-        raise GraphError(f"{path}: {error}") from None
+
+
+def content_of(source: Source) -> dict[str, Any]:
+    """The graph's dictionary of a .nir file, of a `nir.NIRGraph`, or as it is given.
+
+    Raises:
+        GraphError: as `read_dict`, or as `as_dict` of the registry.
+    """
+    if isinstance(source, nir.NIRGraph):
+        return as_dict(source)
+    return dict(source) if isinstance(source, Mapping) else read_dict(source)
+
+
+def naming(source: Source) -> AbstractContextManager[None]:
+    """Put the name of the file, where `source` is one, in front of what a GraphError inside says."""
+    return about(source) if isinstance(source, str | os.PathLike) else nullcontext()
 
 
 def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -61,16 +79,16 @@ def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     """As `read_dict`, for what `hdf5.read(path)` gave."""
-    try:
+    with about(path):
         graph = content.get("node")
         if not isinstance(graph, dict):
-            raise GraphError("no NIR graph: the group `node` is missing")
+            raise GraphError("no NIR graph: the group `node` is missing", node="", code="no-graph")
         kind = graph.get("type")
         if not isinstance(kind, str) or kind != "NIRGraph":
-            raise GraphError(f"`node` is of type {kind!r:.60}; a NIRGraph is needed")
+            raise GraphError(
+                f"`node` is of type {kind!r:.60}; a NIRGraph is needed", node="", code="no-graph"
+            )
         return _graph(graph, "", [0], 0)
-    except GraphError as error:
-        raise GraphError(f"{path}: {error}") from None
 
 
 def version(content: dict[str, Any]) -> str | None:
@@ -82,42 +100,61 @@ def version(content: dict[str, Any]) -> str | None:
 def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
     where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     if depth > MAX_NESTING:
-        raise GraphError(f"{where}: nested more than {MAX_NESTING} deep")
+        raise GraphError(
+            f"{where}: nested more than {MAX_NESTING} deep", node=prefix[:-1], code="too-large"
+        )
     members = group.get("nodes")
     if not isinstance(members, dict):
-        raise GraphError(f"{where}: the group `nodes` is missing")
-    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where)}
+        raise GraphError(
+            f"{where}: the group `nodes` is missing",
+            node=prefix[:-1],
+            field="nodes",
+            code="missing-field",
+        )
+    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where, prefix[:-1])}
     for name, node in members.items():
         count[0] += 1
         if count[0] > MAX_NODES:
-            raise GraphError(f"more than {MAX_NODES} nodes")
+            raise GraphError(f"more than {MAX_NODES} nodes", node="", code="too-large")
         path = prefix + name
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, str):
-            raise GraphError(f"node `{path}` has no `type` that is text")
+            raise GraphError(
+                f"node `{path}` has no `type` that is text",
+                node=path,
+                field="type",
+                code="unknown-type",
+            )
         if kind == "NIRGraph":
             node = _graph(node, path + ".", count, depth + 1)
-        _metadata(node, f"node `{path}`")
+        _metadata(node, f"node `{path}`", path)
         result["nodes"][name] = node
-    _metadata(group, where)
+    _metadata(group, where, prefix[:-1])
     return result
 
 
-def _metadata(group: dict[str, Any], where: str) -> None:
+def _metadata(group: dict[str, Any], where: str, path: str) -> None:
     if not isinstance(group.get("metadata", {}), dict):
-        raise GraphError(f"{where}: `metadata` is no group")
+        raise GraphError(
+            f"{where}: `metadata` is no group", node=path, field="metadata", code="field-value"
+        )
 
 
-def _edges(edges: Any, where: str) -> list[tuple[str, str]]:
+def _edges(edges: Any, where: str, path: str) -> list[tuple[str, str]]:
     if edges is None:
-        raise GraphError(f"{where}: `edges` is missing")
+        raise GraphError(
+            f"{where}: `edges` is missing", node=path, field="edges", code="missing-field"
+        )
     if isinstance(edges, np.ndarray) and edges.size == 0:
         return []
     if not isinstance(edges, np.ndarray) or edges.dtype != object or edges.shape[1:] != (2,):
         kind = "text" if isinstance(edges, str) else getattr(edges, "dtype", "a group")
         shape = getattr(edges, "shape", ())
         raise GraphError(
-            f"{where}: `edges` is {kind} of shape {shape}; (edges, 2) names of nodes are needed"
+            f"{where}: `edges` is {kind} of shape {shape}; (edges, 2) names of nodes are needed",
+            node=path,
+            field="edges",
+            code="field-value",
         )
     return [(source, target) for source, target in edges]
 
@@ -131,7 +168,12 @@ def build(content: Mapping[str, Any], prefix: str = "") -> nir.NIRGraph:
     where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     for name in content:
         if name not in ("type", "nodes", "edges", "metadata"):
-            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+            raise GraphError(
+                f"{where}: the field `{name}` has no meaning here; remove it",
+                node=prefix[:-1],
+                field=name,
+                code="unknown-field",
+            )
     made = {}
     for name, node in content["nodes"].items():
         path = prefix + name
@@ -159,7 +201,13 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
             return make(**fields, metadata=dict(node.get("metadata", {})))
     except Exception as error:  # nir's constructors compute with what they get
         text = " ".join(str(error).split()) or type(error).__name__
-        raise GraphError(f"{kind} node `{path}`: nir refuses it: {text[:200]}") from None
+        shapes = {np.shape(value) for value in fields.values() if value is not None}
+        unequal = EQUATIONS[kind].shape is same_shape and len(shapes) > 1
+        raise GraphError(
+            f"{kind} node `{path}`: nir refuses it: {text[:200]}",
+            node=path,
+            code="parameter-shapes" if unequal else "nir-refuses",
+        ) from None
 
 
 def _spread(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -183,7 +231,10 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
     kind = node["type"]
     if kind not in EQUATIONS:
         raise GraphError(
-            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(EQUATIONS))}"
+            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(EQUATIONS))}",
+            node=path,
+            field="type",
+            code="unknown-type",
         )
     where = f"{kind} node `{path}`"
     words = EQUATIONS[kind].fields.split()
@@ -191,12 +242,23 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
     for name, value in node.items():
         if name in names:
             if name in words or not says_nothing(name, value):
-                _check_field(where, name, value)
+                with about(where):
+                    _check_field(kind, path, name, value)
         elif name not in ("type", "metadata"):
-            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
+            raise GraphError(
+                f"{where}: the field `{name}` has no meaning here; remove it",
+                node=path,
+                field=name,
+                code="unknown-field",
+            )
     for word in words:
         if not word.endswith("?") and word not in node:
-            raise GraphError(f"{where}: the field `{word}` is missing")
+            raise GraphError(
+                f"{where}: the field `{word}` is missing",
+                node=path,
+                field=word,
+                code="missing-field",
+            )
 
 
 def is_number(value: Any) -> bool:
@@ -239,28 +301,34 @@ WHOLE = {"shape", "input_shape", "input_type", "stride", "dilation", "groups"} |
 AXES = {"Linear": (2, 8), "Affine": (2, 8), "Conv1d": (3, 3), "Conv2d": (4, 4)}
 
 
-def _check_field(where: str, name: str, value: Any) -> None:
+def _check_field(kind: str, path: str, name: str, value: Any) -> None:
+    """Refuse a field's value that no node of this kind has.
+
+    Raises:
+        GraphError: says the field and what is allowed; the caller puts the node in front.
+    """
+
+    def refuse(found: str, code: str = "field-value") -> GraphError:
+        return GraphError(f"`{name}` {found}", node=path, field=name, code=code)
+
     if isinstance(value, str) and name == "padding" and value in ("same", "valid"):
         return
     if not is_number(value):
         found = repr(value[:40]) if isinstance(value, str) else "no array of numbers"
         allowed = "numbers, 'same' or 'valid'" if name == "padding" else "numbers are needed"
-        raise GraphError(f"{where}: `{name}` is {found}; {allowed}")
+        raise refuse(f"is {found}; {allowed}")
     if value.size == 0:
-        raise GraphError(f"{where}: `{name}` holds nothing at all; numbers are needed")
+        raise refuse("holds nothing at all; numbers are needed", "empty-field")
     if name in WHOLE:
         # 8 axes and 2^31 are far beyond any network; what nir computes from them stays small.
         if value.size > 8 or value.ndim > 1:
-            raise GraphError(f"{where}: `{name}` has shape {value.shape}; a few numbers are needed")
+            raise refuse(f"has shape {value.shape}; a few numbers are needed")
         if value.dtype.kind == "f" and not (value == np.floor(value)).all():
-            raise GraphError(f"{where}: `{name}` is {value.tolist()}; whole numbers are needed")
+            raise refuse(f"is {value.tolist()}; whole numbers are needed")
         if (np.abs(value.astype(np.float64)) > 2**31).any():
-            raise GraphError(f"{where}: `{name}` is {value.tolist()}; at most 2^31 is allowed")
-    kind = where.partition(" ")[0]
+            raise refuse(f"is {value.tolist()}; at most 2^31 is allowed")
     if name == "weight" and not AXES[kind][0] <= value.ndim <= AXES[kind][1]:
-        raise GraphError(
-            f"{where}: `weight` has shape {value.shape}; {AXES[kind][0]} axes are needed"
-        )
+        raise refuse(f"has shape {value.shape}; {AXES[kind][0]} axes are needed")
 
 
 # ----------------------------------------------------------------------------------------- writing
@@ -292,7 +360,8 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
         inner = f"{place}/{name}"
         if not isinstance(name, str) or name in ("", ".") or "/" in name:
             raise GraphError(
-                f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it"
+                f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it",
+                code="name",
             )
         if isinstance(value, dict):
             if name != "metadata" or value:
@@ -305,7 +374,9 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
             except (TypeError, ValueError):
                 raise GraphError(
                     f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
-                    "text and arrays of numbers"
+                    "text and arrays of numbers",
+                    field=name,
+                    code="field-value",
                 ) from None
 
 
@@ -357,16 +428,26 @@ def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
         if node["type"] == "NIRGraph":
             node = _without_reset(node, path + ".")
         elif node["type"] == "CubaLI":
-            raise GraphError(f"node `{path}`: nir 1.0.4 has no CubaLI")
+            raise GraphError(
+                f"node `{path}`: nir 1.0.4 has no CubaLI", node=path, field="type", code="older-nir"
+            )
         elif node["type"] in BARE and node.get("metadata"):
             keys = ", ".join(node["metadata"])
             raise GraphError(
-                f"node `{path}`: {node['type']} has no metadata in nir 1.0.4, remove {keys}"
+                f"node `{path}`: {node['type']} has no metadata in nir 1.0.4, remove {keys}",
+                node=path,
+                field="metadata",
+                code="older-nir",
             )
         elif np.any(node.get("v_reset", 0)):
             value = np.ravel(node["v_reset"])
             first = value[np.nonzero(value)[0][0]]
-            raise GraphError(f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0")
+            raise GraphError(
+                f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0",
+                node=path,
+                field="v_reset",
+                code="older-nir",
+            )
         kept[name] = {field: value for field, value in node.items() if field != "v_reset"}
     return {**graph, "nodes": kept}
 

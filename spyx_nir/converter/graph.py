@@ -20,7 +20,7 @@ from spyx_nir.converter.known import class_name, parent, redefined, runs_as
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
 from spyx_nir.converter.registry import Exported, exported_layers, exporter, load_layer
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, naming_extra
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
 
@@ -84,13 +84,15 @@ def to_nir(
     Raises:
         GraphError: a value, shape or layer that cannot be written, or a model that does something else
             than its graph; names the layer.
+        MissingPackage: JAX, Flax or Spyx are not installed.
 
     Warns:
         UserWarning: a layer was left out (only with `strict=False`).
     """
-    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
-    if check and not written.left_out:
-        _check(model, written)
+    with naming_extra():
+        written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+        if check and not written.left_out:
+            _check(model, written)
     return written.graph
 
 
@@ -109,7 +111,8 @@ def export_named(
     A layer inside a subgraph is named with a dot (`rcubalif_1.lif`); None for a layer that has no
     node of its own.
     """
-    written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+    with naming_extra():
+        written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
     return written.graph, [row.path for row in written.rows]
 
 
@@ -450,6 +453,7 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
 
     Raises:
         GraphError: no graph, or one with a part that has no meaning; names the node.
+        MissingPackage: JAX, Flax or Spyx are not installed.
     """
     if not isinstance(graph, nir.NIRGraph):
         name = isinstance(graph, str | os.PathLike)
@@ -460,7 +464,8 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
     check_dt(plan, step)
     plan = settled(plan, step)
     chain = _chain(plan)
-    model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
+    with naming_extra():
+        model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
     return Loaded(model, names, plan, step, chain=chain is not None)
 
 

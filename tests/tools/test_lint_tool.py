@@ -14,8 +14,8 @@ import old_files
 import pytest
 from old_files import DT, TAU, R, both, chain, clean, lif, put
 
-from spyx_nir.cli.lint import CODES
 from spyx_nir.cli.main import main
+from spyx_nir.converter.lint import CODES
 
 LIF = "node/nodes/lif"
 Graph = Callable[[], nir.NIRGraph]
