@@ -28,7 +28,12 @@ def _dt(graph: Graph) -> float:
     """The contract's step."""
     plan = make_plan(graph)
     if "dt" not in plan.metadata:
-        raise GraphError("`dt` is in no contract of this graph: `upgrade --dt DT` writes one")
+        raise GraphError(
+            "`dt` is in no contract of this graph: `upgrade --dt DT` writes one",
+            node="",
+            field="dt",
+            code="dt",
+        )
     return step_dt(plan, None)
 
 
@@ -125,7 +130,11 @@ def unit_threshold(graph: Graph) -> Graph:
     def factor(node: Graph) -> Any:
         theta = np.asarray(node["v_threshold"], np.float64)
         if not (theta > 0).all():
-            raise GraphError(f"`v_threshold` holds {theta.min():g}; above 0 is needed")
+            raise GraphError(
+                f"`v_threshold` holds {theta.min():g}; above 0 is needed",
+                field="v_threshold",
+                code="field-value",
+            )
         return 1 / theta
 
     def rewrite(node: Graph) -> Graph:
@@ -159,7 +168,9 @@ def forward_bias(graph: Graph) -> Graph:
             if not outer:
                 raise GraphError(
                     f"node `{path}`: the bias of `{inner}` cannot be moved: no Linear or Affine leads "
-                    "there from outside the cycle"
+                    "there from outside the cycle",
+                    node=path,
+                    code="unsupported",
                 )
             bias = np.asarray(stored[inner]["bias"])
             front = changed.get(outer[0], stored[outer[0]])
@@ -198,7 +209,7 @@ def _moved(
         try:
             by = np.broadcast_to(factor(node), plan.arrives[path])
         except GraphError as error:
-            raise GraphError(f"node `{path}`: {error}") from None
+            raise error.within(f"node `{path}`", node=path) from None
         changed[path] = rewrite(stored[path])
         if (by == 1).all():
             continue
@@ -219,12 +230,16 @@ def _weights(plan: Any, path: str) -> list[str]:
             if sum(source == at for source, _ in plan.edges) != 1:
                 raise GraphError(
                     f"weight `{at}` leads to `{path}` and to others: the scale of one cannot be moved "
-                    "into it"
+                    "into it",
+                    node=path,
+                    code="unsupported",
                 )
             found.append(at)
         else:
             raise GraphError(
-                f"node `{path}`: its scale cannot be moved into a weight: {kind} `{at}` leads to it"
+                f"node `{path}`: its scale cannot be moved into a weight: {kind} `{at}` leads to it",
+                node=path,
+                code="unsupported",
             )
     return found
 
@@ -236,7 +251,9 @@ def _scaled(node: Graph, path: str, neuron: str, by: np.ndarray) -> Graph:
     if weight.ndim > 2 and np.any(rows != rows[:, :1]):
         raise GraphError(
             f"node `{neuron}`: r or v_threshold differ within a channel of `{path}`, whose kernel is one "
-            "for the channel: they cannot be moved into it"
+            "for the channel: they cannot be moved into it",
+            node=neuron,
+            code="unsupported",
         )
     first = rows[:, 0]
     made = {**node, "weight": (weight * _column(first, weight.ndim)).astype(weight.dtype)}

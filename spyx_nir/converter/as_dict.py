@@ -18,25 +18,40 @@ def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -
     """
     where = f"subgraph `{path[:-1]}`" if path else "the graph"
     if not isinstance(graph, nir.NIRGraph):
-        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}")
+        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}", code="no-graph")
     if id(graph) in within:
-        raise GraphError(f"{where} contains itself")
+        raise GraphError(f"{where} contains itself", node=path[:-1], code="cycle")
     if not isinstance(graph.nodes, dict):
-        raise GraphError(f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}")
+        raise GraphError(
+            f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}",
+            node=path[:-1],
+            field="nodes",
+            code="field-value",
+        )
     nodes = {}
     for name, node in graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
             if len(within) > 16:
-                raise GraphError(f"{where}: nested more than 16 deep")
+                raise GraphError(
+                    f"{where}: nested more than 16 deep", node=path[:-1], code="too-large"
+                )
             nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
         elif isinstance(node, nir.ir.NIRNode):
             try:
                 nodes[name] = node_dict(node)
             except Exception as error:  # nir takes its own fields apart without looking at them
                 text = " ".join(str(error).split())
-                raise GraphError(f"`{path}{name}`: its fields cannot be read: {text}") from None
+                raise GraphError(
+                    f"`{path}{name}`: its fields cannot be read: {text}",
+                    node=f"{path}{name}",
+                    code="field-value",
+                ) from None
         else:
-            raise GraphError(f"`{path}{name}` is no NIR node but a {type(node).__name__}")
+            raise GraphError(
+                f"`{path}{name}` is no NIR node but a {type(node).__name__}",
+                node=f"{path}{name}",
+                code="unknown-type",
+            )
     return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}
 
 

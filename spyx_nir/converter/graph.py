@@ -245,7 +245,7 @@ def _export_graph(
             continue
         else:
             layer = layers[path]
-            site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt)
+            site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt, node=path)
             written = _made(layer, site)
             if written is None:
                 raise site.refuse(_why_not(layer))
@@ -417,7 +417,7 @@ def _after(
     try:
         out = tuple(int(n) for n in EQUATIONS[fields["type"]].shape(fields, shape))
     except GraphError as error:
-        raise GraphError(f"{where}: {error}") from None
+        raise error.within(where) from None
     if isinstance(node, nir.Flatten):
         return out, order if len(shape) == 1 else flatten_order(shape)
     if isinstance(node, (nir.Linear, nir.Affine)):
@@ -515,7 +515,7 @@ def _sequential(
     types = [plan.nodes[path]["type"] for path, _ in chain]
     for index, (path, weight) in enumerate(chain):
         node = plan.nodes[path]
-        site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, order)
+        site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, order, path)
         stock = True
         if node["type"] == "Flatten":
             # Spyx flattens channels last; a later weight absorbs that, an Output only by contract.
@@ -547,6 +547,6 @@ def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
     for path in plan.order:
         node = plan.nodes[path]
         if node["type"] not in ("Input", "Output"):
-            site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt)
+            site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, node=path)
             layers[path] = load_layer(node, site, False)
     return GraphModel(plan, placed(layers)), ()

@@ -71,12 +71,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
                 )
             return _Reader(size, _Heap(stream, size)).contents(file)
     except GraphError as error:
-        raise GraphError(f"{path}: {error}") from None
+        error.code = "unreadable"
+        raise error.within(path) from None
     except OSError as error:
         reason = error.strerror if error.errno and error.strerror else _line(error)
-        raise GraphError(f"{path}: not to be read: {reason}") from None
+        raise GraphError(f"{path}: not to be read: {reason}", code="unreadable") from None
     except Exception as error:  # what h5py raises on damage has no common class
-        raise GraphError(f"{path}: damaged HDF5: {_line(error)}") from None
+        raise GraphError(f"{path}: damaged HDF5: {_line(error)}", code="unreadable") from None
 
 
 def _line(error: BaseException) -> str:

@@ -79,17 +79,19 @@ class Site:
     """Where a layer or node stands while it is converted.
 
     `shape` is the NIR shape that arrives. `order` says how Spyx's features lie there after a
-    Flatten (see `flatten_order`), None for the same order.
+    Flatten (see `flatten_order`), None for the same order. `node` is the path of a node that becomes a
+    layer, None where a layer becomes nodes.
     """
 
     where: str
     shape: tuple[int, ...]
     dt: float
     order: np.ndarray | None = None
+    node: str | None = None
 
-    def refuse(self, text: str) -> GraphError:
+    def refuse(self, text: str, *, field: str | None = None) -> GraphError:
         """The error to raise: names the place."""
-        return GraphError(f"{self.where}: {text}")
+        return GraphError(f"{self.where}: {text}", node=self.node, field=field, code="unsupported")
 
     def to_nir(self, value: Any, name: str) -> np.ndarray:
         """A parameter of a Spyx layer (a scalar, or one that broadcasts) in NIR's shape, float64."""

@@ -78,32 +78,33 @@ def _optional(kind: str) -> Iterator[str]:
     return (word[:-1] for word in words if word.endswith("?"))
 
 
-def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Take out what says nothing: path, field and why. Sizes become 0 until it is known what arrives.
+def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Take out what says nothing: path, field and whether it was not there at all.
+
+    Sizes become 0 until it is known what arrives.
 
     A convolution without `input_shape` and a port without `shape` get one: nir 1.0.8 reads none without.
     """
     for path, node in nodes(graph):
         kind = node["type"]
         for name in [*_optional(kind), *(["shape"] if kind in ("Input", "Output") else [])]:
-            reason = ""
-            if says_nothing(name, node.get(name)):
-                del node[name]
-                reason = f"`{name}` is there and says nothing"
-            elif name in ("input_shape", "shape") and name not in node:
-                reason = f"`{name}` is missing; nir reads no {kind} without it"
-            if reason and name in SIZES:
+            missing = name in ("input_shape", "shape") and name not in node
+            if not missing and not says_nothing(name, node.get(name)):
+                continue
+            node.pop(name, None)
+            if name in SIZES:
                 node[name] = np.zeros(1, np.int64)
-            if reason:
-                yield path, name, reason
+            yield path, name, missing
 
 
-def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, str]]) -> Iterator[Fault]:
-    """What became of the fields that said nothing."""
+def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, bool]]) -> Iterator[Fault]:
+    """What the fields that said nothing are now."""
     found = dict(nodes(graph))
-    for path, name, reason in empty:
+    for path, name, missing in empty:
         node = found[path]
-        missing = "is missing" in reason
+        reason = f"`{name}` is there and says nothing"
+        if missing:
+            reason = f"`{name}` is missing; nir reads no {node['type']} without it"
         made = "field removed"
         if name in DEFAULTS:
             continue  # reported as missing

@@ -38,7 +38,9 @@ def norse(graph: dict[str, Any], dt: float) -> Changed:
             continue
         if (np.asarray(node["r"]) != 1).any() or (np.asarray(node.get("w_in", 1)) != 1).any():
             raise GraphError(
-                f"node `{path}`: Norse writes r and w_in as 1, and this one has others"
+                f"node `{path}`: Norse writes r and w_in as 1, and this one has others",
+                node=path,
+                code="writer",
             )
         made = {name: _scaled(node[name], 1 / dt) for name in node if name.startswith("tau")}
         if node["type"] in ("IF", "I"):
