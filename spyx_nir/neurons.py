@@ -9,7 +9,7 @@ Shapes: `x` and the output are (B, *hidden_shape), float32; a parameter is a sca
 `hidden_shape` (channels last in spatial layers). Decays are per step and unitless: with NIR's time
 constants beta = 1 - dt/tau. `gain` is what the input is multiplied with before it is integrated
 (NIR: r * dt/tau); None means exactly 1. `v_leak` None means exactly 0. The membrane starts at 0, or at
-`v_leak` with `start_at_leak`.
+`v_leak` with `start_at_leak`. `rngs` is taken as by Spyx's layers; nothing is random here.
 
 Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`, Euler step):
 
@@ -25,7 +25,10 @@ Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +36,15 @@ from flax import nnx
 from spyx import axn
 
 RESETS = ("v_reset", "subtract", "subtract_after_decay")
+# What a neuron fires with: a step from 0 to 1 just above 0, and its surrogate gradient.
+Activation = Callable[[jax.Array], jax.Array]
+
+
+@cache
+def surrogate() -> Activation:
+    """One surrogate gradient for all imported neurons, so that equal models share a compilation."""
+    activation: Activation = axn.superspike()
+    return activation
 
 
 class Constant(nnx.Variable):
@@ -50,17 +62,24 @@ class Integrator(nnx.Module):
     """
 
     spikes = False
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Flax constructs through its metaclass, whose signature is (*args, **kwargs).
+        _, *shown = inspect.signature(cls.__init__).parameters.values()
+        cls.__signature__ = inspect.Signature(shown)
 
     def __init__(
         self,
-        hidden_shape,
+        hidden_shape: Sequence[int],
         *,
-        alpha=None,
-        beta=None,
-        gain=None,
-        gain_in=None,
-        v_leak=None,
-        start_at_leak=False,
+        alpha: Any = None,
+        beta: Any = None,
+        gain: Any = None,
+        gain_in: Any = None,
+        v_leak: Any = None,
+        start_at_leak: bool = False,
     ):
         self.hidden_shape = tuple(hidden_shape)
         self.alpha = None if alpha is None else nnx.Param(jnp.asarray(alpha, jnp.float32))
@@ -121,7 +140,14 @@ class SpikingIntegrator(Integrator):
     spikes = True
 
     def __init__(
-        self, hidden_shape, *, threshold=1.0, activation=None, reset="v_reset", v_reset=0.0, **leaks
+        self,
+        hidden_shape: Sequence[int],
+        *,
+        threshold: Any = 1.0,
+        activation: Activation | None = None,
+        reset: str = "v_reset",
+        v_reset: Any = 0.0,
+        **leaks: Any,
     ):
         super().__init__(hidden_shape, **leaks)
         if reset not in RESETS:
@@ -131,13 +157,14 @@ class SpikingIntegrator(Integrator):
         self.reset = reset
         self.spike = axn.superspike() if activation is None else activation
 
-    def _after_decay(self, u, v):
+    def _after_decay(self, u: jax.Array, v: jax.Array) -> jax.Array:
         if self.reset != "subtract_after_decay":
             return u
         threshold = self.threshold[...]
         return u - threshold * self.spike(v - threshold)
 
-    def emit(self, u):
+    def emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Spikes and the membrane after the reset."""
         threshold = self.threshold[...]
         z = self.spike(u - threshold)
         if self.reset == "v_reset":
@@ -149,37 +176,107 @@ class SpikingIntegrator(Integrator):
 class I(Integrator):
     """Integrator without leak or spike, NIR's `I`."""
 
-    def __init__(self, hidden_shape, *, gain=None, rngs=None):
+    def __init__(
+        self, hidden_shape: Sequence[int], *, gain: Any = None, rngs: nnx.Rngs | None = None
+    ):
         super().__init__(hidden_shape, gain=gain)
 
 
 class LI(Integrator):
     """Leaky integrator, NIR's `LI`."""
 
-    def __init__(self, hidden_shape, beta, *, rngs=None, **options):
-        super().__init__(hidden_shape, beta=beta, **options)
+    def __init__(
+        self,
+        hidden_shape: Sequence[int],
+        beta: Any,
+        *,
+        gain: Any = None,
+        v_leak: Any = None,
+        start_at_leak: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ):
+        super().__init__(
+            hidden_shape, beta=beta, gain=gain, v_leak=v_leak, start_at_leak=start_at_leak
+        )
 
 
 class CubaLI(Integrator):
     """Current-based leaky integrator, NIR's `CubaLI`."""
 
-    def __init__(self, hidden_shape, alpha, beta, *, rngs=None, **options):
-        super().__init__(hidden_shape, alpha=alpha, beta=beta, **options)
+    def __init__(
+        self,
+        hidden_shape: Sequence[int],
+        alpha: Any,
+        beta: Any,
+        *,
+        gain: Any = None,
+        gain_in: Any = None,
+        v_leak: Any = None,
+        start_at_leak: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ):
+        super().__init__(
+            hidden_shape,
+            alpha=alpha,
+            beta=beta,
+            gain=gain,
+            gain_in=gain_in,
+            v_leak=v_leak,
+            start_at_leak=start_at_leak,
+        )
 
 
 class IF(SpikingIntegrator):
     """Integrate and fire, NIR's `IF`."""
 
-    def __init__(self, hidden_shape, threshold=1.0, activation=None, *, rngs=None, **options):
-        super().__init__(hidden_shape, threshold=threshold, activation=activation, **options)
+    def __init__(
+        self,
+        hidden_shape: Sequence[int],
+        threshold: Any = 1.0,
+        activation: Activation | None = None,
+        *,
+        reset: str = "v_reset",
+        v_reset: Any = 0.0,
+        gain: Any = None,
+        rngs: nnx.Rngs | None = None,
+    ):
+        super().__init__(
+            hidden_shape,
+            threshold=threshold,
+            activation=activation,
+            reset=reset,
+            v_reset=v_reset,
+            gain=gain,
+        )
 
 
 class LIF(SpikingIntegrator):
     """Leaky integrate and fire, NIR's `LIF`."""
 
-    def __init__(self, hidden_shape, beta, threshold=1.0, activation=None, *, rngs=None, **options):
+    def __init__(
+        self,
+        hidden_shape: Sequence[int],
+        beta: Any,
+        threshold: Any = 1.0,
+        activation: Activation | None = None,
+        *,
+        reset: str = "v_reset",
+        v_reset: Any = 0.0,
+        gain: Any = None,
+        v_leak: Any = None,
+        start_at_leak: bool = False,
+        rngs: nnx.Rngs | None = None,
+    ):
         super().__init__(
-            hidden_shape, beta=beta, threshold=threshold, activation=activation, **options
+            hidden_shape,
+            beta=beta,
+            threshold=threshold,
+            activation=activation,
+            reset=reset,
+            v_reset=v_reset,
+            gain=gain,
+            v_leak=v_leak,
+            start_at_leak=start_at_leak,
         )
 
 
@@ -187,7 +284,20 @@ class CubaLIF(SpikingIntegrator):
     """Current-based leaky integrate and fire, NIR's `CubaLIF`."""
 
     def __init__(
-        self, hidden_shape, alpha, beta, threshold=1.0, activation=None, *, rngs=None, **options
+        self,
+        hidden_shape: Sequence[int],
+        alpha: Any,
+        beta: Any,
+        threshold: Any = 1.0,
+        activation: Activation | None = None,
+        *,
+        reset: str = "v_reset",
+        v_reset: Any = 0.0,
+        gain: Any = None,
+        gain_in: Any = None,
+        v_leak: Any = None,
+        start_at_leak: bool = False,
+        rngs: nnx.Rngs | None = None,
     ):
         super().__init__(
             hidden_shape,
@@ -195,7 +305,12 @@ class CubaLIF(SpikingIntegrator):
             beta=beta,
             threshold=threshold,
             activation=activation,
-            **options,
+            reset=reset,
+            v_reset=v_reset,
+            gain=gain,
+            gain_in=gain_in,
+            v_leak=v_leak,
+            start_at_leak=start_at_leak,
         )
 
 
@@ -220,7 +335,8 @@ class Recurrent(nnx.Module):
         )
         self.recurrent_b = nnx.Param(jnp.zeros((size,), jnp.float32)) if bias else None
 
-    def __call__(self, x, state):
+    def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+        """One step: input x (B, N) and state to output (B, N) and new state."""
         inner, z = state
         x = x + z @ self.recurrent_w[...]
         if self.recurrent_b is not None:
@@ -228,7 +344,8 @@ class Recurrent(nnx.Module):
         z, inner = self.cell(x, inner)
         return z, (inner, z)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> Any:
+        """The state before the first step: zeros but for a membrane that starts at its leak."""
         return self.cell.initial_state(batch_size), jnp.zeros(
             (batch_size, *self.hidden_shape), jnp.float32
         )

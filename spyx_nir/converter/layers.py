@@ -13,9 +13,8 @@ import numpy as np
 from flax import nnx
 
 from spyx_nir.converter.layout import last
-from spyx_nir.converter.neuron_fields import surrogate
 from spyx_nir.meaning.plan import Plan
-from spyx_nir.neurons import Constant
+from spyx_nir.neurons import Constant, surrogate
 
 
 class Scale(nnx.Module):

@@ -176,14 +176,6 @@ def spoken(reset: str, delay: int) -> dict[str, Any]:
     return {"reset": reset, "spike_delay": delay}
 
 
-@cache
-def surrogate() -> Callable:
-    """One surrogate gradient for all imported neurons, so that equal models share a compilation."""
-    from spyx import axn
-
-    return axn.superspike()
-
-
 def parts(node: dict, site: Site) -> dict[str, Any]:
     """`alpha`, `beta`, `gain_in`, `gain`, `v_leak` of a node, float32, in Spyx's order."""
     made: dict[str, Any] = {}
@@ -264,7 +256,7 @@ def exact_layer(name: str, site: Site, found: dict[str, Any], reset: str | None 
 def _exact(name, shape, reset, start_at_leak, **arrays):
     from spyx_nir import neurons
 
-    options = {} if reset is None else {"reset": reset, "activation": surrogate()}
+    options = {} if reset is None else {"reset": reset, "activation": neurons.surrogate()}
     if start_at_leak:
         options["start_at_leak"] = True
     return getattr(neurons, name)(shape, **arrays, **options)

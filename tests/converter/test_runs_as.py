@@ -208,6 +208,12 @@ class Twice(functools.partial):
         return 2 * super().__call__(x)
 
 
+def also(layer, **decays):
+    """The layer with parameters that its constructor does not take, as Integrator's own would set them."""
+    neurons.Integrator.__init__(layer, layer.hidden_shape, **decays)
+    return layer
+
+
 def named(name, layer):
     return f"`{name}`", lambda: behind(layer())
 
@@ -245,10 +251,10 @@ SHADOWS = {
     "Scale": named("__call__", lambda: overriding(Scale, __call__=halved)(jnp.ones(8))),
     "Delay": named("__call__", lambda: overriding(Delay, __call__=halved)((8,), 1)),
     "a cell that is late already": ("LIF", lambda: behind(neurons.Recurrent(lif(), rngs=RNGS))),
-    "a decay of an IF": named("beta", lambda: neurons.IF((8,), beta=0.5)),
-    "a leak of an IF": named("v_leak", lambda: neurons.IF((8,), v_leak=0.5, start_at_leak=True)),
-    "a current of an LIF": named("alpha", lambda: neurons.LIF((8,), 0.9, alpha=0.5)),
-    "a current of an LI": named("alpha", lambda: neurons.LI((8,), 0.9, alpha=0.5)),
+    "a decay of an IF": named("beta", lambda: also(neurons.IF((8,)), beta=0.5)),
+    "a leak of an IF": named("v_leak", lambda: also(neurons.IF((8,)), v_leak=0.5)),
+    "a current of an LIF": named("alpha", lambda: also(neurons.LIF((8,), 0.9), alpha=0.5)),
+    "a current of an LI": named("alpha", lambda: also(neurons.LI((8,), 0.9), alpha=0.5)),
     "late twice": ("LIF", lambda: behind(Late(lif()))),
     "late without a spike": ("LI", lambda: behind(Late(neurons.LI((8,), 0.8)))),
     "two nodes in a cell": (
