@@ -208,9 +208,10 @@ class Twice(functools.partial):
         return 2 * super().__call__(x)
 
 
-def also(layer, **decays):
-    """The layer with parameters that its constructor does not take, as Integrator's own would set them."""
-    neurons.Integrator.__init__(layer, layer.hidden_shape, **decays)
+def also(layer, **parameters):
+    """The layer with parameters that its constructor does not take."""
+    for name, value in parameters.items():
+        setattr(layer, name, nnx.data(nnx.Param(jnp.float32(value))))
     return layer
 
 
