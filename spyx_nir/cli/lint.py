@@ -7,6 +7,7 @@ import dataclasses
 
 from spyx_nir.cli import show
 from spyx_nir.converter.lint import CODES, SEVERITIES, TARGETS, lint
+from spyx_nir.errors import GraphError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    findings = lint(arguments.file, arguments.dt, arguments.target)
+    try:
+        findings = lint(arguments.file, arguments.dt, arguments.target)
+    except GraphError as error:
+        if error.code == "dt":
+            raise UsageError(f"--dt: {error}") from None
+        raise
     counts = {s: sum(f.severity == s for f in findings) for s in SEVERITIES}
     if arguments.json:
         head = {"file": arguments.file, "target": arguments.target, "counts": counts}

@@ -82,8 +82,8 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
         target: one of `TARGETS`.
 
     Raises:
-        GraphError: the file is no readable graph.
-        UsageError: `dt` contradicts the contract, or there is no such target.
+        GraphError: the file is no readable graph; with the code `dt`, that `dt` contradicts the contract.
+        UsageError: there is no such target.
     """
     if target not in TARGETS:
         raise UsageError(f"`target` must be one of {', '.join(TARGETS)}, got {target!r}")
@@ -99,10 +99,7 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
         found += [*_unbuilt(mended)] if plan is not None else []
     step = None
     if plan is not None:
-        try:
-            step = step_dt(plan, dt) if dt is not None or "dt" in plan.metadata else None
-        except GraphError as error:
-            raise UsageError(f"--dt: {error}") from None
+        step = step_dt(plan, dt) if dt is not None or "dt" in plan.metadata else None
     found += [*_contract(graph, step)]
     if plan is not None:
         found += [*_numbers(plan, step), *_channels(plan)]

@@ -53,7 +53,11 @@ def same_shape(node: dict, shape: tuple) -> tuple:
     """Element by element: every array parameter has the shape that arrives, or is one number."""
     for name, value in node.items():
         if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
-            raise GraphError(f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives")
+            raise GraphError(
+                f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives",
+                field=name,
+                code="shape-mismatch",
+            )
     return tuple(shape)
 
 
@@ -114,7 +118,11 @@ def whole(node: dict, name: str, count: int) -> list[int]:
     value = np.ravel(node[name])
     numbers = value.dtype.kind in "buif"
     if not numbers or value.size not in (1, count) or (value != np.floor(value)).any():
-        raise GraphError(f"`{name}` is {value.tolist()}; {count} whole numbers are needed")
+        raise GraphError(
+            f"`{name}` is {value.tolist()}; {count} whole numbers are needed",
+            field=name,
+            code="field-value",
+        )
     return [int(value[min(i, value.size - 1)]) for i in range(count)]
 
 
@@ -323,7 +331,9 @@ def delay_steps(delay, dt):
     if bad.any():
         raise GraphError(
             f"`delay` is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of "
-            f"dt = {dt:g} is needed, from 0 to a million"
+            f"dt = {dt:g} is needed, from 0 to a million",
+            field="delay",
+            code="field-value",
         )
     return rounded.astype(int)
 

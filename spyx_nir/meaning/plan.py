@@ -67,13 +67,16 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     """
     plan = Plan({}, [], [], [])
     plan.inputs, plan.outputs = inline(graph, "", plan, 0)
-    plan.metadata = _metadata(graph, "the graph")
+    plan.metadata = _metadata(graph, "the graph", "")
     check_contract(plan.metadata)
     for path, node in plan.nodes.items():
         if node["type"] not in EQUATIONS:
             raise GraphError(
                 f"node `{path}`: unknown type {node['type']!r}; known are "
-                f"{', '.join(sorted(EQUATIONS))}"
+                f"{', '.join(sorted(EQUATIONS))}",
+                node=path,
+                field="type",
+                code="unknown-type",
             )
         _contract(path, node, reset)
         _check_fields(path, node)
@@ -81,7 +84,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
         for path in reset:
             if "reset" not in plan.nodes.get(path, {}):
                 what = "no neuron that resets" if path in plan.nodes else "no node of the graph"
-                raise GraphError(f"`reset` names `{path}`, which is {what}")
+                raise GraphError(f"`reset` names `{path}`, which is {what}", code="reset")
     _check_reach(plan)
     set_order(plan)
     _infer_shapes(plan)
@@ -92,31 +95,48 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
     """Put the nodes and edges of `graph` and its subgraphs into `plan` under dotted paths."""
     where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     if depth > 16:
-        raise GraphError(f"{where}: nested more than 16 deep")
+        raise GraphError(f"{where}: nested more than 16 deep", node=prefix[:-1], code="too-large")
     if not isinstance(graph, Mapping) or "nodes" not in graph or "edges" not in graph:
-        raise GraphError(f"{where} is no NIR graph: `nodes` or `edges` is missing")
+        raise GraphError(
+            f"{where} is no NIR graph: `nodes` or `edges` is missing",
+            node=prefix[:-1],
+            code="no-graph",
+        )
     nodes = graph["nodes"]
     if not isinstance(nodes, Mapping):
-        raise GraphError(f"{where}: `nodes` must map names to nodes, got {type(nodes).__name__}")
+        raise GraphError(
+            f"{where}: `nodes` must map names to nodes, got {type(nodes).__name__}",
+            node=prefix[:-1],
+            field="nodes",
+            code="field-value",
+        )
     if not nodes:
-        raise GraphError(f"{where} is empty: it has no nodes")
-    edges = _edges(graph, where)
+        raise GraphError(f"{where} is empty: it has no nodes", node=prefix[:-1], code="no-graph")
+    edges = _edges(graph, where, prefix[:-1])
     ports: dict[str, tuple[list[str], list[str]]] = {}
     inner_ends: list[str] = []
     for name, node in nodes.items():
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise GraphError(f"{where}: {name!r} names a node; printable text is needed")
+            raise GraphError(
+                f"{where}: {name!r} names a node; printable text is needed",
+                node=prefix[:-1],
+                code="name",
+            )
         path = prefix + name
         kind = node.get("type") if isinstance(node, Mapping) else None
         if kind is None:
-            raise GraphError(f"node `{path}` has no `type`")
+            raise GraphError(
+                f"node `{path}` has no `type`", node=path, field="type", code="missing-field"
+            )
         if kind == "NIRGraph":
             ports[name] = inline(modern(node, path), path + ".", plan, depth + 1)
         else:
             if path in plan.nodes:
-                raise GraphError(f"node `{path}`: two nodes have this path")
+                raise GraphError(f"node `{path}`: two nodes have this path", node=path, code="name")
             if len(plan.nodes) == MOST_NODES:
-                raise GraphError(f"{where}: there are more than {MOST_NODES} nodes")
+                raise GraphError(
+                    f"{where}: there are more than {MOST_NODES} nodes", code="too-large"
+                )
             plan.nodes[path] = dict(node)
             ports[name] = ([path], [path])
         if depth and kind in ("Input", "Output"):
@@ -127,7 +147,9 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
             if len(found) != 1:
                 raise GraphError(
                     f"edge ({source!r}, {target!r}) in {where}: subgraph `{prefix}{at}` has "
-                    f"{len(found)} {what} nodes, exactly 1 is needed"
+                    f"{len(found)} {what} nodes, exactly 1 is needed",
+                    node=prefix + at,
+                    code="ports",
                 )
         plan.edges.append((leaving[0], arriving[0]))
     kinds = {name: nodes[name]["type"] for name in nodes}
@@ -137,25 +159,41 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
     )
 
 
-def _edges(graph: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+def _edges(graph: Mapping[str, Any], where: str, path: str) -> list[tuple[str, str]]:
     seen: set[tuple[str, str]] = set()
     result = []
     if not isinstance(graph["edges"], (list, tuple, set, np.ndarray)):
         raise GraphError(
-            f"{where}: `edges` must be a list of pairs, got {type(graph['edges']).__name__}"
+            f"{where}: `edges` must be a list of pairs, got {type(graph['edges']).__name__}",
+            node=path,
+            field="edges",
+            code="field-value",
         )
     for edge in graph["edges"]:
         row = isinstance(edge, (list, tuple)) or np.ndim(edge) == 1
         if not row or len(edge) != 2:
-            raise GraphError(f"{where}: edge {edge!r} is no pair of node names")
+            raise GraphError(
+                f"{where}: edge {edge!r} is no pair of node names",
+                node=path,
+                field="edges",
+                code="field-value",
+            )
         source, target = (str(text(end)) for end in edge)
         for end in (source, target):
             if end not in graph["nodes"]:
                 raise GraphError(
-                    f"{where}: edge ({source!r}, {target!r}) names `{repr(end)[1:-1]}`, which is no node"
+                    f"{where}: edge ({source!r}, {target!r}) names `{repr(end)[1:-1]}`, which is no node",
+                    node=path,
+                    field="edges",
+                    code="dangling-edge",
                 )
         if (source, target) in seen:
-            raise GraphError(f"{where}: duplicate edge ({source!r}, {target!r})")
+            raise GraphError(
+                f"{where}: duplicate edge ({source!r}, {target!r})",
+                node=path,
+                field="edges",
+                code="duplicate-edge",
+            )
         seen.add((source, target))
         result.append((source, target))
     return result
@@ -171,7 +209,7 @@ def modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     if not (len(kinds) == 4 and len(entry) == len(exits) == len(weights) == len(cells) == 1):
         return graph
     (i,), (w,), (c,), (o,) = entry, weights, cells, exits
-    edges = set(_edges(graph, f"subgraph `{path}`"))
+    edges = set(_edges(graph, f"subgraph `{path}`", path))
     if edges != {(i, w), (w, c), (c, w), (c, o)}:
         return graph
     warnings.warn(
@@ -182,11 +220,16 @@ def modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     return {**graph, "edges": [(i, c), (w, c), (c, w), (c, o)]}
 
 
-def _metadata(node: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _metadata(node: Mapping[str, Any], where: str, path: str) -> dict[str, Any]:
     """The metadata of a graph or node, text as str."""
     found = node.get("metadata")
     if found is not None and not isinstance(found, Mapping):
-        raise GraphError(f"{where}: `metadata` must be a mapping, got {type(found).__name__}")
+        raise GraphError(
+            f"{where}: `metadata` must be a mapping, got {type(found).__name__}",
+            node=path,
+            field="metadata",
+            code="field-value",
+        )
     return {key: text(value) for key, value in (found or {}).items()}
 
 
@@ -203,39 +246,62 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
         return
     if not 1 <= single_number(version) <= CONTRACT_VERSION:
         raise GraphError(
-            f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}"
+            f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}",
+            node="",
+            field="contract_version",
+            code="contract",
         )
     for name, allowed in (("flatten_order", "CHW"), ("output_order", "HWC")):
         value = metadata.get(name, allowed)
         if not isinstance(value, str) or value != allowed:
-            raise GraphError(f"{name} is {metadata[name]!r}; only {allowed} is known")
+            raise GraphError(
+                f"{name} is {metadata[name]!r}; only {allowed} is known",
+                node="",
+                field=name,
+                code="contract",
+            )
 
 
 def _contract(path: str, node: dict, reset: Any) -> None:
     """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
-    told = _metadata(node, f"node `{path}`")
+    contract = _metadata(node, f"node `{path}`", path)
     node.pop("metadata", None)
     node.pop("name", None)
     equation = EQUATIONS[node["type"]]
     if equation.spikes and "v_threshold" in node:
-        rule = told.get("reset", "v_reset")
+        rule = contract.get("reset", "v_reset")
         if isinstance(reset, Mapping):
             rule = reset.get(path, rule)
         elif reset is not None:
             rule = reset
         if not isinstance(rule, str) or rule not in RESETS:
-            raise GraphError(f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}")
+            raise GraphError(
+                f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}",
+                node=path,
+                field="reset",
+                code="contract",
+            )
         node["reset"] = rule
-        delay = told.get("spike_delay", 0)
+        delay = contract.get("spike_delay", 0)
         if single_number(delay) not in (0, 1):
-            raise GraphError(f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1")
+            raise GraphError(
+                f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1",
+                node=path,
+                field="spike_delay",
+                code="contract",
+            )
         node["spike_delay"] = int(single_number(delay))
         if node.get("v_reset") is None:
             node["v_reset"] = np.zeros_like(np.asarray(node["v_threshold"], np.float64))
-    if "v_leak" in node and "v_init" in told:
-        start = told["v_init"]
+    if "v_leak" in node and "v_init" in contract:
+        start = contract["v_init"]
         if not isinstance(start, str) or start not in ("zero", "v_leak"):
-            raise GraphError(f"node `{path}`: v_init {start!r} is neither zero nor v_leak")
+            raise GraphError(
+                f"node `{path}`: v_init {start!r} is neither zero nor v_leak",
+                node=path,
+                field="v_init",
+                code="contract",
+            )
         node["v_init"] = start
 
 
@@ -244,8 +310,12 @@ def _check_fields(path: str, node: dict) -> None:
     kind = node["type"]
     where = f"{kind} node `{path}`"
     words = EQUATIONS[kind].fields.split()
-    told = {"type", "reset", "spike_delay", "v_init"}
-    allowed = {word.rstrip("?") for word in words} | told
+    own = {"type", "reset", "spike_delay", "v_init"}
+    allowed = {word.rstrip("?") for word in words} | own
+
+    def refuse(what: str, name: str, code: str) -> GraphError:
+        return GraphError(f"{where}: {what}", node=path, field=name, code=code)
+
     for word in words:
         name = word.rstrip("?")
         if word != name and says_nothing(name, node.get(name)):
@@ -253,33 +323,35 @@ def _check_fields(path: str, node: dict) -> None:
         if node.get(name) is None and name in DEFAULTS:
             node[name] = np.asarray(DEFAULTS[name])
         if word == name and node.get(name) is None:
-            raise GraphError(f"{where}: the field `{name}` is missing")
+            raise refuse(f"the field `{name}` is missing", name, "missing-field")
     for name, value in node.items():
         if name not in allowed:
-            raise GraphError(f"{where}: the field `{name}` has no meaning here; remove it")
-        if value is None or name in told:
+            what = f"the field `{name}` has no meaning here; remove it"
+            raise refuse(what, name, "unknown-field")
+        if value is None or name in own:
             continue
         if name == "padding" and isinstance(value, (str, bytes)):
             node[name] = text(value)
             continue
         if name == "input_type" and isinstance(value, Mapping):
             value = value.get("input")
-        node[name] = array = _numbers(value, f"{where}: `{name}`")
+        node[name] = array = _numbers(value, path, name, kind)
         if array.size == 0:
-            raise GraphError(f"{where}: `{name}` is empty, shape {array.shape}")
-        finite = array[~_endless(node, name, where)]
+            raise refuse(f"`{name}` is empty, shape {array.shape}", name, "empty-field")
+        finite = array[~_endless(path, node, name)]
         if finite.dtype.kind == "f" and not np.isfinite(finite).all():
-            raise GraphError(
-                f"{where}: `{name}` holds {_first_bad(array)}; finite numbers are needed"
-            )
+            what = f"`{name}` holds {_first_bad(array)}; finite numbers are needed"
+            raise refuse(what, name, "field-value")
         if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
-            raise GraphError(f"{where}: `{name}` holds {_largest(finite)}, more than float32 can")
+            what = f"`{name}` holds {_largest(finite)}, more than float32 can"
+            raise refuse(what, name, "field-value")
         if name.startswith("tau") and not (array > 0).all():
-            raise GraphError(f"{where}: `{name}` holds {array.min()}; a time constant is above 0")
+            what = f"`{name}` holds {array.min()}; a time constant is above 0"
+            raise refuse(what, name, "field-value")
     _warn_of_endless(node, where)
 
 
-def _endless(node: Mapping[str, Any], name: str, where: str) -> np.ndarray:
+def _endless(path: str, node: Mapping[str, Any], name: str) -> np.ndarray:
     """Where the field `name` is infinite because a membrane or current does not leak.
 
     A time constant may be; and the factor that belongs to it, at the same places.
@@ -289,7 +361,7 @@ def _endless(node: Mapping[str, Any], name: str, where: str) -> np.ndarray:
     if name in GAINS or not infinite.any():
         return infinite & (name in GAINS)
     for tau in (tau for tau, gain in GAINS.items() if gain == name and tau in node):
-        leaks = _numbers(node[tau], f"{where}: `{tau}`")
+        leaks = _numbers(node[tau], path, tau, node["type"])
         if leaks.shape in ((), (1,), field.shape):
             return infinite & (leaks == np.inf)
     return np.zeros(field.shape, bool)
@@ -319,23 +391,29 @@ def settled_node(node: Mapping[str, Any], dt: float) -> dict[str, Any]:
     current. Nothing leaks and the input counts once. Where r is finite, dt/tau * r is 0 as it stands.
     """
     node = dict(node)
-    told = {**(node.get("metadata") or {}), **node}
+    contract = {**(node.get("metadata") or {}), **node}
     for tau, gain in GAINS.items():
         if tau in node and gain in node:
             endless = (np.asarray(node[tau]) == np.inf) & (np.asarray(node[gain]) == np.inf)
             if endless.any():
                 node[tau] = np.where(endless, ENDLESS * dt, node[tau])
                 node[gain] = np.where(endless, ENDLESS, node[gain])
-                if gain == "r" and text(told.get("v_init")) != "v_leak":
+                if gain == "r" and text(contract.get("v_init")) != "v_leak":
                     node["v_leak"] = np.where(endless, 0.0, node["v_leak"])
     return node
 
 
-def _numbers(value: Any, where: str) -> np.ndarray:
-    array = as_array(value, where)
+def _numbers(value: Any, path: str, name: str, kind: str) -> np.ndarray:
+    where = f"{kind} node `{path}`: `{name}`"
+    try:
+        array = as_array(value, where)
+    except GraphError as error:
+        raise GraphError(str(error), node=path, field=name, code="field-value") from None
     if array.dtype.kind not in "buif":
         shown = repr(value) if isinstance(value, str) else f"{array.dtype}"
-        raise GraphError(f"{where} holds {shown}, numbers are needed")
+        raise GraphError(
+            f"{where} holds {shown}, numbers are needed", node=path, field=name, code="field-value"
+        )
     return array
 
 
@@ -355,8 +433,9 @@ def check_dt(plan: Plan, dt: float) -> None:
         GraphError: names the node and the largest dt that is allowed. A file's float32 may put a
             tau of exactly dt up to one part in 2^23 below it; that counts as equal.
     """
-    for _, problem in too_long(plan, dt):
-        raise GraphError(f"{problem}; {step_meant(plan, dt)}")
+    for path, problem in too_long(plan, dt):
+        meant = step_meant(plan, dt)
+        raise GraphError(f"{problem}; {meant}", node=path, code="dt-too-large")
 
 
 def too_long(plan: Plan, dt: float) -> Iterator[tuple[str, str]]:
@@ -408,7 +487,7 @@ def _check_reach(plan: Plan) -> None:
     """Every node lies on a way from an input to an output."""
     for ends, what in ((plan.inputs, "Input"), (plan.outputs, "Output")):
         if not ends:
-            raise GraphError(f"the graph has no {what} node")
+            raise GraphError(f"the graph has no {what} node", node="", code="ports")
     forward: dict[str, list[str]] = {path: [] for path in plan.nodes}
     backward: dict[str, list[str]] = {path: [] for path in plan.nodes}
     for source, target in plan.edges:
@@ -416,17 +495,33 @@ def _check_reach(plan: Plan) -> None:
         backward[target].append(source)
     for path in plan.inputs:
         if backward[path]:
-            raise GraphError(f"an edge leads from `{backward[path][0]}` into Input `{path}`")
+            raise GraphError(
+                f"an edge leads from `{backward[path][0]}` into Input `{path}`",
+                node=path,
+                code="ports",
+            )
     for path in plan.outputs:
         if forward[path]:
-            raise GraphError(f"an edge leads out of Output `{path}` to `{forward[path][0]}`")
+            raise GraphError(
+                f"an edge leads out of Output `{path}` to `{forward[path][0]}`",
+                node=path,
+                code="ports",
+            )
     reached, useful = _reach(plan.inputs, forward), _reach(plan.outputs, backward)
     for path, node in plan.nodes.items():
         what = f"{node['type']} node `{path}`"
         if path not in reached:
-            raise GraphError(f"{what} cannot be reached from an Input; remove it or connect it")
+            raise GraphError(
+                f"{what} cannot be reached from an Input; remove it or connect it",
+                node=path,
+                code="unconnected",
+            )
         if path not in useful:
-            raise GraphError(f"{what} leads to no Output; remove it or connect it")
+            raise GraphError(
+                f"{what} leads to no Output; remove it or connect it",
+                node=path,
+                code="unconnected",
+            )
 
 
 def _reach(start: list[str], forward: Mapping[str, list[str]]) -> set[str]:
@@ -456,7 +551,9 @@ def set_order(plan: Plan) -> None:
         if len(part) > 1 or (part[0], part[0]) in open_edges:
             raise GraphError(
                 f"cycle without state through {', '.join(f'`{p}`' for p in sorted(part))}: nothing "
-                "in it carries a value from one step to the next; put a neuron or a Delay into it"
+                "in it carries a value from one step to the next; put a neuron or a Delay into it",
+                node=min(part),
+                code="cycle",
             )
     stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
     parts = components([p for p in plan.nodes if not stateful[p]], stateless)
@@ -539,7 +636,10 @@ def _infer_shapes(plan: Plan) -> None:
         if (sizes != np.floor(sizes)).any() or min(sizes) < 1:
             raise GraphError(
                 f"Input node `{path}` has shape {tuple(sizes.tolist())}, sizes must be whole "
-                "numbers of 1 or more"
+                "numbers of 1 or more",
+                node=path,
+                field="shape",
+                code="field-value",
             )
         shape = tuple(int(n) for n in sizes)
         plan.arrives[path] = plan.shapes[path] = shape
@@ -552,14 +652,17 @@ def _infer_shapes(plan: Plan) -> None:
                 if plan.arrives[path] != shape:
                     raise GraphError(
                         f"node `{path}`: shape mismatch, {shape} arrives from `{source}` and "
-                        f"{plan.arrives[path]} from elsewhere"
+                        f"{plan.arrives[path]} from elsewhere",
+                        node=path,
+                        code="shape-mismatch",
                     )
                 continue
             node = plan.nodes[path]
             try:
                 result = EQUATIONS[node["type"]].shape(node, shape)
             except GraphError as error:
-                raise GraphError(f"{node['type']} node `{path}`: {error}") from None
+                error.code = error.code or "shape-mismatch"
+                raise error.within(f"{node['type']} node `{path}`", node=path) from None
             plan.arrives[path] = shape
             plan.shapes[path] = tuple(int(n) for n in result)
             todo.append(path)
@@ -571,16 +674,22 @@ def step_dt(plan: Plan, dt: float | None) -> float:
     Raises:
         GraphError: neither is given, they differ, or dt is no finite number above 0.
     """
-    told = plan.metadata.get("dt")
-    if dt is None and told is None:
+    own = plan.metadata.get("dt")
+    if dt is None and own is None:
         raise GraphError(
-            "`dt` is in no contract of this graph: give it, in the unit of the time constants"
+            "`dt` is in no contract of this graph: give it, in the unit of the time constants",
+            node="",
+            field="dt",
+            code="dt",
         )
-    step = positive_number(told if dt is None else dt, "`dt`")
-    if told is not None and abs(step / positive_number(told, "`dt`") - 1) > 2**-22:
+    step = positive_number(own if dt is None else dt, "`dt`")
+    if own is not None and abs(step / positive_number(own, "`dt`") - 1) > 2**-22:
         raise GraphError(
-            f"dt = {step:g} differs from the contract's dt = {single_number(told)!r}: give that one, or "
-            "none"
+            f"dt = {step:g} differs from the contract's dt = {single_number(own)!r}: give that one, or "
+            "none",
+            node="",
+            field="dt",
+            code="dt",
         )
     return step
 
@@ -589,9 +698,13 @@ def positive_number(value: Any, where: str) -> float:
     """A finite number above 0, so that float32 holds it and its inverse."""
     number = single_number(value)
     if not (np.isfinite(number) and number > 0):
-        raise GraphError(f"{where} must be a finite number above 0, got {value!r:.60}")
+        raise GraphError(
+            f"{where} must be a finite number above 0, got {value!r:.60}", field="dt", code="dt"
+        )
     if not 1e-30 < number < 1e30:
-        raise GraphError(f"{where} must lie between 1e-30 and 1e30, got {value!r}")
+        raise GraphError(
+            f"{where} must be between 1e-30 and 1e30, got {value!r}", field="dt", code="dt"
+        )
     return number
 
 

@@ -50,16 +50,28 @@ def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
     """`x` as an array (T, B, *shape) of finite numbers."""
     x = as_array(x, f"input `{name}`")
     if x.dtype.kind not in "buif":
-        raise GraphError(f"input `{name}`: numbers are needed, got dtype {x.dtype}")
+        raise GraphError(
+            f"input `{name}`: numbers are needed, got dtype {x.dtype}", node=name, code="input"
+        )
     if x.ndim != 2 + len(shape) or x.shape[2:] != tuple(shape):
         raise GraphError(
             f"input `{name}` must be time-major (T, B, {', '.join(map(str, shape))}), "
-            f"got shape {x.shape}"
+            f"got shape {x.shape}",
+            node=name,
+            code="input",
         )
     if min(x.shape[:2]) < 1:
-        raise GraphError(f"input `{name}` has no {'time steps' if not x.shape[0] else 'batch'}")
+        raise GraphError(
+            f"input `{name}` has no {'time steps' if not x.shape[0] else 'batch'}",
+            node=name,
+            code="input",
+        )
     if x.dtype.kind == "f" and not (np.abs(x) <= np.finfo(np.float32).max).all():
-        raise GraphError(f"input `{name}` holds NaN or infinite values, or such beyond float32")
+        raise GraphError(
+            f"input `{name}` holds NaN or infinite values, or such beyond float32",
+            node=name,
+            code="input",
+        )
     return x
 
 
@@ -93,14 +105,18 @@ def run(
     plan = settled(plan, dt)
     if not isinstance(x, Mapping):
         if len(plan.inputs) != 1:
-            raise GraphError(f"the graph has inputs {plan.inputs}: give a mapping by name")
+            raise GraphError(
+                f"the graph has inputs {plan.inputs}: give a mapping by name", code="input"
+            )
         x = {plan.inputs[0]: x}
     if set(x) != set(plan.inputs):
-        raise GraphError(f"inputs must be {sorted(plan.inputs)}, got {sorted(map(str, x))}")
+        raise GraphError(
+            f"inputs must be {sorted(plan.inputs)}, got {sorted(map(str, x))}", code="input"
+        )
     data = {name: check_input(x[name], name, plan.shapes[name]) for name in plan.inputs}
     sizes = {array.shape[:2] for array in data.values()}
     if len(sizes) != 1:
-        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}")
+        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}", code="input")
     steps, batch = sizes.pop()
 
     equations = {path: EQUATIONS[node["type"]] for path, node in plan.nodes.items()}
@@ -141,7 +157,7 @@ def run(
             try:
                 y, states[path] = equations[path].step(nodes[path], value, states[path], dt)
             except GraphError as error:
-                raise GraphError(f"{nodes[path]['type']} node `{path}`: {error}") from None
+                raise error.within(f"{nodes[path]['type']} node `{path}`", node=path) from None
             if path in result.fired:
                 result.fired[path][t] = y
                 result.membranes[path][t] = states[path]["u"]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 
+from spyx_nir import errors
 from spyx_nir.meaning import equations, plan, reference
 
 _OURS = re.compile(r"^from (?:spyx_nir|__future__)\b[^\n(]*(?:\([^)]*\))?\n", re.MULTILINE)
-_ERROR = (
-    'class GraphError(ValueError):\n    """A graph or an input that the reference refuses."""\n'
-)
 
 
 def reference_source() -> str:
@@ -19,4 +17,5 @@ def reference_source() -> str:
     It is the text of `equations.py`, `plan.py` and `reference.py`, so there is one implementation.
     """
     texts = [_OURS.sub("", inspect.getsource(module)) for module in (equations, plan, reference)]
-    return "\n\n".join([_ERROR, *texts])
+    kinds_of_error = (inspect.getsource(kind) for kind in (errors.UserError, errors.GraphError))
+    return "\n\n".join([*kinds_of_error, *texts])
