@@ -47,7 +47,7 @@ def surrogate() -> Activation:
     return activation
 
 
-class Constant(nnx.Variable):
+class Constant(nnx.Variable[jax.Array]):
     """A number that belongs to a layer and is not trained (threshold, gain, leak, reset)."""
 
 

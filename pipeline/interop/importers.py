@@ -27,7 +27,7 @@ class Reader:
 
     title: with the version, for people. module: the adapter. environment: the folder
     of its Python. nir_version: of the file that it is given. profile: one of
-    `spyx_nir.converter.adapt.PROFILES`, or "". known: what it is known to do otherwise.
+    `spyx_nir.converter.adapt.DIALECTS`, or "". known: what it is known to do otherwise.
     """
 
     title: str

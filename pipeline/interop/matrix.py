@@ -133,7 +133,7 @@ def _files(
         if not reader.profile:
             continue
         try:
-            rewritten = adapt.profile(content, reader.profile)
+            rewritten = adapt.dialect(content, reader.profile)
         except GraphError:  # the graph cannot be said in that way
             continue
         if file.content_digest(rewritten) != plain:
@@ -148,7 +148,7 @@ def _written(
     if label == AS_SHIPPED:
         paths = {version: bundle / name for version, name in FILES.items()}
     else:
-        graph = file.build(adapt.profile(content, label))
+        graph = file.build(adapt.dialect(content, label))
         paths = {"1.0.8": folder / f"{label}.nir"}
         file.write(paths["1.0.8"], graph)
     plan = make_plan(file.read_dict(paths["1.0.8"]))

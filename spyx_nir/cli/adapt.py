@@ -14,7 +14,7 @@ from spyx_nir.converter import adapt, file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
     parser.add_argument("out", help="where to write, a .nir file; replaced if it is there")
-    parser.add_argument("--reader", required=True, choices=sorted(adapt.PROFILES))
+    parser.add_argument("--reader", required=True, choices=sorted(adapt.DIALECTS))
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     check_name(arguments.out, ".nir", "OUT")
 
     def rewrite(content: dict[str, Any]) -> tuple[nir.NIRGraph, bool]:
-        rewritten = adapt.profile(content, arguments.reader)
+        rewritten = adapt.dialect(content, arguments.reader)
         same = file.content_digest(rewritten) == file.content_digest(content)
         return file.build(rewritten), same
 

@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """`parser`, told which of its arguments are files, folders or targets."""
+    """`parser` with the kind of those arguments that are files, folders or targets."""
     import shtab
 
     from spyx_nir.converter.lint import TARGETS
@@ -34,9 +34,9 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     for sub in commands.choices.values():
         for action in sub._actions:
             if action.dest in ("file", "a", "b", "data", "out", "output", "key"):
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
             elif action.dest == "bundle":
-                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+                action.complete = shtab.DIRECTORY
             elif action.dest == "target":
                 action.choices = TARGETS if sub is commands.choices["lint"] else facts.names()
     return parser

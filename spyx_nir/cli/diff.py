@@ -78,10 +78,10 @@ def _where(in_a: bool) -> str:
 def _fields(add: Any, path: str, a: dict[str, Any], b: dict[str, Any], tolerance: float) -> None:
     skipped = {"type", "nodes", "edges", "metadata"}
     pairs = [(n, n, a.get(n), b.get(n)) for n in sorted((set(a) | set(b)) - skipped)]
-    told_a, told_b = a.get("metadata", {}), b.get("metadata", {})
+    metadata_a, metadata_b = a.get("metadata", {}), b.get("metadata", {})
     pairs += [
-        (n, f"contract {n}", told_a.get(n), told_b.get(n))
-        for n in sorted(set(told_a) | set(told_b))
+        (n, f"contract {n}", metadata_a.get(n), metadata_b.get(n))
+        for n in sorted(set(metadata_a) | set(metadata_b))
     ]
     for name, what, *both in pairs:
         one, other = (None if says_nothing(name, value) else value for value in both)

@@ -43,16 +43,16 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     """
     content = hdf5.read(path)
     graph = file.outline(content, path)
-    told = dict(graph.get("metadata", {}))
-    if dt is None and isinstance(told.get("dt"), (float, np.floating)) and told["dt"] > 0:
-        dt = float(told["dt"])
+    metadata = dict(graph.get("metadata", {}))
+    if dt is None and isinstance(metadata.get("dt"), (float, np.floating)) and metadata["dt"] > 0:
+        dt = float(metadata["dt"])
     plan, refused = _plan(graph)
     nodes = dict(file.nodes(graph))
     return {
         "file": str(path),
         "nir_version": file.version(content),
         "digest": file.content_digest(content),
-        "contract": told,
+        "contract": metadata,
         "dt": dt,
         "refused": refused,
         "parameters": sum(map(_parameters, nodes.values())),
@@ -155,13 +155,13 @@ def _row(node: dict[str, Any]) -> list[str]:
         f"{name.replace('tau', 'decay')} {span(ends)}"
         for name, ends in node.get("decays", {}).items()
     ]
-    told = [f"{name} {value}" for name, value in node["contract"].items()]
+    contract = [f"{name} {value}" for name, value in node["contract"].items()]
     return [
         node["path"],
         node["type"],
         f"{show.shape(node['in'])} -> {show.shape(node['out'])}",
         str(node["parameters"]),
-        "; ".join(", ".join(part) for part in (ranges, decays, told) if part),
+        "; ".join(", ".join(part) for part in (ranges, decays, contract) if part),
     ]
 
 

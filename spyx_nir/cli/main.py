@@ -115,13 +115,13 @@ class _Version(argparse.Action):
         super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from spyx_nir.converter import contract
+        from spyx_nir.meaning.plan import CONTRACT_VERSION
 
         try:
             own = importlib.metadata.version("spyx-nir")
         except importlib.metadata.PackageNotFoundError:
             own = "(not installed)"
-        print(f"spyx-nir {own}, contract {contract.VERSION}")
+        print(f"spyx-nir {own}, contract {CONTRACT_VERSION}")
         parser.exit()
 
 

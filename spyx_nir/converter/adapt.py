@@ -1,7 +1,7 @@
 """Graphs rewritten so that a reader that cannot say it all still reads them right.
 
 Each function takes a graph's dictionary, as `file.read_dict` gives it, and returns another one that
-means the same under NIR's equations: the same spikes from nodes of the same paths. `PROFILES` names
+means the same under NIR's equations: the same spikes from nodes of the same paths. `DIALECTS` names
 what each reader wants; how the readers read stands in their adapters, `pipeline/interop/`.
 """
 
@@ -73,7 +73,7 @@ def affine(graph: Graph) -> Graph:
 
 
 def leaky(graph: Graph) -> Graph:
-    """Every IF as a LIF that forgets nothing float32 could hold."""
+    """Every IF as a LIF whose leak is too small for float32."""
     dt = _dt(graph)
 
     def rewrite(_: str, node: Graph) -> Graph:
@@ -104,8 +104,8 @@ def rescaled(graph: Graph, dt: float) -> Graph:
             changed["r"] = r / r.dtype.type(scale)
         return {**node, **changed}
 
-    told = {**graph.get("metadata", {}), "dt": dt, "time_unit": "s"}
-    return {**_rewritten(graph, rewrite), "metadata": told}
+    metadata = {**graph.get("metadata", {}), "dt": dt, "time_unit": "s"}
+    return {**_rewritten(graph, rewrite), "metadata": metadata}
 
 
 def unit_gain(graph: Graph) -> Graph:
@@ -282,7 +282,7 @@ def for_snntorch(graph: Graph) -> Graph:
     return rescaled(leaky(for_spikingjelly(graph)), SNNTORCH_DT)
 
 
-PROFILES: dict[str, Callable[[Graph], Graph]] = {
+DIALECTS: dict[str, Callable[[Graph], Graph]] = {
     "norse": for_norse,
     "snntorch": for_snntorch,
     "spikingjelly": for_spikingjelly,
@@ -291,18 +291,18 @@ PROFILES: dict[str, Callable[[Graph], Graph]] = {
 }
 
 
-def profile(graph: Graph, reader: str) -> Graph:
-    """The graph as `reader` wants it, one of `PROFILES`.
+def dialect(graph: Graph, reader: str) -> Graph:
+    """The graph as `reader` wants it, one of `DIALECTS`.
 
     Raises:
-        GraphError: the reader has no profile, the graph has no meaning, the contract has no dt where
+        GraphError: the reader has no dialect, the graph has no meaning, the contract has no dt where
             it is needed, or the graph cannot be said in that way.
     """
-    if reader not in PROFILES:
-        raise GraphError(f"`profile` must be one of {', '.join(PROFILES)}, got {reader!r}")
+    if reader not in DIALECTS:
+        raise GraphError(f"`reader` must be one of {', '.join(DIALECTS)}, got {reader!r}")
     graph = _rewritten(graph, _said)
-    make_plan(graph)  # what has no meaning is refused, also where the profile asks for nothing
-    return PROFILES[reader](graph)
+    make_plan(graph)  # what has no meaning is refused, also where the dialect asks for nothing
+    return DIALECTS[reader](graph)
 
 
 def _said(_: str, node: Graph) -> Graph:

@@ -70,7 +70,7 @@ def make(
         or not all(isinstance(name, str) for name in classes)
     ):
         raise GraphError(f"`classes` must be a list of names, got {classes!r}")
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "contract_version": VERSION,
         "dt": float(dt),
         "time_unit": unit,
@@ -81,4 +81,4 @@ def make(
         "readout": readout,
         "output_order": output_order,
     }
-    return {name: value for name, value in sorted(told.items()) if value is not None}
+    return {name: value for name, value in sorted(metadata.items()) if value is not None}

@@ -61,7 +61,7 @@ def to_nir(
     strict: bool = False,
     recurrent: str = "nested",
     check: bool = True,
-    **told: Any,
+    **metadata: Any,
 ) -> nir.NIRGraph:
     """Write a Spyx model as a NIR graph that means the same to every reader.
 
@@ -75,7 +75,7 @@ def to_nir(
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
         check: run the model and its graph on random inputs, and raise where they differ. Compiles
             every layer and the model once. Not done where a layer was left out.
-        told: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
+        metadata: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
 
     Returns:
         The graph. Spiking nodes carry `reset` and `spike_delay` in their metadata, the graph the rest
@@ -90,7 +90,7 @@ def to_nir(
         UserWarning: a layer was left out (only with `strict=False`).
     """
     with naming_extra():
-        written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+        written = _export(model, input_shape, output_shape, dt, strict, recurrent, metadata)
         if check and not written.left_out:
             _check(model, written)
     return written.graph
@@ -104,7 +104,7 @@ def export_named(
     *,
     strict: bool = True,
     recurrent: str = "nested",
-    **told: Any,
+    **metadata: Any,
 ) -> tuple[nir.NIRGraph, list[str | None]]:
     """As `to_nir` without its check, and for each layer the path of the node that puts out what it does.
 
@@ -112,7 +112,7 @@ def export_named(
     node of its own.
     """
     with naming_extra():
-        written = _export(model, input_shape, output_shape, dt, strict, recurrent, told)
+        written = _export(model, input_shape, output_shape, dt, strict, recurrent, metadata)
     return written.graph, [row.path for row in written.rows]
 
 
@@ -131,7 +131,7 @@ def _export(
     dt: float,
     strict: bool,
     recurrent: str,
-    told: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> Written:
     """As `to_nir`, without its check."""
     dt = _positive(dt)
@@ -140,7 +140,7 @@ def _export(
     if base := parent(model, {GRAPH_MODEL}):
         if name := redefined(model, base):
             raise GraphError(f"the model ({_label(model)}): {_own(model, name, base)}")
-        return _export_graph(model, input_shape, output_shape, dt, told)
+        return _export_graph(model, input_shape, output_shape, dt, metadata)
     entry, shape = _port(input_shape, "input_shape")
     exit_, last_shape = _port(output_shape, "output_shape")
     if entry == exit_:
@@ -187,7 +187,9 @@ def _export(
         )
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
-    graph = _checked(nodes, edges, dt, {**told, "output_order": None if order is None else "HWC"})
+    graph = _checked(
+        nodes, edges, dt, {**metadata, "output_order": None if order is None else "HWC"}
+    )
     return Written(graph, rows, left_out=tuple(left_out))
 
 
@@ -212,16 +214,16 @@ def _made(layer: Any, site: Site) -> Exported | None:
 
 
 def _checked(
-    nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], dt: float, told: dict[str, Any]
+    nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], dt: float, metadata: dict[str, Any]
 ) -> nir.NIRGraph:
-    metadata = contract.make(dt, **told)
+    metadata = contract.make(dt, **metadata)
     graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
     make_plan(as_dict(graph))  # refuses NaN and infinite numbers, and whatever else has no meaning
     return graph
 
 
 def _export_graph(
-    model: Any, input_shape: Any, output_shape: Any, dt: float, told: dict[str, Any]
+    model: Any, input_shape: Any, output_shape: Any, dt: float, metadata: dict[str, Any]
 ) -> Written:
     """As `_export`, for a graph that was imported and is no chain: same nodes, current values."""
     shapes = dict(model.shapes)
@@ -267,7 +269,7 @@ def _export_graph(
 
     for path, entry in entries.items():
         edges += [(origin, entry) for origin in origins(path)]
-    graph = _checked(nodes, edges, dt, told)
+    graph = _checked(nodes, edges, dt, metadata)
     rows = [Row(f"node `{path}`", layer, leaving[path]) for path, layer in layers.items()]
     return Written(graph, rows, chain=False)
 
@@ -516,18 +518,17 @@ def _sequential(
     for index, (path, weight) in enumerate(chain):
         node = plan.nodes[path]
         site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, order, path)
-        stock = True
+        site.in_sequential = True
         if node["type"] == "Flatten":
             # Spyx flattens channels last; a later weight absorbs that, an Output only by contract.
             absorbed = any(t in ("Linear", "Affine") for t in types[index + 1 :])
-            stock = absorbed or keep_spyx
-            stock = stock and len(plan.shapes[path]) == 1
-            if stock and order is None:
+            site.spyx_flatten = (absorbed or keep_spyx) and len(plan.shapes[path]) == 1
+            if site.spyx_flatten and order is None:
                 order = flatten_order(plan.arrives[path])
         if weight is not None:
-            layers.append(load_recurrent(node, plan.nodes[weight], site, stock))
+            layers.append(load_recurrent(node, plan.nodes[weight], site))
         else:
-            layers.append(load_layer(node, site, stock))
+            layers.append(load_layer(node, site))
         if node["type"] in ("Linear", "Affine"):
             order = None
         names.append(path)
@@ -548,5 +549,5 @@ def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
         node = plan.nodes[path]
         if node["type"] not in ("Input", "Output"):
             site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, node=path)
-            layers[path] = load_layer(node, site, False)
+            layers[path] = load_layer(node, site)
     return GraphModel(plan, placed(layers)), ()

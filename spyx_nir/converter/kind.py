@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import nir
 import numpy as np
@@ -18,7 +18,12 @@ from spyx_nir.converter.known import class_name, runs_as
 from spyx_nir.converter.layout import Site
 
 # What a layer becomes: nodes in a row, each with the suffix of its name.
-Exported = list[tuple[str, nir.NIRNode]]
+Exported: TypeAlias = list[tuple[str, nir.NIRNode]]
+Exporter: TypeAlias = Callable[[Any, Site], Exported]
+# A node as a plan has it: its type, its fields as arrays, its part of the contract beside them.
+Node: TypeAlias = dict[str, Any]
+# Nodes, each with the NIR shape that arrives at it.
+Examples: TypeAlias = list[tuple[nir.NIRNode, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -27,21 +32,20 @@ class Kind:
 
     Fields:
         type: the name of the class in `nir`.
-        load: `load(node, site, stock) -> layer` with Spyx's contract. `node` is the node's
-            dictionary; `stock` says that the layer itself must do the neuron's `spike_delay`.
-            None: the node has no layer (Input, Output).
+        load: `load(node, site) -> layer` with Spyx's contract. None: the node has no layer (Input,
+            Output).
         exports: layer class ("module.Class") -> `export(layer, site) -> Exported`.
         examples: `examples(rng) -> [(node, shape that arrives), ...]`, the cases every test runs.
     """
 
     type: str
-    load: Callable[..., Any] | None
-    examples: Callable[[np.random.Generator], list[tuple[nir.NIRNode, tuple[int, ...]]]]
-    exports: dict[str, Callable[[Any, Site], Exported]] = field(default_factory=dict)
+    load: Callable[[Node, Site], Any] | None
+    examples: Callable[[np.random.Generator], Examples]
+    exports: dict[str, Exporter] = field(default_factory=dict)
 
 
 KINDS: dict[str, Kind] = {}  # by NIR type
-EXPORTERS: dict[str, Callable[[Any, Site], Exported]] = {}  # by `class_name` of a layer
+EXPORTERS: dict[str, Exporter] = {}  # by `class_name` of a layer
 
 
 def exported_layers() -> Collection[str]:
@@ -49,7 +53,7 @@ def exported_layers() -> Collection[str]:
     return EXPORTERS.keys()
 
 
-def exporter(layer: Any) -> Callable[[Any, Site], Exported] | None:
+def exporter(layer: Any) -> Exporter | None:
     """What exports this layer, or None. A subclass counts as its parent unless it runs otherwise."""
     if type(layer) is functools.partial:
         name = class_name(layer.func) if inspect.isfunction(layer.func) else ""
@@ -58,8 +62,8 @@ def exporter(layer: Any) -> Callable[[Any, Site], Exported] | None:
     return None if base is None else EXPORTERS[class_name(base)]
 
 
-def load_layer(node: dict, site: Site, stock: bool) -> Any:
+def load_layer(node: Node, site: Site) -> Any:
     """The layer of a node's dictionary; see `Kind.load`."""
     load = KINDS[node["type"]].load
     assert load is not None, f"{node['type']} is no layer"
-    return load(node, site, stock)
+    return load(node, site)

@@ -63,7 +63,9 @@ def _placed(leaves: list[Any]) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _structure(make: Callable[..., Any], inner: Any, options: tuple) -> tuple[Any, list[int]]:
+def _structure(
+    make: Callable[..., Any], inner: Any, options: tuple[Hashable, ...]
+) -> tuple[Any, list[int]]:
     """The structure of the layer that `make` constructs, and which part lies at which of its leaves."""
     import jax
 

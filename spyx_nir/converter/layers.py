@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,20 +21,20 @@ from spyx_nir.neurons import Constant, surrogate
 class Scale(nnx.Module):
     """y = scale * x; `scale` broadcasts against (B, *shape)."""
 
-    def __init__(self, scale):
+    def __init__(self, scale: Any):
         self.scale = nnx.Param(jnp.asarray(scale, jnp.float32))
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return x * self.scale[...]
 
 
 class Threshold(nnx.Module):
     """z = 1 where x > threshold, else 0, with a surrogate gradient."""
 
-    def __init__(self, threshold):
+    def __init__(self, threshold: Any):
         self.threshold = Constant(jnp.asarray(threshold, jnp.float32))
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return surrogate()(x - self.threshold[...])
 
 
@@ -44,32 +45,36 @@ class Delay(nnx.Module):
     (longest delay, B, *hidden_shape), newest first.
     """
 
-    def __init__(self, hidden_shape, steps):
+    def __init__(self, hidden_shape: Sequence[int], steps: Any):
         self.hidden_shape = tuple(hidden_shape)
         self.steps = tuple(int(n) for n in np.broadcast_to(steps, self.hidden_shape).ravel())
 
-    def __call__(self, x, past):
+    def __call__(self, x: jax.Array, past: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One step: x (B, *hidden_shape) and the last inputs to output and new last inputs."""
         steps = jnp.asarray(self.steps).reshape(self.hidden_shape)
         held = jnp.concatenate([x[None], past])
         index = jnp.broadcast_to(steps, x.shape)[None]
         return jnp.take_along_axis(held, index, axis=0)[0], held[:-1]
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> jax.Array:
+        """Zeros: nothing arrived before the first step."""
         return jnp.zeros((max(self.steps), batch_size, *self.hidden_shape), jnp.float32)
 
 
-class Late(nnx.Module):
-    """A neuron whose spike leaves one step late. State: (state of the neuron, spikes (B, ...))."""
+class SpikeDelay(nnx.Module):
+    """A neuron whose spike is delayed by one step. State: (state of the neuron, spikes (B, ...))."""
 
-    def __init__(self, neuron):
+    def __init__(self, neuron: Any):
         self.neuron = neuron
 
-    def __call__(self, x, state):
+    def __call__(self, x: jax.Array, state: Any) -> tuple[jax.Array, Any]:
+        """One step: x (B, *hidden_shape) and state to the spikes of the step before and new state."""
         inner, fired = state
         z, inner = self.neuron(x, inner)
         return fired, (inner, z)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int) -> Any:
+        """The neuron's own state, and no spikes."""
         zeros = jnp.zeros((batch_size, *self.neuron.hidden_shape), jnp.float32)
         return self.neuron.initial_state(batch_size), zeros
 
@@ -77,11 +82,18 @@ class Late(nnx.Module):
 class Pool(nnx.Module):
     """Sum or average pooling of (B, H, W, C) with zeros around; the average counts the padding."""
 
-    def __init__(self, window, strides, padding, *, average):
+    def __init__(
+        self,
+        window: Sequence[int],
+        strides: Sequence[int],
+        padding: Sequence[int],
+        *,
+        average: bool,
+    ):
         self.window, self.strides, self.padding = tuple(window), tuple(strides), tuple(padding)
         self.average = average
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         pads = [(0, 0), *((p, p) for p in self.padding), (0, 0)]
         total = jax.lax.reduce_window(
             x, 0.0, jax.lax.add, (1, *self.window, 1), (1, *self.strides, 1), pads
@@ -92,12 +104,12 @@ class Pool(nnx.Module):
 class FlattenFirst(nnx.Module):
     """Reshape (B, *shape) to (B, *out) in channels-first order; `shape`, `out` are NIR shapes."""
 
-    nir_order = True  # what leaves lies as NIR flattens it, unlike behind a `spyx.nn.Flatten`
+    nir_order = True  # what leaves is in NIR's order, unlike behind a `spyx.nn.Flatten`
 
-    def __init__(self, shape, out):
+    def __init__(self, shape: Sequence[int], out: Sequence[int]):
         self.shape, self.out = tuple(shape), tuple(out)
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         first = _first(x, len(self.shape))
         return _last(first.reshape(x.shape[0], *self.out), len(self.out))
 
@@ -105,11 +117,11 @@ class FlattenFirst(nnx.Module):
 class MatrixPerIndex(nnx.Module):
     """NIR's Linear with a weight (..., out, in): one matrix per leading index."""
 
-    def __init__(self, weight, bias):
+    def __init__(self, weight: Any, bias: Any):
         self.weight = nnx.Param(jnp.asarray(weight))
         self.bias = None if bias is None else nnx.Param(jnp.asarray(bias))
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         rank = self.weight[...].ndim - 1
         y = jnp.einsum("...oi,b...i->b...o", self.weight[...], _first(x, rank))
         y = y if self.bias is None else y + self.bias[...]

@@ -79,8 +79,12 @@ class Site:
     """Where a layer or node stands while it is converted.
 
     `shape` is the NIR shape that arrives. `order` says how Spyx's features lie there after a
-    Flatten (see `flatten_order`), None for the same order. `node` is the path of a node that becomes a
-    layer, None where a layer becomes nodes.
+    Flatten (see `flatten_order`), None for the same order.
+
+    Of a node that becomes a layer: `node` is its path. `in_sequential` says that the layer is one of a
+    `spyx.nn.Sequential`, so it delays a neuron's spike itself, and a Spyx layer is taken where it does
+    what the node says; a `GraphModel` delays spikes itself. `spyx_flatten` says that the features
+    behind a Flatten may be in Spyx's order.
     """
 
     where: str
@@ -88,6 +92,8 @@ class Site:
     dt: float
     order: np.ndarray | None = None
     node: str | None = None
+    in_sequential: bool = False
+    spyx_flatten: bool = False
 
     def refuse(self, text: str, *, field: str | None = None) -> GraphError:
         """The error to raise: names the place."""

@@ -154,8 +154,8 @@ def _plan(graph: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
 
 
 def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
-    told = graph.get("metadata", {})
-    if "contract_version" not in told:
+    metadata = graph.get("metadata", {})
+    if "contract_version" not in metadata:
         yield Finding(
             "warning",
             "no-contract",
@@ -185,7 +185,7 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
                 f"resets to {span(node['v_reset'])}; many readers take 0",
                 "check that the target honours `v_reset`",
             )
-    unit = told.get("time_unit")
+    unit = metadata.get("time_unit")
     if unit is not None and not (isinstance(unit, str) and unit in UNITS):
         yield Finding(
             "warning",

@@ -1,4 +1,4 @@
-"""What the neuron files in `nodes/` share: decays to time constants, contracts, stock or exact."""
+"""What the neuron files in `nodes/` share: time constants, contracts, Spyx's neurons or exact ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from spyx_nir.converter.kind import Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import Site, decay_of, gain_of, last, tau_of
 
-# All that a stock Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
+# All that a Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
 DECAYS = {"alpha", "beta"}
 
 
@@ -108,7 +109,7 @@ def threshold_of(layer: Any, site: Site) -> np.ndarray:
     return site.to_nir(layer.threshold, "threshold")
 
 
-def late_threshold(layer: Any, site: Site) -> np.ndarray:
+def delayed_threshold(layer: Any, site: Site) -> np.ndarray:
     """As `threshold_of`, for a Spyx neuron that fires on the membrane of the step before.
 
     Raises:
@@ -128,7 +129,7 @@ CORE = np.array([1e-30, 1e-6, 0.01, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100,
 ASKED = 150_000
 
 
-def _no_step(activation: Callable, shape: tuple[int, ...]) -> str | None:
+def _no_step(activation: Callable[[Any], Any], shape: tuple[int, ...]) -> str | None:
     """An answer by which an activation is no step over the membranes of a layer; None if it is one.
 
     It is asked without compiling it, in the layer's shape, for numbers of every size that float32
@@ -171,12 +172,12 @@ def _of_every_size() -> np.ndarray:
     return np.random.default_rng(0).permutation(found)
 
 
-def spoken(reset: str, delay: int) -> dict[str, Any]:
+def contract_metadata(reset: str, delay: int) -> dict[str, Any]:
     """The neuron's part of the contract, as its node's metadata."""
     return {"reset": reset, "spike_delay": delay}
 
 
-def parts(node: dict, site: Site) -> dict[str, Any]:
+def parts(node: Node, site: Site) -> dict[str, Any]:
     """`alpha`, `beta`, `gain_in`, `gain`, `v_leak` of a node, float32, in Spyx's order."""
     made: dict[str, Any] = {}
     dt = site.dt
@@ -200,27 +201,26 @@ def parts(node: dict, site: Site) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value is not None}
 
 
-def load_spiking(
-    node: dict, site: Site, stock: bool, exact: str, spyx: str | None, spyx_reset: str
-) -> Any:
-    """An exact neuron, or, where the layer must delay its spike, the stock Spyx neuron.
+def load_spiking(node: Node, site: Site, exact: str, spyx: str | None, spyx_reset: str) -> Any:
+    """An exact neuron, or, where the layer must delay its spike, the Spyx neuron.
 
-    `exact` and `spyx` name classes of `spyx_nir.neurons` and `spyx.nn`. Where the stock neuron does
-    something else than the node says (None: it cannot run there at all), a `Late` exact one.
+    `exact` and `spyx` name classes of `spyx_nir.neurons` and `spyx.nn`. Where Spyx's neuron does
+    something else than the node says (None: it cannot run there at all), a `SpikeDelay` exact one.
     """
     found = parts(node, site)
     same = node["reset"] == spyx_reset and found.keys() <= DECAYS
     # Spyx's neuron decides on the membrane before the step: below 0 the silent one would fire.
     same = same and np.min(node["v_threshold"]) >= 0
-    if node["spike_delay"] and stock and same and spyx is not None:
-        return stock_layer(spyx, node, site, found)
+    delayed = node["spike_delay"] and site.in_sequential
+    if delayed and same and spyx is not None:
+        return spyx_layer(spyx, node, site, found)
     found["threshold"] = site.to_spyx(node["v_threshold"])
     found["v_reset"] = site.to_spyx(node["v_reset"])
     layer = exact_layer(exact, site, found, node["reset"])
-    return assemble(_late, {"neuron": layer}) if node["spike_delay"] and stock else layer
+    return assemble(_delayed, {"neuron": layer}) if delayed else layer
 
 
-def stock_layer(name: str, node: dict, site: Site, arrays: dict[str, Any]) -> Any:
+def spyx_layer(name: str, node: Node, site: Site, arrays: dict[str, Any]) -> Any:
     """The neuron `spyx.nn.<name>` with a node's threshold: a number where all are equal, else an array.
 
     `arrays` are its decays, float32 of any shape, though the constructor takes scalars only, and its
@@ -229,10 +229,12 @@ def stock_layer(name: str, node: dict, site: Site, arrays: dict[str, Any]) -> An
     threshold = site.to_spyx(node["v_threshold"])
     common = float(threshold.flat[0]) if (threshold == threshold.flat[0]).all() else None
     held = arrays if common is not None else {**arrays, "threshold": threshold}
-    return assemble(_stock, held, name, last(site.shape), common)
+    return assemble(_spyx, held, name, last(site.shape), common)
 
 
-def _stock(name, shape, common, *, threshold=None, **arrays):
+def _spyx(
+    name: str, shape: tuple[int, ...], common: float | None, *, threshold: Any = None, **arrays: Any
+) -> Any:
     import spyx.nn as snn
     from flax import nnx
 
@@ -253,16 +255,20 @@ def exact_layer(name: str, site: Site, found: dict[str, Any], reset: str | None 
     return assemble(_exact, arrays, name, last(site.shape), reset, "start_at_leak" in found)
 
 
-def _exact(name, shape, reset, start_at_leak, **arrays):
+def _exact(
+    name: str, shape: tuple[int, ...], reset: str | None, start_at_leak: bool, **arrays: Any
+) -> Any:
     from spyx_nir import neurons
 
-    options = {} if reset is None else {"reset": reset, "activation": neurons.surrogate()}
+    options: dict[str, Any] = (
+        {} if reset is None else {"reset": reset, "activation": neurons.surrogate()}
+    )
     if start_at_leak:
         options["start_at_leak"] = True
     return getattr(neurons, name)(shape, **arrays, **options)
 
 
-def _late(neuron):
-    from spyx_nir.converter.layers import Late
+def _delayed(neuron: Any) -> Any:
+    from spyx_nir.converter.layers import SpikeDelay
 
-    return Late(neuron)
+    return SpikeDelay(neuron)

@@ -23,7 +23,7 @@ def _walk(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:
     model = nnx.merge(graphdef, variables)
     state = model.initial_state(jax.tree.leaves(x)[0].shape[1])
 
-    def step(carry, x_t):
+    def step(carry: Any, x_t: Any) -> tuple[Any, Any]:
         out, carry = model(x_t, carry)
         return carry, (out, carry if every else None)
 

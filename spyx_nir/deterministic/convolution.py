@@ -26,6 +26,10 @@ CHUNK_BYTES = 1_000_000  # of patches: among the fastest of 0.2 to 1.6 MB with 1
 BLOCK_OUTPUTS = 64  # of a block of columns: among the fastest of 2, 4 and 8 columns
 
 
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]  # (before, after) of rows and columns
+
+
 def fits(layer: object) -> bool:
     """Whether `apply` computes what `layer` does: a plain 2-D convolution in float32 without bias."""
     return (
@@ -53,13 +57,13 @@ def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _xla(strides, padding, x, kernel):
+def _xla(strides: Pair, padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(
         x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def _plain(strides, padding, x, kernel):
+def _plain(strides: Pair, padding: Padding, x: jax.Array, kernel: jax.Array) -> jax.Array:
     columns, inputs, outputs = kernel.shape[1:]
     width = (x.shape[2] + sum(padding[1]) - columns) // strides[1] + 1
     # A kernel row shorter than a cache line makes XLA's patches slow, outputs that do not fill a
@@ -75,11 +79,15 @@ def _plain(strides, padding, x, kernel):
 convolve = jax.custom_vjp(_plain, nondiff_argnums=(0, 1))
 
 
-def _forward(strides, padding, x, kernel):
+def _forward(
+    strides: Pair, padding: Padding, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _plain(strides, padding, x, kernel), (x, kernel)
 
 
-def _backward(strides, padding, saved, gradient):
+def _backward(
+    strides: Pair, padding: Padding, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = saved
     if strides == (1, 1):
         return _both_gradients(padding, x, kernel, gradient)
@@ -90,7 +98,9 @@ def _backward(strides, padding, saved, gradient):
 convolve.defvjp(_forward, _backward)
 
 
-def _both_gradients(padding, x, kernel, gradient):
+def _both_gradients(
+    padding: Padding, x: jax.Array, kernel: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Gradients of input and kernel for stride 1.
 
     The gradient of x is the convolution of `gradient` with the kernel turned by 180 degrees, inputs
@@ -107,11 +117,12 @@ def _both_gradients(padding, x, kernel, gradient):
     block = _block(x.shape[2], inputs)
     places = x.shape[1], x.shape[2] // block
     wide = _widen(turned, block, 1)
+    window = wide.shape[0], wide.shape[1]
     of_patches = wide.reshape(-1, block * inputs)
 
-    def add(total, piece):
+    def add(total: jax.Array, piece: Any) -> tuple[jax.Array, jax.Array]:
         x, framed = piece
-        patches = _patches(framed, wide.shape[:2], (1, block), places)
+        patches = _patches(framed, window, (1, block), places)
         of_wide = matmul(x.reshape(-1, block * inputs).T, patches)
         return total + of_wide, matmul(patches, of_patches)
 
@@ -121,7 +132,9 @@ def _both_gradients(padding, x, kernel, gradient):
     return of_x.reshape(x.shape), of_turned[::-1, ::-1].swapaxes(2, 3)
 
 
-def _weight_gradient(strides, padding, x, gradient, shape):
+def _weight_gradient(
+    strides: Pair, padding: Padding, x: jax.Array, gradient: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
     """Sum over samples and places of patch (h, w, in) times output gradient (out): (h, w, in, out).
 
     x (N, H, W, in), gradient (N, H', W', out).
@@ -134,7 +147,7 @@ def _weight_gradient(strides, padding, x, gradient, shape):
     places = height, width // block
     patch = window[0] * window[1] * inputs
 
-    def add(total, piece):
+    def add(total: jax.Array, piece: Any) -> tuple[jax.Array, None]:
         x, gradient = piece
         patches = _patches(x, window, (strides[0], strides[1] * block), places)
         return total + matmul(patches.T, gradient.reshape(-1, block * outputs)), None
@@ -144,13 +157,13 @@ def _weight_gradient(strides, padding, x, gradient, shape):
     return _narrow(total.reshape(*window, inputs, -1), block, strides[1], columns)
 
 
-def _block(width, outputs, wanted=BLOCK_OUTPUTS):
+def _block(width: int, outputs: int, wanted: int = BLOCK_OUTPUTS) -> int:
     """How many neighbouring columns are computed at once: a divisor of `width`."""
     most = max(1, wanted // outputs)
     return max(n for n in range(1, min(most, width) + 1) if width % n == 0)
 
 
-def _widen(kernel, block, stride):
+def _widen(kernel: jax.Array, block: int, stride: int) -> jax.Array:
     """Kernel (h, w, in, out) to the one of a block: (h, (block - 1)*stride + w, in, block*out)."""
     rows, _, inputs, outputs = kernel.shape
     copies = [
@@ -160,13 +173,17 @@ def _widen(kernel, block, stride):
     return jnp.stack(copies, axis=3).reshape(rows, -1, inputs, block * outputs)
 
 
-def _narrow(wide, block, stride, columns):
+def _narrow(wide: jax.Array, block: int, stride: int, columns: int) -> jax.Array:
     """The gradient of a kernel from that of the kernel that `_widen` made of it."""
     wide = wide.reshape(*wide.shape[:3], block, -1)
-    return sum(wide[:, n * stride : n * stride + columns, :, n] for n in range(block))
+    total: jax.Array | int = sum(
+        wide[:, n * stride : n * stride + columns, :, n] for n in range(block)
+    )
+    assert not isinstance(total, int)
+    return total
 
 
-def _patches(x, window, strides, places):
+def _patches(x: jax.Array, window: Pair, strides: Pair, places: Pair) -> jax.Array:
     """What a kernel of size `window` meets at each of `places` (rows, columns): (N*places, h*w*C)."""
     samples, _, _, channels = x.shape
     (height, width), (rows, columns) = window, places
@@ -181,7 +198,7 @@ def _patches(x, window, strides, places):
     return jnp.stack(blocks, axis=2).reshape(-1, height * width * channels)
 
 
-def _split(floats, *arrays):
+def _split(floats: int, *arrays: jax.Array) -> list[jax.Array]:
     """Arrays (N, ...) as (chunks, n, ...), where n samples of `floats` numbers fit into a chunk."""
     samples = arrays[0].shape[0]
     wanted = max(1, CHUNK_BYTES // (4 * floats))

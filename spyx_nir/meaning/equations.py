@@ -25,6 +25,14 @@ GAINS = {"tau": "r", "tau_mem": "r", "tau_syn": "w_in"}
 ENDLESS = 2.0**60
 
 
+# A node's type, its fields as arrays, and its part of the contract; what it keeps between steps; what
+# leaves it, (B, *shape), with the new state; a shape without the batch axis, channels first.
+Node = dict[str, Any]
+State = dict[str, Any]
+Step = tuple[np.ndarray, State]
+Shape = tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Equation:
     """One kind of node: `step(node, x, state, dt) -> (y, state)`, `shape(node, shape) -> shape`.
@@ -33,8 +41,8 @@ class Equation:
     `DEFAULTS` says, or not given at all.
     """
 
-    step: Callable[..., tuple[Any, dict]]
-    shape: Callable[[dict, tuple], tuple]
+    step: Callable[[Node, np.ndarray, State, float], Step]
+    shape: Callable[[Node, Shape], Shape]
     fields: str
     stateful: bool = False
     spikes: bool = False
@@ -49,7 +57,7 @@ SIZES = ("shape", "input_shape", "input_type")
 # ---------------------------------------------------------------- what several equations share
 
 
-def same_shape(node: dict, shape: tuple) -> tuple:
+def same_shape(node: Node, shape: Shape) -> Shape:
     """Element by element: every array parameter has the shape that arrives, or is one number."""
     for name, value in node.items():
         if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
@@ -78,7 +86,7 @@ def as_array(value: Any, where: str) -> np.ndarray:
         ) from None
 
 
-def uniform(value: Any, shape: tuple) -> np.ndarray:
+def uniform(value: Any, shape: Shape) -> np.ndarray:
     """A parameter as float64, a single number of any shape spread as a scalar."""
     array = np.asarray(value, np.float64)
     return array.reshape(()) if array.size == 1 and array.shape != tuple(shape) else array
@@ -103,7 +111,7 @@ def text(value: Any) -> Any:
     return value.decode("utf8", "backslashreplace") if isinstance(value, bytes) else value
 
 
-def check_padding(shape: tuple, pads: Any) -> None:
+def check_padding(shape: Shape, pads: Any) -> None:
     """Refuse (low, high) padding of a (C, ...) image that no memory holds: a file may say any number."""
     sizes = [shape[0], *(n + low + high for n, (low, high) in zip(shape[1:], pads, strict=True))]
     if math.prod(sizes) > MOST_VALUES:
@@ -113,7 +121,7 @@ def check_padding(shape: tuple, pads: Any) -> None:
         )
 
 
-def whole(node: dict, name: str, count: int) -> list[int]:
+def whole(node: Node, name: str, count: int) -> list[int]:
     """A field of `count` whole numbers; a single one stands for all of them."""
     value = np.ravel(node[name])
     numbers = value.dtype.kind in "buif"
@@ -126,13 +134,13 @@ def whole(node: dict, name: str, count: int) -> list[int]:
     return [int(value[min(i, value.size - 1)]) for i in range(count)]
 
 
-def rest(node: dict, x: np.ndarray) -> np.ndarray:
+def rest(node: Node, x: np.ndarray) -> np.ndarray:
     """The membrane before the first step: 0, or `v_leak` where the node's contract says so."""
     start = node["v_leak"] if node.get("v_init") == "v_leak" else 0.0
     return np.zeros_like(x) + start
 
 
-def fire(node: dict, u: np.ndarray, state: dict) -> tuple[np.ndarray, dict]:
+def fire(node: Node, u: np.ndarray, state: State) -> Step:
     """Spike where the membrane u exceeds the threshold, then reset as the contract says."""
     z = (u > node["v_threshold"]).astype(np.float64)
     reset = node.get("reset", "v_reset")
@@ -149,23 +157,23 @@ def fire(node: dict, u: np.ndarray, state: dict) -> tuple[np.ndarray, dict]:
 # ---------------------------------------------------------------------------------- kinds of nodes
 
 
-def step_port(node, x, state, dt):
+def step_port(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     return x, state
 
 
-def shape_port(node, shape):
+def shape_port(node: Node, shape: Shape) -> Shape:
     declared = tuple(np.ravel(node["shape"]).tolist())
     if declared != tuple(shape):
         raise GraphError(f"it declares shape {declared}, but {tuple(shape)} arrives")
     return declared
 
 
-def step_linear(node, x, state, dt):
+def step_linear(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     y = np.matmul(node["weight"], x[..., None])[..., 0]
     return (y + node["bias"] if "bias" in node else y), state
 
 
-def shape_linear(node, shape):
+def shape_linear(node: Node, shape: Shape) -> Shape:
     weight = node["weight"]
     if weight.ndim < 2:
         raise GraphError(f"`weight` has shape {weight.shape}; (out, in) is needed")
@@ -180,7 +188,7 @@ def shape_linear(node, shape):
     return out
 
 
-def conv_numbers(node, rank):
+def conv_numbers(node: Node, rank: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
 
     stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
@@ -204,7 +212,7 @@ def conv_numbers(node, rank):
     return stride, dilation, pads
 
 
-def step_conv(node, x, state, dt):
+def step_conv(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     weight = node["weight"]
     rank = weight.ndim - 2
     stride, dilation, pads = conv_numbers(node, rank)
@@ -227,7 +235,7 @@ def step_conv(node, x, state, dt):
     return (y if bias is None else y + np.reshape(bias, (-1,) + (1,) * rank)), state
 
 
-def shape_conv(node, shape):
+def shape_conv(node: Node, shape: Shape) -> Shape:
     weight = node["weight"]
     rank = 1 if node["type"] == "Conv1d" else 2
     if weight.ndim != rank + 2 or len(shape) != rank + 1:
@@ -260,7 +268,7 @@ def shape_conv(node, shape):
     return (weight.shape[0], *out)
 
 
-def step_sum_pool(node, x, state, dt):
+def step_sum_pool(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     (kh, kw), (sh, sw) = whole(node, "kernel_size", 2), whole(node, "stride", 2)
     ph, pw = whole(node, "padding", 2)
     x = np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)])
@@ -268,12 +276,12 @@ def step_sum_pool(node, x, state, dt):
     return windows[:, :, ::sh, ::sw].sum(axis=(-2, -1)), state
 
 
-def step_avg_pool(node, x, state, dt):
+def step_avg_pool(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     total, state = step_sum_pool(node, x, state, dt)
     return total / np.prod(whole(node, "kernel_size", 2)), state
 
 
-def shape_pool(node, shape):
+def shape_pool(node: Node, shape: Shape) -> Shape:
     if len(shape) != 3:
         raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
     kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
@@ -290,11 +298,11 @@ def shape_pool(node, shape):
     return (shape[0], *out)
 
 
-def step_flatten(node, x, state, dt):
+def step_flatten(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     return x.reshape(x.shape[0], *shape_flatten(node, x.shape[1:])), state
 
 
-def shape_flatten(node, shape):
+def shape_flatten(node: Node, shape: Shape) -> Shape:
     (start,), (end,) = whole(node, "start_dim", 1), whole(node, "end_dim", 1)
     rank = len(shape)
     end = end + rank if end < 0 else end
@@ -314,15 +322,15 @@ def shape_flatten(node, shape):
     return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
 
 
-def step_scale(node, x, state, dt):
+def step_scale(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     return node["scale"] * x, state
 
 
-def step_threshold(node, x, state, dt):
+def step_threshold(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     return (x > node["threshold"]).astype(np.float64), {"u": x}
 
 
-def delay_steps(delay, dt):
+def delay_steps(delay: Any, dt: float) -> np.ndarray:
     """Whole steps; a file's float32 may be off by one part in 2^22. A million steps are the most."""
     steps = np.asarray(delay, np.float64) / dt
     rounded = np.round(steps)
@@ -338,7 +346,7 @@ def delay_steps(delay, dt):
     return rounded.astype(int)
 
 
-def step_delay(node, x, state, dt):
+def step_delay(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     steps = np.broadcast_to(delay_steps(node["delay"], dt), x.shape[1:])
     past = [x, *state.get("past", [])][: steps.max() + 1]
     y = np.zeros_like(x)
@@ -347,30 +355,30 @@ def step_delay(node, x, state, dt):
     return y, {"past": past}
 
 
-def step_if(node, x, state, dt):
+def step_if(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     v = state["v"] if state else rest(node, x)
     u = v + dt * node["r"] * x - state.get("owed", 0.0)
     return fire(node, u, state)
 
 
-def step_lif(node, x, state, dt):
+def step_lif(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     v = state["v"] if state else rest(node, x)
     u = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x) - state.get("owed", 0.0)
     return fire(node, u, state)
 
 
-def step_li(node, x, state, dt):
+def step_li(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     v = state["v"] if state else rest(node, x)
     v = v + dt / node["tau"] * (node["v_leak"] - v + node["r"] * x)
     return v, {"v": v}
 
 
-def step_i(node, x, state, dt):
+def step_i(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     v = (state["v"] if state else rest(node, x)) + dt * node["r"] * x
     return v, {"v": v}
 
 
-def step_cuba(node, x, state, dt):
+def step_cuba(node: Node, x: np.ndarray, state: State, dt: float) -> tuple[np.ndarray, np.ndarray]:
     i = state.get("i", 0.0)
     i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
     v = state["v"] if state else rest(node, x)
@@ -378,13 +386,13 @@ def step_cuba(node, x, state, dt):
     return i, u
 
 
-def step_cuba_lif(node, x, state, dt):
+def step_cuba_lif(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     i, u = step_cuba(node, x, state, dt)
     z, state = fire(node, u, state)
     return z, {**state, "i": i}
 
 
-def step_cuba_li(node, x, state, dt):
+def step_cuba_li(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     i, v = step_cuba(node, x, state, dt)
     return v, {"v": v, "i": i}
 

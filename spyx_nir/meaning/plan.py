@@ -22,6 +22,7 @@ from spyx_nir.meaning.equations import (
     EQUATIONS,
     GAINS,
     RESETS,
+    Node,
     as_array,
     says_nothing,
     text,
@@ -42,16 +43,16 @@ class Plan:
     in, without the batch axis. `quiet` orders the nodes without state, for the time before the start.
     """
 
-    nodes: dict[str, dict]
+    nodes: dict[str, Node]
     edges: list[tuple[str, str]]
     inputs: list[str]
     outputs: list[str]
     order: list[str] = field(default_factory=list)
     sources: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
-    shapes: dict[str, tuple] = field(default_factory=dict)
-    arrives: dict[str, tuple] = field(default_factory=dict)
+    shapes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    arrives: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     quiet: list[str] = field(default_factory=list)
-    metadata: dict = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
@@ -262,7 +263,7 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
             )
 
 
-def _contract(path: str, node: dict, reset: Any) -> None:
+def _contract(path: str, node: Node, reset: Any) -> None:
     """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
     contract = _metadata(node, f"node `{path}`", path)
     node.pop("metadata", None)
@@ -305,7 +306,7 @@ def _contract(path: str, node: dict, reset: Any) -> None:
         node["v_init"] = start
 
 
-def _check_fields(path: str, node: dict) -> None:
+def _check_fields(path: str, node: Node) -> None:
     """Nothing missing, nothing that would be ignored, every number finite, time constants above 0."""
     kind = node["type"]
     where = f"{kind} node `{path}`"

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import EQUATIONS, as_array, same_shape, uniform
+from spyx_nir.meaning.equations import EQUATIONS, Node, Shape, State, as_array, same_shape, uniform
 from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
 
 # ----------------------------------------------------------------------------------------- running
@@ -46,7 +46,7 @@ class Result:
         return only
 
 
-def check_input(x: Any, name: str, shape: tuple) -> np.ndarray:
+def check_input(x: Any, name: str, shape: Shape) -> np.ndarray:
     """`x` as an array (T, B, *shape) of finite numbers."""
     x = as_array(x, f"input `{name}`")
     if x.dtype.kind not in "buif":
@@ -82,7 +82,7 @@ def run(
     *,
     reset: Any = None,
     counts: bool = False,
-    watch: Callable[[str, np.ndarray, np.ndarray, dict], None] | None = None,
+    watch: Callable[[str, np.ndarray, np.ndarray, State], None] | None = None,
 ) -> Result:
     """Run a graph on time-major data.
 
@@ -128,7 +128,9 @@ def run(
     delayed = [path for path in spiking if nodes[path].get("spike_delay")]
     silent = {p: np.zeros((batch, *plan.shapes[p])) for p in plan.order}
 
-    def gather(path: str, values: dict, previous: dict) -> np.ndarray:
+    def gather(
+        path: str, values: dict[str, np.ndarray], previous: dict[str, np.ndarray]
+    ) -> np.ndarray:
         found = [previous[s] if closes else values[s] for s, closes in plan.sources[path]]
         return found[0] if len(found) == 1 else sum(found[1:], found[0])
 
@@ -137,7 +139,7 @@ def run(
         previous[path] = equations[path].step(
             nodes[path], gather(path, previous, previous), {}, dt
         )[0]
-    states: dict[str, dict] = {path: {} for path in plan.order}
+    states: dict[str, State] = {path: {} for path in plan.order}
     last_fired = {path: silent[path] for path in delayed}
     result = Result({}, {}, {}, {})
     for path in spiking:
@@ -175,7 +177,7 @@ def run(
     return result
 
 
-def _float64(node: dict, shape: tuple, elementwise: bool) -> dict:
+def _float64(node: Node, shape: Shape, elementwise: bool) -> Node:
     """Numbers as float64; those of an element-by-element node that are single ones as scalars."""
     ready = {}
     for name, value in node.items():

@@ -83,12 +83,12 @@ def spikes(graph: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("reader", adapt.PROFILES)
+@pytest.mark.parametrize("reader", adapt.DIALECTS)
 def test_no_spike_changes(reader: str, seed: int, tmp_path: Path) -> None:
     graph = chain(np.random.default_rng(seed))
     expected = spikes(graph)
     assert all(0.01 < found.mean() < 0.99 for found in expected.values())
-    rewritten = adapt.profile(graph, reader)
+    rewritten = adapt.dialect(graph, reader)
     file.write(tmp_path / "it.nir", file.build(rewritten))
     found = spikes(file.read_dict(tmp_path / "it.nir"))
     assert found.keys() == expected.keys()
@@ -98,7 +98,7 @@ def test_no_spike_changes(reader: str, seed: int, tmp_path: Path) -> None:
 
 def test_each_reader_finds_what_it_wants() -> None:
     graph = chain(np.random.default_rng(0))
-    norse = dict(file.nodes(adapt.profile(graph, "norse")))
+    norse = dict(file.nodes(adapt.dialect(graph, "norse")))
     assert (norse["lif"]["r"] == 1).all()
     inner = graph["nodes"]["rec"]["nodes"]["w"]["bias"]
     assert not norse["rec.w"]["bias"].any()
@@ -107,17 +107,17 @@ def test_each_reader_finds_what_it_wants() -> None:
     assert (norse["if"]["r"] == 1 / DT).all()
     assert (norse["rec.lif"]["r"] == graph["nodes"]["rec"]["nodes"]["lif"]["r"]).all()
     for name in ("if", "rec.lif", "lif"):
-        one = dict(file.nodes(adapt.profile(graph, "spikingjelly")))[name]
+        one = dict(file.nodes(adapt.dialect(graph, "spikingjelly")))[name]
         assert (one["v_threshold"] == 1).all()
-    torch = adapt.profile(graph, "snntorch")
+    torch = adapt.dialect(graph, "snntorch")
     nodes = dict(file.nodes(torch))
     assert torch["metadata"]["dt"] == 1e-4
     assert {node["type"] for node in nodes.values()} & {"IF", "LIF"} == {"LIF"}
     assert (np.float32(1) - np.float32(1e-4) / nodes["if"]["tau"] == 1).all()
     assert nodes["rec.lif"]["tau_mem"] == pytest.approx(np.full(5, 8e-4))  # 8 steps, as before
-    kinds = [node["type"] for _, node in file.nodes(adapt.profile(graph, "sinabs"))]
+    kinds = [node["type"] for _, node in file.nodes(adapt.dialect(graph, "sinabs"))]
     assert "Linear" not in kinds
-    nested = adapt.profile(graph, "snn-mlir")
+    nested = adapt.dialect(graph, "snn-mlir")
     assert "NIRGraph" not in [node["type"] for node in nested["nodes"].values()]
     assert {("l1", "rec.lif"), ("rec.lif", "l2"), ("rec.lif", "rec.w")} <= set(nested["edges"])
 
@@ -125,8 +125,8 @@ def test_each_reader_finds_what_it_wants() -> None:
 def test_the_graph_that_was_given_stays_as_it_was() -> None:
     graph = chain(np.random.default_rng(0))
     before = file.content_digest(graph)
-    for reader in adapt.PROFILES:
-        adapt.profile(graph, reader)
+    for reader in adapt.DIALECTS:
+        adapt.dialect(graph, reader)
     assert file.content_digest(graph) == before
 
 
@@ -138,10 +138,10 @@ def test_what_cannot_be_moved_is_refused() -> None:
     with pytest.raises(
         GraphError, match="node `if`: r or v_threshold differ within a channel of `conv`"
     ):
-        adapt.profile(graph, "spikingjelly")
+        adapt.dialect(graph, "spikingjelly")
     graph["nodes"]["if"] = {**graph["nodes"]["if"], "v_threshold": -uneven}
     with pytest.raises(GraphError, match="node `if`: `v_threshold` holds -2; above 0 is needed"):
-        adapt.profile(graph, "spikingjelly")
+        adapt.dialect(graph, "spikingjelly")
 
 
 def test_a_recurrent_bias_needs_a_weight_in_front() -> None:
@@ -152,7 +152,7 @@ def test_a_recurrent_bias_needs_a_weight_in_front() -> None:
     graph["nodes"]["input"]["shape"] = np.array([5, 1, 1])
     graph["nodes"]["flat"]["input_type"] = np.array([5, 1, 1])
     with pytest.raises(GraphError, match=r"node `rec\.lif`: .*: Flatten `flat` leads to it"):
-        adapt.profile(graph, "norse")
+        adapt.dialect(graph, "norse")
 
 
 def test_a_scale_needs_a_weight_of_its_own() -> None:
@@ -168,21 +168,21 @@ def test_a_scale_needs_a_weight_of_its_own() -> None:
     graph = {"type": "NIRGraph", "nodes": nodes, "metadata": {"dt": 1.0}}
     graph["edges"] = [("a", "w"), ("w", "n"), ("w", "m"), ("n", "o"), ("m", "o")]
     with pytest.raises(GraphError, match="weight `w` leads to `n` and to others"):
-        adapt.profile(graph, "norse")
+        adapt.dialect(graph, "norse")
     graph["edges"] = [("a", "n"), ("n", "w"), ("w", "m"), ("m", "o")]
     with pytest.raises(
         GraphError, match="node `n`: its scale cannot be moved into a weight: Input `a` leads"
     ):
-        adapt.profile(graph, "norse")
+        adapt.dialect(graph, "norse")
 
 
 def test_an_unknown_reader_and_a_missing_dt_are_named() -> None:
     graph = chain(np.random.default_rng(0))
     with pytest.raises(GraphError, match=r"`profile` must be one of norse, .*got 'nengo'"):
-        adapt.profile(graph, "nengo")
+        adapt.dialect(graph, "nengo")
     del graph["metadata"]["dt"]
     with pytest.raises(GraphError, match="`dt` is in no contract of this graph"):
-        adapt.profile(graph, "snntorch")
+        adapt.dialect(graph, "snntorch")
 
 
 def test_the_command_writes_the_file_or_says_why_not(

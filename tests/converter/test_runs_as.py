@@ -19,7 +19,7 @@ from spyx import axn
 from spyx_nir import neurons
 from spyx_nir.converter import to_nir
 from spyx_nir.converter.known import redefined
-from spyx_nir.converter.layers import Delay, FlattenFirst, Late, Scale
+from spyx_nir.converter.layers import Delay, FlattenFirst, Scale, SpikeDelay
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
 
@@ -243,7 +243,7 @@ SHADOWS = {
         "Own",
         lambda: behind(neurons.Recurrent(OwnEmit((8,), 0.8), rngs=RNGS)),
     ),
-    "a late neuron": ("Own", lambda: behind(Late(OwnEmit((8,), 0.8)))),
+    "a delayed neuron": ("Own", lambda: behind(SpikeDelay(OwnEmit((8,), 0.8)))),
     "a recurrent layer": named(
         "__call__",
         lambda: overriding(snn.RLIF, __call__=halved)((8,), 0.8, rngs=RNGS),
@@ -251,13 +251,13 @@ SHADOWS = {
     "Linear": named("__call__", lambda: linear(8, 8, kind=overriding(nnx.Linear, __call__=halved))),
     "Scale": named("__call__", lambda: overriding(Scale, __call__=halved)(jnp.ones(8))),
     "Delay": named("__call__", lambda: overriding(Delay, __call__=halved)((8,), 1)),
-    "a cell that is late already": ("LIF", lambda: behind(neurons.Recurrent(lif(), rngs=RNGS))),
+    "a cell that is delayed already": ("LIF", lambda: behind(neurons.Recurrent(lif(), rngs=RNGS))),
     "a decay of an IF": named("beta", lambda: also(neurons.IF((8,)), beta=0.5)),
     "a leak of an IF": named("v_leak", lambda: also(neurons.IF((8,)), v_leak=0.5)),
     "a current of an LIF": named("alpha", lambda: also(neurons.LIF((8,), 0.9), alpha=0.5)),
     "a current of an LI": named("alpha", lambda: also(neurons.LI((8,), 0.9), alpha=0.5)),
-    "late twice": ("LIF", lambda: behind(Late(lif()))),
-    "late without a spike": ("LI", lambda: behind(Late(neurons.LI((8,), 0.8)))),
+    "delayed twice": ("LIF", lambda: behind(SpikeDelay(lif()))),
+    "delayed without a spike": ("LI", lambda: behind(SpikeDelay(neurons.LI((8,), 0.8)))),
     "two nodes in a cell": (
         "PSU_LIF",
         lambda: behind(neurons.Recurrent(lif(snn.PSU_LIF), rngs=RNGS)),

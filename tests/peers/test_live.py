@@ -82,7 +82,7 @@ def test_a_profile_makes_a_reader_faithful(name: str, seed: int, tmp_path: Path)
     needs(name)
     graph = awkward(np.random.default_rng(seed))
     assert verdict_on(name, graph, tmp_path)["verdict"] in ("wrong", "refused")
-    told = verdict_on(name, adapt.profile(graph, name), tmp_path)
+    told = verdict_on(name, adapt.dialect(graph, name), tmp_path)
     assert told["verdict"] == "faithful", told
     assert told["differing_spikes"] == 0
 

@@ -28,7 +28,7 @@ VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
 EVENTS = VECTORS.with_name("events.npz")  # where the chip takes events
 
 
-class Chip(dict):
+class Chip(dict[str, Any]):
     """The chip's numbers, as the simulator asks for them."""
 
     name: str

@@ -9,16 +9,25 @@ convolution cuts off what the first gives too much (`conv2d_nodes`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
-from spyx_nir.converter.layout import ENSEMBLE, block_diagonal, explicit_padding, symmetric_padding
+from spyx_nir.converter.layout import (
+    ENSEMBLE,
+    Site,
+    block_diagonal,
+    explicit_padding,
+    symmetric_padding,
+)
 from spyx_nir.meaning.equations import conv_numbers
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """An `nnx.Conv` with the node's numbers; a bias of zeros is left out."""
     weight = np.asarray(node["weight"], np.float32)
     rank = weight.ndim - 2
     stride, dilation, pads = conv_numbers(node, rank)
@@ -33,7 +42,16 @@ def load(node, site, stock):
     return assemble(_layer, {"kernel": kernel, "bias": bias}, *numbers)
 
 
-def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
+def _layer(
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    *,
+    kernel: Any,
+    bias: Any,
+) -> Any:
     from flax import nnx
 
     return nnx.Conv(
@@ -51,7 +69,13 @@ def _layer(shape, stride, pads, dilation, groups, *, kernel, bias):
     )
 
 
-def export(layer, site):
+def export(layer: Any, site: Site) -> Exported:
+    """The convolution, or two in a row, of an `nnx.Conv` over one or two axes.
+
+    Raises:
+        GraphError: another shape arrives, or NIR has no equivalent (more axes, an input dilation, a
+            padding that zeros cannot express, arithmetic that is not float32).
+    """
     site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
     rank = len(layer.kernel_size)
@@ -86,7 +110,15 @@ def export(layer, site):
     return make(weight, bias, strides, pads, dilation, site)
 
 
-def conv1d_nodes(weight, bias, strides, pads, dilation, site):
+def conv1d_nodes(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    strides: list[int],
+    pads: list[tuple[int, int]],
+    dilation: list[int],
+    site: Site,
+) -> Exported:
+    """One Conv1d for a weight (C_out, C_in, L); padding (low, high) becomes the same on both sides."""
     weight, padding, dilation, _ = symmetric_padding(
         weight, site.shape[1:], strides, pads, dilation, square=False
     )
@@ -94,7 +126,14 @@ def conv1d_nodes(weight, bias, strides, pads, dilation, site):
     return [("", nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias))]
 
 
-def conv2d_nodes(weight, bias, strides, pads, dilation, site):
+def conv2d_nodes(
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    strides: list[int],
+    pads: list[tuple[int, int]],
+    dilation: list[int],
+    site: Site,
+) -> Exported:
     """One Conv2d; where its kernel cannot be square, one that gives too much and one that cuts it off.
 
     The second keeps every channel as it is: a kernel of 2x2 whose only tap, 1, is the first one. Its
@@ -118,13 +157,14 @@ def conv2d_nodes(weight, bias, strides, pads, dilation, site):
     return [(".conv", node), (".cut", cut)]
 
 
-def _each(value, rank):
+def _each(value: Any, rank: int) -> list[int]:
     if value is None or isinstance(value, int):
         return [1 if value is None else value] * rank
     return [int(n) for n in value]
 
 
-def conv1d_examples(rng):
+def conv1d_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     weight = rng.normal(size=(4, 2, 3)).astype(np.float32)
     bias = rng.normal(size=4).astype(np.float32)
     return [
@@ -133,7 +173,8 @@ def conv1d_examples(rng):
     ]
 
 
-def conv2d_examples(rng):
+def conv2d_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     weight = rng.normal(size=(4, 2, 3, 3)).astype(np.float32)
     oblong = rng.normal(size=(4, 1, 3, 5)).astype(np.float32)
     bias = rng.normal(size=4).astype(np.float32)

@@ -15,36 +15,41 @@ x: (B, *shape); time constants in the unit of dt; the rest is unitless.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
+    contract_metadata,
     decays,
+    delayed_threshold,
     exact_layer,
     fields,
-    late_threshold,
     leak_of,
     load_spiking,
     membrane,
     optional,
     parts,
-    spoken,
     threshold_of,
 )
 
 
-def load_lif(node, site, stock):
+def load_lif(node: Node, site: Site) -> Any:
+    """A `spyx.nn.CuBaLIF` or a `neurons.CubaLIF`; see `load_spiking`."""
     # Spyx keeps u and i on the last axis of one array, doubling every axis: flat layers only.
     flat = len(site.shape) == 1
-    return load_spiking(node, site, stock, "CubaLIF", "CuBaLIF" if flat else None, "subtract")
+    return load_spiking(node, site, "CubaLIF", "CuBaLIF" if flat else None, "subtract")
 
 
-def load_li(node, site, stock):
+def load_li(node: Node, site: Site) -> Any:
+    """A `neurons.CubaLI`."""
     return exact_layer("CubaLI", site, parts(node, site))
 
 
-def _values(layer, site, clip):
+def _values(layer: Any, site: Site, clip: bool) -> dict[str, Any]:
     alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
     tau_syn, w_in = membrane(alpha, optional(layer, "gain_in", site, 1.0), site.dt)
     tau_mem, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
@@ -57,14 +62,16 @@ def _values(layer, site, clip):
     }
 
 
-def export_spyx(layer, site):
+def export_spyx(layer: Any, site: Site) -> Exported:
+    """The CubaLIF of a `spyx.nn.CuBaLIF`, whose spike is delayed by one step."""
     site.check_hidden(layer.hidden_shape)
-    threshold = late_threshold(layer, site)
+    threshold = delayed_threshold(layer, site)
     values = fields(site, **_values(layer, site, True), v_threshold=threshold, v_reset=0.0)
-    return [("", nir.CubaLIF(**values, metadata=spoken("subtract", 1)))]
+    return [("", nir.CubaLIF(**values, metadata=contract_metadata("subtract", 1)))]
 
 
-def export_lif(layer, site):
+def export_lif(layer: Any, site: Site) -> Exported:
+    """The CubaLIF of a `neurons.CubaLIF`."""
     site.check_hidden(layer.hidden_shape)
     values = fields(
         site,
@@ -72,19 +79,20 @@ def export_lif(layer, site):
         v_threshold=threshold_of(layer, site),
         v_reset=optional(layer, "v_reset", site, 0.0),
     )
-    contract = spoken(layer.reset, 0)
+    contract = contract_metadata(layer.reset, 0)
     if layer.start_at_leak:
         contract["v_init"] = "v_leak"
     return [("", nir.CubaLIF(**values, metadata=contract))]
 
 
-def export_li(layer, site):
+def export_li(layer: Any, site: Site) -> Exported:
+    """The CubaLI of a `neurons.CubaLI`."""
     site.check_hidden(layer.hidden_shape)
     contract = {"v_init": "v_leak"} if layer.start_at_leak else {}
     return [("", nir.CubaLI(**fields(site, **_values(layer, site, False)), metadata=contract))]
 
 
-def _random(rng, shape):
+def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {
         "tau_syn": rng.uniform(1.5, 5.0, shape).astype(np.float32),
         "tau_mem": rng.uniform(1.5, 9.0, shape).astype(np.float32),
@@ -94,8 +102,10 @@ def _random(rng, shape):
     }
 
 
-def lif_examples(rng):
-    def node(shape):
+def lif_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
+
+    def node(shape: tuple[int, ...]) -> nir.CubaLIF:
         return nir.CubaLIF(
             **_random(rng, shape),
             v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
@@ -105,7 +115,8 @@ def lif_examples(rng):
     return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
 
 
-def li_examples(rng):
+def li_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
 
 

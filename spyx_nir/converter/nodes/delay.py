@@ -5,15 +5,23 @@ On the grid the delay must be a whole number of steps.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.layout import Site
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import delay_steps
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """A `Delay` layer.
+
+    Raises:
+        GraphError: the delay is no whole number of steps.
+    """
     from spyx_nir.converter.layers import Delay
     from spyx_nir.converter.layout import last
 
@@ -24,14 +32,16 @@ def load(node, site, stock):
     return Delay(last(site.shape), site.to_spyx(steps).astype(int))
 
 
-def export(layer, site):
+def export(layer: Any, site: Site) -> Exported:
+    """The Delay of a `Delay` layer: steps * dt."""
     site.check_hidden(layer.hidden_shape)
     steps = np.reshape(layer.steps, layer.hidden_shape)
     delay = site.to_nir(steps, "steps") * site.dt
     return [("", nir.Delay(delay))]
 
 
-def examples(rng):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.Delay(rng.integers(0, 4, size=(3,)).astype(np.float32)), (3,)),
         (nir.Delay(rng.integers(0, 3, size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),

@@ -5,27 +5,32 @@ permutation, which the next weight or neuron absorbs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.layout import Site
 from spyx_nir.meaning.equations import shape_flatten
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """A `spyx.nn.Flatten` where the features behind it may be in Spyx's order, else a `FlattenFirst`."""
     import spyx.nn as snn
 
     from spyx_nir.converter.layers import FlattenFirst
 
     out = shape_flatten(node, site.shape)
-    return snn.Flatten() if stock and len(out) == 1 else FlattenFirst(site.shape, out)
+    return snn.Flatten() if site.spyx_flatten and len(out) == 1 else FlattenFirst(site.shape, out)
 
 
-def export(layer, site):
+def export(layer: Any, site: Site) -> Exported:
+    """The Flatten of a `spyx.nn.Flatten`: all axes become one."""
     return [("", nir.Flatten({"input": np.array(site.shape)}, start_dim=0, end_dim=-1))]
 
 
-def export_first(layer, site):
+def export_first(layer: Any, site: Site) -> Exported:
     """Axes start to end became one; equal sizes at both ends tell which."""
     shape, out = layer.shape, layer.out
     if shape != site.shape:
@@ -37,7 +42,8 @@ def export_first(layer, site):
     return [("", nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=end))]
 
 
-def examples(rng):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.Flatten({"input": np.array([2, 3, 4])}, 0, -1), (2, 3, 4)),
         (nir.Flatten({"input": np.array([2, 3, 4])}, 1, -1), (2, 3, 4)),

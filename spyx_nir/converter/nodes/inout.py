@@ -5,10 +5,11 @@ from __future__ import annotations
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Kind
 
 
-def examples(rng):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [(nir.Output(np.array([3])), (3,))]
 
 

@@ -12,12 +12,14 @@ r = 1/dt.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
-from spyx_nir.converter.layout import last
+from spyx_nir.converter.layout import Site, last
 from spyx_nir.converter.neuron_fields import (
     check_own,
     decays,
@@ -33,14 +35,15 @@ from spyx_nir.converter.neuron_fields import (
 )
 
 
-def load_li(node, site, stock):
+def load_li(node: Node, site: Site) -> Any:
+    """A `spyx.nn.LI` in a Sequential where it does what the node says, else a `neurons.LI`."""
     found = parts(node, site)
-    if stock and set(found) == {"beta"}:
+    if site.in_sequential and set(found) == {"beta"}:
         return assemble(_spyx, found, last(site.shape))
     return exact_layer("LI", site, found)
 
 
-def _spyx(shape, *, beta):
+def _spyx(shape: tuple[int, ...], *, beta: Any) -> Any:
     import spyx.nn as snn
     from flax import nnx
 
@@ -49,11 +52,12 @@ def _spyx(shape, *, beta):
     return layer
 
 
-def load_i(node, site, stock):
+def load_i(node: Node, site: Site) -> Any:
+    """A `neurons.I`."""
     return exact_layer("I", site, parts(node, site))
 
 
-def _export(layer, site, *, gain, clip):
+def _export(layer: Any, site: Site, *, gain: Any, clip: bool) -> nir.I | nir.LI:
     (beta,) = decays(layer, site, "beta", clip=clip)
     if leakless(layer, beta):
         return nir.I(**fields(site, r=factor(gain, np.full(site.shape, site.dt))))
@@ -63,12 +67,14 @@ def _export(layer, site, *, gain, clip):
     return nir.LI(**values, metadata=contract)
 
 
-def export_spyx(layer, site):
+def export_spyx(layer: Any, site: Site) -> Exported:
+    """The LI of a `spyx.nn.LI`; an I where nothing leaks."""
     site.check_hidden(layer.layer_shape)
     return [("", _export(layer, site, gain=1.0, clip=True))]
 
 
-def export_psu(layer, site):
+def export_psu(layer: Any, site: Site) -> Exported:
+    """The LI and the Threshold of a `spyx.nn.PSU_LIF`."""
     site.check_hidden(layer.hidden_shape)
     threshold = threshold_of(layer, site).astype(np.float32)
     return [
@@ -77,22 +83,26 @@ def export_psu(layer, site):
     ]
 
 
-def export_exact(layer, site):
+def export_exact(layer: Any, site: Site) -> Exported:
+    """The LI of a `neurons.LI`; an I where nothing leaks."""
     site.check_hidden(layer.hidden_shape)
     check_own(layer, site, "beta", "v_leak")
     gain = optional(layer, "gain", site, 1.0)
     return [("", _export(layer, site, gain=gain, clip=False))]
 
 
-def export_i(layer, site):
+def export_i(layer: Any, site: Site) -> Exported:
+    """The I of a `neurons.I`."""
     site.check_hidden(layer.hidden_shape)
     check_own(layer, site)
     r = factor(optional(layer, "gain", site, 1.0), np.full(site.shape, site.dt))
     return [("", nir.I(**fields(site, r=r)))]
 
 
-def li_examples(rng):
-    def node(shape):
+def li_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
+
+    def node(shape: tuple[int, ...]) -> nir.LI:
         return nir.LI(
             tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
             r=rng.uniform(0.5, 3.0, shape).astype(np.float32),
@@ -102,7 +112,8 @@ def li_examples(rng):
     return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
 
 
-def i_examples(rng):
+def i_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.I(rng.uniform(0.5, 3.0, (3,)).astype(np.float32)), (3,)),
         (nir.I(rng.uniform(0.5, 3.0, (2, 3, 4)).astype(np.float32)), (2, 3, 4)),

@@ -13,36 +13,41 @@ for the whole layer is an IF.
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
+    contract_metadata,
     decays,
+    delayed_threshold,
     fields,
-    late_threshold,
     leak_of,
     leakless,
     load_spiking,
     membrane,
     optional,
-    spoken,
     threshold_of,
 )
 from spyx_nir.converter.nodes import if_
 
 
-def load(node, site, stock):
-    return load_spiking(node, site, stock, "LIF", "LIF", "subtract_after_decay")
+def load(node: Node, site: Site) -> Any:
+    """A `spyx.nn.LIF` or a `neurons.LIF`; see `load_spiking`."""
+    return load_spiking(node, site, "LIF", "LIF", "subtract_after_decay")
 
 
-def export_spyx(layer, site):
+def export_spyx(layer: Any, site: Site) -> Exported:
+    """The LIF of a `spyx.nn.LIF`, whose spike is delayed by one step; an IF where nothing leaks."""
     site.check_hidden(layer.hidden_shape)
-    threshold = late_threshold(layer, site)
+    threshold = delayed_threshold(layer, site)
     (beta,) = decays(layer, site, "beta", clip=True)
     if leakless(layer, beta):
-        return [("", if_.node_of(site, 1.0, threshold, 0.0, spoken("subtract", 1)))]
+        return [("", if_.node_of(site, 1.0, threshold, 0.0, contract_metadata("subtract", 1)))]
     tau, r = membrane(beta, 1.0, site.dt)
     values = fields(
         site,
@@ -52,10 +57,11 @@ def export_spyx(layer, site):
         v_threshold=threshold,
         v_reset=0.0,
     )
-    return [("", nir.LIF(**values, metadata=spoken("subtract_after_decay", 1)))]
+    return [("", nir.LIF(**values, metadata=contract_metadata("subtract_after_decay", 1)))]
 
 
-def export_exact(layer, site):
+def export_exact(layer: Any, site: Site) -> Exported:
+    """The LIF of a `neurons.LIF`; an IF where nothing leaks."""
     site.check_hidden(layer.hidden_shape)
     check_own(layer, site, "beta", "v_leak")
     (beta,) = decays(layer, site, "beta", clip=False)
@@ -70,14 +76,16 @@ def export_exact(layer, site):
         v_threshold=threshold_of(layer, site),
         v_reset=optional(layer, "v_reset", site, 0.0),
     )
-    contract = spoken(layer.reset, 0)
+    contract = contract_metadata(layer.reset, 0)
     if layer.start_at_leak:
         contract["v_init"] = "v_leak"
     return [("", nir.LIF(**values, metadata=contract))]
 
 
-def examples(rng):
-    def node(shape):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
+
+    def node(shape: tuple[int, ...]) -> nir.LIF:
         return nir.LIF(
             tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
             r=rng.uniform(2.0, 6.0, shape).astype(np.float32),

@@ -7,15 +7,18 @@ order. A weight of more than two axes, (..., out, in), applies one matrix per le
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
-from spyx_nir.converter.layout import ENSEMBLE
+from spyx_nir.converter.layout import ENSEMBLE, Site
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """An `nnx.Linear`, or a `MatrixPerIndex` for a weight of more than two axes."""
     from spyx_nir.converter.layers import MatrixPerIndex
 
     weight = np.asarray(node["weight"], np.float32)
@@ -31,7 +34,7 @@ def load(node, site, stock):
     return assemble(_layer, {"kernel": weight.T, "bias": bias}, weight.shape)
 
 
-def _layer(shape, *, kernel, bias):
+def _layer(shape: tuple[int, ...], *, kernel: Any, bias: Any) -> Any:
     from flax import nnx
 
     return nnx.Linear(
@@ -44,7 +47,12 @@ def _layer(shape, *, kernel, bias):
     )
 
 
-def export(layer, site):
+def export(layer: Any, site: Site) -> Exported:
+    """The Linear or Affine of an `nnx.Linear`; the convolution where (C, L) or (C, H, W) arrives.
+
+    Raises:
+        GraphError: another number of features arrives, or it does not compute in float32.
+    """
     site.check_arithmetic(layer)
     kernel = np.asarray(layer.kernel[...], np.float32)
     if kernel.ndim != 2:
@@ -61,14 +69,15 @@ def export(layer, site):
     return [("", nir.Affine(weight=weight, bias=bias))]
 
 
-def export_matrices(layer, site):
+def export_matrices(layer: Any, site: Site) -> Exported:
+    """The Linear or Affine of a `MatrixPerIndex`, as it was."""
     weight = np.asarray(layer.weight[...])
     if layer.bias is None:
         return [("", nir.Linear(weight))]
     return [("", nir.Affine(weight, np.asarray(layer.bias[...])))]
 
 
-def _pointwise(kernel, bias, site):
+def _pointwise(kernel: np.ndarray, bias: np.ndarray | None, site: Site) -> Exported:
     channels, *places = site.shape
     if channels != kernel.shape[0]:
         raise site.refuse(f"takes {kernel.shape[0]} channels, but shape {site.shape} arrives")
@@ -80,11 +89,13 @@ def _pointwise(kernel, bias, site):
     return [("", nir.Conv2d(tuple(places), weight, (1, 1), (0, 0), (1, 1), 1, bias))]
 
 
-def linear_examples(rng):
+def linear_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [(nir.Linear(rng.normal(size=(4, 3)).astype(np.float32)), (3,))]
 
 
-def affine_examples(rng):
+def affine_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     weight = rng.normal(size=(4, 3)).astype(np.float32)
     return [
         (nir.Affine(weight, rng.normal(size=4).astype(np.float32)), (3,)),

@@ -6,22 +6,27 @@ the window, padding included (the default of the framework that NIR's pooling fo
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
 from spyx_nir.converter.layer_cache import assemble
-from spyx_nir.converter.layout import explicit_padding
+from spyx_nir.converter.layout import Site, explicit_padding
 from spyx_nir.meaning.equations import whole
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """A `spyx.nn.SumPool` where there is no padding, else a `Pool`."""
     names = ("kernel_size", "stride", "padding")
     kernel, stride, padding = (tuple(whole(node, name, 2)) for name in names)
     return assemble(_layer, {}, kernel, stride, padding, node["type"] == "AvgPool2d")
 
 
-def _layer(kernel, stride, padding, average):
+def _layer(
+    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], average: bool
+) -> Any:
     import spyx.nn as snn
 
     from spyx_nir.converter.layers import Pool
@@ -31,7 +36,9 @@ def _layer(kernel, stride, padding, average):
     return Pool(kernel, stride, padding, average=average)
 
 
-def _export(node_type, layer, window, strides, padding, site):
+def _export(
+    node_type: type[nir.NIRNode], window: Any, strides: Any, padding: Any, site: Site
+) -> Exported:
     if len(site.shape) != 3:
         raise site.refuse(f"pooling takes a (C, H, W) input, but {site.shape} arrives")
     kernel, strides = _spatial(window, site), _spatial(strides, site)
@@ -45,7 +52,13 @@ def _export(node_type, layer, window, strides, padding, site):
     return _as_convolution(kernel, strides, pads, node_type is nir.AvgPool2d, site)
 
 
-def _as_convolution(kernel, strides, pads, average, site):
+def _as_convolution(
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: list[tuple[int, int]],
+    average: bool,
+    site: Site,
+) -> Exported:
     """Uneven padding: pooling is a convolution with a kernel of ones on each channel."""
     from spyx_nir.converter.nodes.conv import conv2d_nodes
 
@@ -55,7 +68,7 @@ def _as_convolution(kernel, strides, pads, average, site):
     return conv2d_nodes(weight, None, list(strides), pads, [1, 1], site)
 
 
-def _spatial(size, site):
+def _spatial(size: Any, site: Site) -> tuple[int, int]:
     """A window or stride as Spyx takes it: one number, (h, w), or a full (1, h, w, 1)."""
     numbers = (size, size) if isinstance(size, int) else tuple(int(n) for n in size)
     if len(numbers) == 4 and numbers[0] == numbers[3] == 1:
@@ -65,19 +78,21 @@ def _spatial(size, site):
     return numbers
 
 
-def export_spyx(layer, site):
+def export_spyx(layer: Any, site: Site) -> Exported:
+    """The SumPool2d of a `spyx.nn.SumPool`; a convolution where its padding is uneven."""
     if layer.channel_axis not in (-1, 3):
         raise site.refuse(f"`channel_axis` is {layer.channel_axis}; only the last axis is known")
-    return _export(nir.SumPool2d, layer, layer.window_shape, layer.strides, layer.padding, site)
+    return _export(nir.SumPool2d, layer.window_shape, layer.strides, layer.padding, site)
 
 
-def export_pool(layer, site):
+def export_pool(layer: Any, site: Site) -> Exported:
+    """The SumPool2d or AvgPool2d of a `Pool`."""
     node_type = nir.AvgPool2d if layer.average else nir.SumPool2d
     pads = [(p, p) for p in layer.padding]
-    return _export(node_type, layer, layer.window, layer.strides, pads, site)
+    return _export(node_type, layer.window, layer.strides, pads, site)
 
 
-def export_average(layer, site):
+def export_average(layer: Any, site: Site) -> Exported:
     """`functools.partial(nnx.avg_pool, window_shape=..., strides=..., padding=...)`."""
     options = dict(layer.keywords)
     window = options.pop("window_shape", None)
@@ -89,17 +104,19 @@ def export_average(layer, site):
             "nnx.avg_pool is understood as functools.partial(nnx.avg_pool, window_shape=, strides=, "
             "padding=) that counts the padding"
         )
-    return _export(nir.AvgPool2d, layer, tuple(window), tuple(strides), padding, site)
+    return _export(nir.AvgPool2d, tuple(window), tuple(strides), padding, site)
 
 
-def sum_examples(rng):
+def sum_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
         (nir.SumPool2d(np.array([3, 2]), np.array([1, 2]), np.array([1, 0])), (2, 5, 6)),
     ]
 
 
-def avg_examples(rng):
+def avg_examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
         (nir.AvgPool2d(np.array([3, 3]), np.array([2, 1]), np.array([1, 1])), (2, 5, 6)),

@@ -3,44 +3,47 @@
     input -> lif, lif -> w_rec, w_rec -> lif, lif -> output
 
 The weight sees the spikes of the step before; its bias acts from the first step on. Spyx's
-`recurrent_w` is (source, target), NIR's weight (target, source). A stock Spyx layer's spike is one
-step late for everybody, so its own feedback is on time.
+`recurrent_w` is (source, target), NIR's weight (target, source). A Spyx layer's spike is
+delayed by one step for everybody, so its own feedback is on time.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind, exporter, load_layer
+from spyx_nir.converter.kind import Examples, Exported, Exporter, Kind, Node, exporter, load_layer
 from spyx_nir.converter.layer_cache import GIVEN, assemble
-from spyx_nir.converter.neuron_fields import parts, stock_layer
+from spyx_nir.converter.layout import Site
+from spyx_nir.converter.neuron_fields import parts, spyx_layer
 from spyx_nir.converter.nodes import cuba, if_, lif
 
 SPIKING = (nir.IF, nir.LIF, nir.CubaLIF)
 NEURONS = (*SPIKING, nir.I, nir.LI, nir.CubaLI)
-STOCK = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
+SPYX_LAYERS = {"IF": "RIF", "LIF": "RLIF", "CubaLIF": "RCuBaLIF"}
 
 
-def export_spyx(export_cell):
-    """The exporter of a stock recurrent layer whose cell is exported by `export_cell`."""
+def export_spyx(export_cell: Exporter) -> Exporter:
+    """The exporter of a Spyx recurrent layer whose cell is exported by `export_cell`."""
 
-    def export(layer, site):
+    def export(layer: Any, site: Site) -> Exported:
         ((_, cell),) = export_cell(layer, site)
         return _subgraph(cell, layer.recurrent_w[...], None, site)
 
     return export
 
 
-def export_exact(layer, site):
+def export_exact(layer: Any, site: Site) -> Exported:
+    """The subgraph of a `neurons.Recurrent`."""
     _, cell = _held(layer.cell, site, NEURONS)
     bias = None if layer.recurrent_b is None else layer.recurrent_b[...]
     return _subgraph(cell, layer.recurrent_w[...], bias, site)
 
 
-def export_late(layer, site):
+def export_delayed(layer: Any, site: Site) -> Exported:
     """A neuron, or a recurrent layer of one, whose spike leaves one step late."""
     suffix, node = _held(layer.neuron, site, (*SPIKING, nir.NIRGraph))
     cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
@@ -48,11 +51,11 @@ def export_late(layer, site):
     return [(suffix, node)]
 
 
-def _held(layer, site, kinds):
+def _held(layer: Any, site: Site, kinds: tuple[type[nir.NIRNode], ...]) -> tuple[str, nir.NIRNode]:
     """Suffix and node of a layer that another layer holds: one of `kinds`, without delay of its own.
 
     Raises:
-        GraphError: it is none; with the delay of a stock Spyx neuron the other layer's own would make
+        GraphError: it is none; with the delay of a Spyx neuron the other layer's own would make
             two steps, which NIR cannot say.
     """
     export = exporter(layer)
@@ -67,7 +70,7 @@ def _held(layer, site, kinds):
     return made[0]
 
 
-def _subgraph(cell, weight, bias, site):
+def _subgraph(cell: nir.NIRNode, weight: Any, bias: Any, site: Site) -> Exported:
     weight = np.asarray(weight, np.float32)
     if len(site.shape) != 1 or weight.ndim != 2:
         raise site.refuse(f"recurrent layers take a flat input, but shape {site.shape} arrives")
@@ -90,9 +93,9 @@ def _subgraph(cell, weight, bias, site):
     return [("", nir.NIRGraph(nodes, edges, type_check=False))]
 
 
-def load_recurrent(cell, weight, site, stock):
+def load_recurrent(cell: Node, weight: Node, site: Site) -> Any:
     """The layer of a neuron node and the Linear or Affine that leads from it back to it."""
-    from spyx_nir.converter.layers import Late
+    from spyx_nir.converter.layers import SpikeDelay
 
     w = np.asarray(weight["weight"], np.float32)
     bias = np.asarray(weight["bias"], np.float32) if "bias" in weight else None
@@ -100,31 +103,34 @@ def load_recurrent(cell, weight, site, stock):
     if site.order is not None:
         back = np.argsort(site.order)
         w, bias = w[back][:, back], None if bias is None else bias[back]
-    late = bool(cell.get("spike_delay")) and stock
-    layer = load_layer(cell, site, True) if late else None
-    if late and not isinstance(layer, Late) and (bias is None or not bias.any()):
-        return stock_layer(
-            STOCK[cell["type"]], cell, site, {**parts(cell, site), "recurrent_w": w.T}
+    delayed = bool(cell.get("spike_delay")) and site.in_sequential
+    layer = load_layer(cell, site) if delayed else None
+    if delayed and not isinstance(layer, SpikeDelay) and (bias is None or not bias.any()):
+        return spyx_layer(
+            SPYX_LAYERS[cell["type"]], cell, site, {**parts(cell, site), "recurrent_w": w.T}
         )
-    arrays = {"cell": load_layer(cell, site, False), "weight": w.T, "bias": bias}
-    return assemble(_exact, arrays, late)
+    inside = dataclasses.replace(site, in_sequential=False)
+    arrays = {"cell": load_layer(cell, inside), "weight": w.T, "bias": bias}
+    return assemble(_exact, arrays, delayed)
 
 
-def _exact(late, *, cell, weight, bias):
+def _exact(delayed: bool, *, cell: Any, weight: Any, bias: Any) -> Any:
     from flax import nnx
 
     from spyx_nir import neurons
-    from spyx_nir.converter.layers import Late
+    from spyx_nir.converter.layers import SpikeDelay
 
     layer = neurons.Recurrent(cell, bias=bias is not None, rngs=GIVEN)
     layer.recurrent_w = nnx.Param(weight)
     if bias is not None:
         layer.recurrent_b = nnx.Param(bias)
-    return Late(layer) if late else layer
+    return SpikeDelay(layer) if delayed else layer
 
 
-def examples(rng):
-    def subgraph(bias):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
+
+    def subgraph(bias: bool) -> tuple[nir.NIRNode, tuple[int, ...]]:
         cell, shape = lif.examples(rng)[0]
         weight = rng.normal(size=(3, 3)).astype(np.float32)
         nodes = {
@@ -151,7 +157,7 @@ KINDS = [
             "spyx.nn.RLIF": export_spyx(lif.export_spyx),
             "spyx.nn.RCuBaLIF": export_spyx(cuba.export_spyx),
             "spyx_nir.neurons.Recurrent": export_exact,
-            "spyx_nir.converter.layers.Late": export_late,
+            "spyx_nir.converter.layers.SpikeDelay": export_delayed,
         },
     )
 ]

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Kind
+from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.layout import Site
 
 
-def load(node, site, stock):
+def load(node: Node, site: Site) -> Any:
+    """A `Scale` layer."""
     from spyx_nir.converter.layers import Scale
 
     return Scale(site.to_spyx(node["scale"]))
 
 
-def export(layer, site):
+def export(layer: Any, site: Site) -> Exported:
+    """The Scale of a `Scale` layer, float32."""
     return [("", nir.Scale(site.to_nir(layer.scale[...], "scale").astype(np.float32)))]
 
 
-def examples(rng):
+def examples(rng: np.random.Generator) -> Examples:
+    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
     return [
         (nir.Scale(rng.normal(size=(3,)).astype(np.float32)), (3,)),
         (nir.Scale(rng.normal(size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),
