@@ -124,7 +124,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def exit_status(command: Callable[[], object]) -> int:
-    """Run `command` and hand on the exit code that it returns, 0 if it returns something else.
+    """Run `command` and return the exit code that it returns, 0 if it returns something else.
 
     A user's mistake, Ctrl-C, a full disk, a path that can be no file or a package that is not
     installed becomes one line and an exit code.

@@ -2,7 +2,7 @@
 
 Each function takes a graph's dictionary, as `file.read_dict` gives it, and returns another one that
 means the same under NIR's equations: the same spikes from nodes of the same paths. `DIALECTS` names
-what each reader wants; how the readers read stands in their adapters, `pipeline/interop/`.
+what each reader wants; how the readers read is in `pipeline/interop/`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Graph metadata holds scalars and strings only, so that it survives every version
     time_unit         "s" or "step"
     flatten_order     "CHW": NIR's order, which every weight behind a Flatten here follows
     output_order      "HWC" where the model ends behind a Flatten that no weight follows: the model
-                      itself hands out channels last; else missing
+                      itself outputs channels last; else missing
     input_bin_s       how long one input bin lasted in the recording, seconds
     n_steps           how many steps a sample has
     classes           JSON list of class names, in the order of the output

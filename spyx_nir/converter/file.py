@@ -415,7 +415,7 @@ def _sorted(content: dict[str, Any]) -> dict[str, Any]:
 
 def _edge_order(content: Mapping[str, Any], source: str, target: str) -> tuple[str, bool, str]:
     """By name, but edges into an Output last: nirtorch's executor, which Norse, sinabs and Rockpool
-    use, walks depth first in this order and hands out what it came to last."""
+    use, walks depth first in this order and returns what it came to last."""
     node = content.get("nodes", {}).get(target, {})
     return source, isinstance(node, Mapping) and node.get("type") == "Output", target
 

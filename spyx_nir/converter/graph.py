@@ -243,7 +243,7 @@ def _export_graph(
     for path, sources in model.sources:
         if path in model.outputs:
             made: Exported = [("", nir.Output(np.array(shapes[path])))]
-        elif path not in layers:  # a subgraph's Input or Output, which hands on what it gets
+        elif path not in layers:  # a subgraph's Input or Output, which outputs what it gets
             continue
         else:
             layer = layers[path]

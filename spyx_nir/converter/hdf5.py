@@ -2,7 +2,7 @@
 
 HDF5 can point into other files, at itself, and at more data than any memory holds. A NIR graph
 needs none of that, so everything is refused here except groups, and arrays of numbers and texts
-that lie in the file itself, each under exactly one name.
+that are in the file itself, each under exactly one name.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _fixed(array: _Array) -> list[bytes]:
 
 @dataclass
 class _Heap:
-    """Texts of any length, which lie in "global heap collections" of the file.
+    """Texts of any length, which are in "global heap collections" of the file.
 
     The HDF5 library (1.14) loops for ever on a damaged collection and writes past its buffer where a
     text and its place in the heap differ in length, so they are read here: "HDF5 File Format
@@ -158,7 +158,7 @@ class _Heap:
     def part(self, offset: int, size: int, place: str) -> bytes:
         self.spent += size
         if min(offset, size) < 0 or offset + size > self.size:
-            raise GraphError(f"`{place}` lies outside the file")
+            raise GraphError(f"`{place}` is outside the file")
         if self.spent > 4 * MAX_TEXT:
             raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
         self.file.seek(offset)
@@ -267,9 +267,7 @@ class _Reader:
                 f"`{place}` is put together from other arrays (virtual); only data is read"
             )
         if creation.get_external_count():
-            raise GraphError(
-                f"`{place}` lies in another file (external storage); only data is read"
-            )
+            raise GraphError(f"`{place}` is in another file (external storage); only data is read")
         for index in range(creation.get_nfilters()):
             code = creation.get_filter(index)[0]
             if code not in FILTERS:

@@ -66,7 +66,7 @@ def _placed(leaves: list[Any]) -> list[Any]:
 def _structure(
     make: Callable[..., Any], inner: Any, options: tuple[Hashable, ...]
 ) -> tuple[Any, list[int]]:
-    """The structure of the layer that `make` constructs, and which part lies at which of its leaves."""
+    """The structure of the layer that `make` constructs, and which part is which of its leaves."""
     import jax
 
     marks = [np.asarray(i, np.float32) for i in range(inner.num_leaves)]

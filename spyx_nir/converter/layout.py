@@ -1,4 +1,4 @@
-"""Where numbers lie: channels first in NIR, last in Spyx; flatten order; padding; time constants.
+"""The order of numbers: channels first in NIR, last in Spyx; flatten order; padding; time constants.
 
 NIR shapes have no batch axis and put channels first: (C, H, W), (C, L). Flax and Spyx put them last:
 (H, W, C), (L, C). Shapes of any other rank are the same on both sides.
@@ -76,9 +76,9 @@ def gain_of(gain: Any) -> np.ndarray | None:
 
 @dataclass
 class Site:
-    """Where a layer or node stands while it is converted.
+    """Where a layer or node is while it is converted.
 
-    `shape` is the NIR shape that arrives. `order` says how Spyx's features lie there after a
+    `shape` is the NIR shape that arrives. `order` is the order of Spyx's features there after a
     Flatten (see `flatten_order`), None for the same order.
 
     Of a node that becomes a layer: `node` is its path. `in_sequential` says that the layer is one of a

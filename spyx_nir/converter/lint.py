@@ -27,7 +27,7 @@ CODES = {
     "duplicate-edge": "error: the same edge twice",
     "declared-shape": "error: an Input, Output or Flatten declares another shape than its neighbours",
     "declared-type": "warning: types stored beside the fields they follow from",
-    "batch-axis": "error: an axis of 1 that stands for a batch",
+    "batch-axis": "error: an axis of 1 for a batch",
     "empty-field": "warning: a field that is there and says nothing",
     "missing-field": "warning: a field that nir has a value for and the file has not",
     "refused": "error: the graph has no meaning as it is",
@@ -258,7 +258,7 @@ def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
                 path,
                 f"float64: {', '.join(wide)}; rounding to float32 changes "
                 f"{', '.join(changed) if changed else 'nothing'}",
-                "a float32 reader may move a spike that lies on the threshold"
+                "a float32 reader may move a spike of a membrane at the threshold"
                 if changed
                 else "none needed",
             )

@@ -20,7 +20,7 @@ def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray]:
     """The decays of a layer in NIR's shape.
 
     Spyx clips decays to [0, 1] when it runs, so its layers are read clipped; the exact neurons do
-    not clip, so theirs must lie in the range.
+    not clip, so theirs must be in the range.
 
     Raises:
         GraphError: a decay outside the range.
@@ -30,7 +30,7 @@ def decays(layer: Any, site: Site, *names: str, clip: bool) -> list[np.ndarray]:
         value = getattr(layer, name)[...]
         decay = site.decay(value, name)
         if not clip and not np.array_equal(decay, site.to_nir(value, name)):
-            raise site.refuse(f"`{name}` lies outside [0, 1]: {np.asarray(value).ravel()[:3]}")
+            raise site.refuse(f"`{name}` is outside [0, 1]: {np.asarray(value).ravel()[:3]}")
         found.append(decay)
     return found
 

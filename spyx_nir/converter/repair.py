@@ -36,13 +36,13 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - empty-field: a field that is there and says nothing; taken out, or filled in from the edges.
     - missing-field: a field that nir has a value for, or that follows from the edges; written.
     - duplicate-edge: the same edge twice; one stays.
-    - dangling-edge: an edge to a node that now lies in a subgraph, as older writers left them behind;
+    - dangling-edge: an edge to a node that is now in a subgraph, as older writers left them behind;
       or edges to one name that is no node, where one node has no edge.
     - legacy-wiring: a recurrent subgraph wired input -> w_rec; input -> neuron is meant.
     - declared-type: `input_type` or `output_type` beside a node's fields; shapes follow from those.
     - declared-shape: an Input, Output, Flatten or convolution that declares another shape than its
       neighbours need.
-    - batch-axis: an axis of 1 that stands for a batch, in parameters, or counted by a Flatten.
+    - batch-axis: an axis of 1 for a batch, in parameters, or counted by a Flatten.
     - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
       (C, 1, 1); written out in full.
     """
@@ -179,7 +179,7 @@ def _across(
     """
     source, target = _place(edge[0], part, own), _place(edge[1], part, own)
     if source and target:
-        reason = f"edge {edge} names a node that lies in a subgraph"
+        reason = f"edge {edge} names a node that is in a subgraph"
         (name, inner), (other, inner_other) = source, target
         if inner and inner_other:
             there = name == other and (inner, inner_other) in part["nodes"][name]["edges"]
@@ -486,7 +486,7 @@ def _dims(node: dict[str, Any], rank: int, batch: int) -> dict[str, int]:
 
 
 def _without_ones(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
-    """Parameters with a leading axis of 1, which stands for a batch, where none arrives."""
+    """Parameters with a leading axis of 1, which is for a batch, where none arrives."""
     wanted: dict[str, tuple[int, ...]] = {}
     if EQUATIONS[node["type"]].shape is same_shape:
         wanted = {n: shape for n, v in node.items() if np.size(v) > 1 and n != "metadata"}

@@ -16,7 +16,7 @@ from spyx_nir.converter.repair import copy
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.plan import Plan
 
-# No membrane forgets within 0.1 ms; Norse's usual 10 ms and dt of 1 ms come out as 0.01 ms.
+# No time constant is shorter than 0.1 ms; Norse's usual 10 ms and dt of 1 ms come out as 0.01 ms.
 SHORT = 1e-4
 
 Changed = tuple[dict[str, Any], list[str]]

@@ -388,7 +388,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         lambda f: put(f["node/nodes"], "fc", h5py.SoftLink("/node")),
         r"`/node/nodes/fc` is a soft link; only data is read",
     ),
-    "external storage": (external_storage, r"`/node/nodes/fc/weight` lies in another file"),
+    "external storage": (external_storage, r"`/node/nodes/fc/weight` is in another file"),
     "virtual": (virtual, r"`/node/nodes/fc/weight` is put together from other arrays"),
     "cycle": (cyclic, r"`/node/nodes/fc/again` and `/node` are one object: a cycle"),
     "billion laughs": (laughs, r"`/g0[/0]*/1` and `/g0[/0]*/0` are one object"),
@@ -415,7 +415,7 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "filter": (unknown_filter, r"`/node/nodes/fc/weight` is packed with filter 6; known are gzip"),
     "much text": (much_text, r"more than 16777216 bytes of text in one file"),
     "text never written": (unwritten_text, r"`/node/edges` stores its texts in a way that is not"),
-    "text elsewhere": (lost_text, r"`/node/edges` lies outside the file"),
+    "text elsewhere": (lost_text, r"`/node/edges` is outside the file"),
     "text too long": (long_text, r"`/node/edges` points to a text that is not in the file"),
     "text in a loop": (looping_heap, r"`/\S+` points to a text that is not in the file"),
     "text not UTF-8": (

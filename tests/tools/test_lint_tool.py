@@ -93,7 +93,7 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         ),
         "error",
         "",
-        "names a node that lies in a subgraph",
+        "names a node that is in a subgraph",
     ),
     "duplicate-edge": (
         clean,

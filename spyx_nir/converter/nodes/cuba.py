@@ -8,7 +8,7 @@
                   alpha = 1 - dt/tau_syn, gain_in = w_in*dt/tau_syn
                   beta = 1 - dt/tau_mem, gain = r*dt/tau_mem
     Spyx CuBaLIF  s = u > threshold;  i' = alpha*i + x;  u' = beta*(u - threshold*s) + i'
-                  w_in = tau_syn/dt, r = tau_mem/dt; reset `subtract`, one step late
+                  w_in = tau_syn/dt, r = tau_mem/dt; reset `subtract`, delayed by one step
 
 x: (B, *shape); time constants in the unit of dt; the rest is unitless.
 """

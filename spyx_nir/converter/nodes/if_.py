@@ -3,7 +3,7 @@
     NIR          v += dt * r * x;  z = v > v_threshold;  where z: v = v_reset
     exact IF     u = v + gain*x                        r = gain/dt
     Spyx IF      s = u > threshold;  u' = u - threshold*s + x
-                 r = 1/dt, reset `subtract`, the spike leaves one step late
+                 r = 1/dt, reset `subtract`, the spike is delayed by one step
 
 x: (B, *shape); v, thresholds: unitless; r: 1/unit of dt.
 """

@@ -5,7 +5,7 @@
                  beta = 1 - dt/tau, gain = r*dt/tau
     Spyx LIF     s = u > threshold;  u' = beta*u + x - threshold*s
                  tau = dt/(1-beta), r = tau/dt, v_leak = 0; the reset comes after the decay
-                 (`subtract_after_decay`), the spike leaves one step late
+                 (`subtract_after_decay`), the spike is delayed by one step
 
 x: (B, *shape); tau in the unit of dt; the rest is unitless. A beta of exactly 1
 for the whole layer is an IF.

@@ -44,7 +44,7 @@ def export_exact(layer: Any, site: Site) -> Exported:
 
 
 def export_delayed(layer: Any, site: Site) -> Exported:
-    """A neuron, or a recurrent layer of one, whose spike leaves one step late."""
+    """A neuron, or a recurrent layer of one, whose spike is delayed by one step."""
     suffix, node = _held(layer.neuron, site, (*SPIKING, nir.NIRGraph))
     cell = node.nodes["lif"] if isinstance(node, nir.NIRGraph) else node
     cell.metadata = {**cell.metadata, "spike_delay": 1}
