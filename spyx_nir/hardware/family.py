@@ -27,7 +27,9 @@ class Training:
             weights, float32 with gradients; by default it leaves them.
     """
 
-    neuron_step: Callable[[IntegerNetwork, Population, float], tuple[Callable, Callable]]
+    neuron_step: Callable[
+        [IntegerNetwork, Population, float], tuple[Callable[..., Any], Callable[..., Any]]
+    ]
     weights: Callable[[jax.Array, int, int], jax.Array] = lambda values, bits, step: values
 
 

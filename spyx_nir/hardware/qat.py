@@ -87,10 +87,10 @@ def run(
     return Trace({key: _first(spikes) for key, spikes in known.items()}, **counts)
 
 
-def _scan(neurons: Callable, state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
+def _scan(neurons: Callable[..., Any], state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
     """Run neurons through time: spikes (T, B, ...) and per step what is counted."""
 
-    def step(carry, x):
+    def step(carry: Any, x: jax.Array) -> tuple[Any, Any]:
         state, last = carry
         state, spikes, counters = neurons(state, x if back is None else x + matmul(last, back.T))
         return (state, spikes), (spikes, counters)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +34,14 @@ def balanced(
     (x,) = simulate.padded(network, events).values()
     factors = {population.name: 1.0 for population in network.populations}
 
+    def scaled(values: Any, factor: float) -> Any:
+        return jnp.asarray(values, jnp.float32) / factor
+
     @jax.jit
-    def rates_with(factors):
+    def rates_with(factors: dict[str, float]) -> dict[str, jax.Array]:
         # Weights divided by a factor are thresholds times it: one program for all factors.
         weights = tuple(
-            dataclasses.replace(w, values=jnp.asarray(w.values, jnp.float32) / factors[w.target])
+            dataclasses.replace(w, values=scaled(w.values, factors[w.target]))
             for w in network.weights
         )
         spikes = qat.run(dataclasses.replace(network, weights=weights), jnp.asarray(x)).spikes

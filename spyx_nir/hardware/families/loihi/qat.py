@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from spyx_nir.hardware.network import IntegerNetwork, Population
@@ -14,7 +16,7 @@ UNITY = 4096.0  # Lava's decays are n / 4096
 
 def neuron_step(
     network: IntegerNetwork, population: Population, steepness: float
-) -> tuple[Callable, Callable]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
 
     drive, spikes and every array of the state are (B, *shape), the population's shape with channels
@@ -25,7 +27,7 @@ def neuron_step(
     scale = 2.0 ** profile["state.threshold_shift"]
     threshold = constant(population.threshold) * scale
 
-    def decay(x, n, without):
+    def decay(x: jax.Array, n: Any, without: float) -> jax.Array:
         share = jnp.float32(without if n is None else n)
         size = jnp.abs(x)
         high = jnp.floor(size / UNITY)
@@ -33,7 +35,7 @@ def neuron_step(
         left = high * share + jnp.floor(low * share / UNITY)
         return straight_through(jnp.sign(x) * left, x * share / UNITY)
 
-    def step(state, drive):
+    def step(state: Any, drive: jax.Array) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         v, u = state
         current = decay(u, population.decay_syn, 0) + drive * scale
         turned = jnp.where(current > bound, current - 2 * bound, current)

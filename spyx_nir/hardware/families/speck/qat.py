@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from spyx_nir.hardware.straight_through import constant, counters, fire, straigh
 
 def neuron_step(
     network: IntegerNetwork, population: Population, steepness: float
-) -> tuple[Callable, Callable]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
 
     drive, spikes and every array of the state are (B, *shape), the population's shape with channels
@@ -25,7 +26,7 @@ def neuron_step(
     floored = profile["state.floor"] == "threshold"
     threshold = constant(population.threshold)
 
-    def step(v, drive):
+    def step(v: jax.Array, drive: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         u = v + drive
         x = u / threshold
         n = fire(jnp.maximum(jnp.floor(x), 0), x, jnp.inf, steepness)

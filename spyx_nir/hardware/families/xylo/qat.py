@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,7 +15,7 @@ from spyx_nir.hardware.straight_through import constant, counters, fire, straigh
 
 def neuron_step(
     network: IntegerNetwork, population: Population, steepness: float
-) -> tuple[Callable, Callable]:
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
 
     drive, spikes and every array of the state are (B, *shape), the population's shape with channels
@@ -24,17 +26,17 @@ def neuron_step(
     most = float(profile[f"neuron.{'output_' if population.output else ''}spikes_per_step"])
     threshold = constant(population.threshold)
 
-    def leak(x, dash):
+    def leak(x: jax.Array, dash: Any) -> jax.Array:
         if dash is None:
             return jnp.zeros_like(x)
         share = x * 2.0 ** -np.asarray(dash, np.float32)
         shifted = jnp.floor(share)
         return straight_through(jnp.where(shifted == 0, jnp.sign(x), shifted), share)
 
-    def clip(x):
+    def clip(x: jax.Array) -> jax.Array:
         return jnp.clip(x, -bound, bound - 1)
 
-    def step(state, drive):
+    def step(state: Any, drive: jax.Array) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         v, i = state
         total = clip(i + drive)
         saturated = (total != i + drive).sum()
