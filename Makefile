@@ -123,8 +123,14 @@ test: $(READY) ## fast tests, every stage on a handful of samples
 test-full: $(READY) ## everything, the real pipeline included
 	@$(BIN)/python -m pytest -q -n 2 -m "full or not full"
 
-check: $(READY) ## format, lint, types, lock
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && sh .ci/check-lock
+check: $(READY) ## format, lint, types, docs/api.md, lock
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python docs/api.py --check && sh .ci/check-lock
+
+api: $(READY) ## docs/api.md from the docstrings
+	@$(BIN)/python docs/api.py
+
+picture: $(READY) ## docs/overview.png from what the stages wrote
+	@$(BIN)/python docs/picture.py
 
 bench-accuracy: $(READY) ## accuracy on real recordings, three seeds: make bench-accuracy DATA=folder
 	@$(BIN)/python -m bench.accuracy $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
@@ -150,4 +156,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
