@@ -77,8 +77,7 @@ def network(axis: Axes, bundle: dict[str, Any], title: str) -> None:
         for loop in [n for n in nodes if n["node"] == node["node"].rpartition(".")[0] + ".w_rec"]:
             text = f"↻ {loop['type']}, {loop['weights']} weights"
             axis.text(place, 0.95, text, ha="center", va="center", fontsize=6.5)
-    arrow = {"arrowstyle": "->", "lw": 0.7, "zorder": 0}
-    axis.annotate("", (len(chain) - 0.5, 0), (0, 0), arrowprops=arrow)
+    axis.plot([0, len(chain) - 1], [0, 0], color="#777777", lw=0.8, zorder=0)
     axis.set_xlim(-0.6, max(len(chain), 9) - 0.4)
     axis.set_ylim(-0.8, 1.3)
     axis.set_axis_off()
@@ -118,7 +117,7 @@ def table(axis: Axes, root: Path) -> None:
         rows,
         colLabels=heads,
         colWidths=[0.44, 0.14, 0.14, 0.14, 0.14],
-        bbox=Bbox([[0, 0.3], [1, 1]]),
+        bbox=Bbox.from_bounds(0, 0.3, 1, 0.7),
     )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(7)
