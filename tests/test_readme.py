@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 
 import nir
+import yaml
 from roads import ROOT
 
+from spyx_nir.cli.main import main
 
-def test_the_export_example_runs_and_fits_in_ten_lines(tmp_path, monkeypatch):
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+sys.path.insert(0, str(ROOT / "docs"))
+import picture
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 120
+
+
+def test_the_export_example_runs_and_fits_the_chip_in_ten_lines(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     graph = nir.read(tmp_path / "my_model.nir")
     assert [type(graph.nodes[n]).__name__ for n in sorted(graph.nodes)] == [
-        "Input", "LI", "LIF", "Linear", "Linear", "Output",
+        "Input", "LIF", "LIF", "Linear", "Linear", "Output",
     ]  # fmt: skip
+    (command,) = re.findall(r"^    spyx-nir (fit .+)$", README, re.MULTILINE)
+    assert main(command.split()) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"ends in `{last}`" in README
 
 
 def test_files_and_targets_that_the_documents_name_exist():
@@ -25,33 +43,104 @@ def test_files_and_targets_that_the_documents_name_exist():
     assert tree
     assert [name for name in tree if not (ROOT / name).exists()] == []
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = re.findall(r"(?:`|^    )make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M)
+    named = re.findall(r"(?:`|^    )make ([a-z-]+)", README, re.M)
     assert {"deploy-artifacts", "test"} <= set(named)
     assert set(named) <= targets
 
 
+def rows(text: str) -> dict[str, list[str]]:
+    """The cells of all tables, by the first cell of their row."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row[1:] for row in cells}
+
+
+def measured(path: str, *keys: str):
+    """A value of a file that a stage wrote."""
+    found = json.loads((ROOT / path).read_text(encoding="utf-8"))
+    for key in keys:
+        found = found[key]
+    return found
+
+
+TASKS = ("braille", "nmnist")
+KEYS = ("float", "rounded_only", "integer")
+
+
 def test_the_results_are_those_of_the_metrics():
-    """The rows of the simulated test sets against the files that the stages wrote."""
-    lines = (ROOT / "README.md").read_text().splitlines()
-    rows = {
-        cells[0]: cells[1:]
-        for line in lines
-        if line.startswith("|")
-        for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
-    }
-    for cell, task in zip(
-        rows["test accuracy, simulated recordings"], ("braille", "nmnist"), strict=True
-    ):
-        found = json.loads((ROOT / "models" / task / "train.json").read_text())["accuracy"]["test"]
+    """The README's rows of the simulated test sets against the files that the stages wrote."""
+    table = rows(README)
+    for place, task in enumerate(TASKS):
+        found = measured(f"models/{task}/train.json", "accuracy", "test")
+        shown = f"{100 * found['accuracy']:.1f} % ({found['correct']} of {found['n']})"
+        cell = table["test accuracy, simulated recordings"][place]
+        assert cell == shown.replace("100.0", "100")
+        spikes = measured(f"models/{task}/parity.json", "differing_spikes")
+        (differing,) = {spikes["reimported"], spikes["reference"]}
+        cell = table["differing spikes: trained, re-imported, float64 reference"][place]
+        assert cell == f"{differing} of {spikes['entries']:,}"
+    for chip, file, place in (
+        ("Xylo Audio 2", "braille-xylo-audio-2", 0), ("Loihi 2", "braille-loihi", 0),
+        ("Speck 2f", "nmnist-speck-2f", 1), ("Loihi 2", "nmnist-loihi", 1),
+    ):  # fmt: skip
+        found = measured(f"metrics/{file}.json", "accuracy")
+        shown = ", ".join(str(found[key]["correct"]) for key in KEYS)
+        cell = table[f"{chip}, right answers: float, PTQ, QAT"][place]
+        assert cell == f"{shown} of {found['float']['n']}"
+
+
+def test_the_results_in_full_are_those_of_the_metrics():
+    """The same for docs/accuracy.md."""
+    table = rows((ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8"))
+    for cell, task in zip(table["test accuracy, simulated recordings"], TASKS, strict=True):
+        found = measured(f"models/{task}/train.json", "accuracy", "test")
         low, high = (100 * bound for bound in found["wilson95"])
-        right = f"({found['correct']} of {found['n']}; {low:.1f} to {high:.1f})".replace(
-            "100.0", "100"
-        )
-        assert cell.endswith(right)
+        right = f"({found['correct']} of {found['n']}; {low:.1f} to {high:.1f})"
+        assert cell.endswith(right.replace("100.0", "100"))
     for row, file in (
         ("braille, Xylo Audio 2", "braille-xylo-audio-2"), ("braille, Loihi 2", "braille-loihi"),
         ("nmnist, Speck 2f", "nmnist-speck-2f"), ("nmnist, Loihi 2", "nmnist-loihi"),
     ):  # fmt: skip
-        found = json.loads((ROOT / "metrics" / f"{file}.json").read_text())["accuracy"]
-        shown = [int(cell.split()[0]) for cell in rows[row]]
-        assert shown == [found[key]["correct"] for key in ("float", "rounded_only", "integer")]
+        found = measured(f"metrics/{file}.json", "accuracy")
+        shown = [int(cell.split()[0]) for cell in simulated(row)]
+        assert shown == [found[key]["correct"] for key in KEYS]
+
+
+def simulated(name: str) -> list[str]:
+    """A row of the table of chips on the simulated test sets; a later table has the same names."""
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    return rows(page[: page.index("## Real recordings on chips")])[name]
+
+
+def test_the_output_that_is_shown_counts_the_stages_of_the_lock():
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    assert f"dvc.lock: {len(stages)} of {len(stages)} stages" in README
+
+
+def test_the_picture_shows_the_committed_numbers():
+    """`make picture` draws it; a picture of other numbers is not current."""
+    from PIL import Image
+
+    with Image.open(picture.PICTURE) as image:
+        shown = json.loads(image.info["Source"])
+    chips = {
+        file: {k: [v[k]["correct"], v[k]["n"]] for k in KEYS}
+        for file in ("braille-loihi", "braille-xylo-audio-2", "nmnist-loihi", "nmnist-speck-2f")
+        for v in [measured(f"metrics/{file}.json", "accuracy")]
+    }
+    assert shown["chips"] == chips
+    for task in TASKS:
+        found = measured(f"models/{task}/parity.json", "differing_spikes")
+        assert shown["spikes"][task] == [found[k] for k in ("reimported", "reference", "entries")]
+    assert picture.PICTURE.stat().st_size < 200_000
+
+
+def test_the_picture_is_drawn_from_bundles(tiny_road, tmp_path):
+    shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
+    for task in TASKS:
+        road = tiny_road(task, "v_reset")
+        shutil.copytree(road / "models" / task, tmp_path / "models" / task)
+    for name in ("first.png", "second.png"):
+        picture.draw(tmp_path, tmp_path / name)
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert picture.tasks(tmp_path) == list(TASKS)

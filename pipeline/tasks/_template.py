@@ -42,7 +42,7 @@ def network(task: Task) -> object:
     from flax import nnx
     from spyx import axn
 
-    from spyx_nir.neurons import LIF  # or snn.LIF, whose reset and delay a reader must honour
+    from spyx_nir.neurons import LIF  # or snn.LIF: its reset and delay are in the metadata
 
     rngs, hidden, classes = nnx.Rngs(task.train.seed), task.network.hidden, len(task.data.classes)
     spike, threshold = axn.superspike(task.network.surrogate_slope), task.network.threshold
