@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
+import tomllib
 
 import nir
 import yaml
@@ -39,8 +41,10 @@ def test_the_export_example_runs_and_fits_the_chip_in_ten_lines(tmp_path, monkey
 
 
 def test_files_and_targets_that_the_documents_name_exist():
-    tree = re.findall(r"`(pipeline/[\w/]+\.?\w*)`", (ROOT / "CONTRIBUTING.md").read_text())
-    assert tree
+    pages = ["CONTRIBUTING.md", "docs/architecture.md", "docs/deploy.md", "docs/extend.md"]
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in pages)
+    tree = re.findall(r"`((?:pipeline|spyx_nir|tests|bench)/[\w/]+(?:\.\w+)?/?)`", text)
+    assert len(tree) > 5
     assert [name for name in tree if not (ROOT / name).exists()] == []
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"(?:`|^    )make ([a-z-]+)", README, re.M)
@@ -133,6 +137,25 @@ def test_the_picture_shows_the_committed_numbers():
         found = measured(f"models/{task}/parity.json", "differing_spikes")
         assert shown["spikes"][task] == [found[k] for k in ("reimported", "reference", "entries")]
     assert picture.PICTURE.stat().st_size < 200_000
+
+
+def test_the_hooks_are_the_checks_of_make():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (recipe,) = re.findall(r"^check: .*\n\t@(.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert " && ".join(h["entry"] for h in hooks) == recipe.replace("$(BIN)", ".venv/bin")
+
+
+def test_the_project_files_are_read_by_their_programs():
+    """Version and licence are those of the package; the workflow runs what is there."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = [s["run"] for s in workflow["jobs"]["run"]["steps"] if "run" in s]
+    assert commands == [".ci/run"] and os.access(ROOT / ".ci" / "run", os.X_OK)
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.md"):
+        head = yaml.safe_load(path.read_text(encoding="utf-8").split("---")[1])
+        assert {"name", "about"} <= set(head), path
 
 
 def test_the_picture_is_drawn_from_bundles(tiny_road, tmp_path):
