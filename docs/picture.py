@@ -18,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from spyx_nir import files
+
 HERE = Path(__file__).parent
 PICTURE = HERE / "overview.png"
 RASTER = "braille"  # the task whose first golden vector is drawn
@@ -151,8 +153,16 @@ def draw(root: Path, path: Path) -> None:
         raster(figure.add_subplot(grid[-1, 0]), folder, manifest(root, RASTER))
         table(figure.add_subplot(grid[-1, 1]), root)
         metadata = {"Software": None, "Source": json.dumps(source(root), sort_keys=True)}
-        figure.savefig(path, dpi=110, metadata=metadata)
+        with files.atomic(path) as temporary:
+            figure.savefig(temporary, dpi=110, metadata=metadata)
+
+
+def main(root: Path) -> None:
+    """Draw the committed picture; without the bundle of `RASTER` one line says what is missing."""
+    if RASTER not in tasks(root):
+        sys.exit(f"error: {generic(root, RASTER)}: no such bundle; run make deploy-artifacts")
+    draw(root, PICTURE)
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]) if sys.argv[1:] else HERE.parent, PICTURE)
+    main(Path(sys.argv[1]) if sys.argv[1:] else HERE.parent)

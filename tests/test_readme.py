@@ -10,6 +10,7 @@ import sys
 import tomllib
 
 import nir
+import pytest
 import yaml
 from roads import ROOT
 
@@ -167,3 +168,5 @@ def test_the_picture_is_drawn_from_bundles(tiny_road, tmp_path):
         picture.draw(tmp_path, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
     assert picture.tasks(tmp_path) == list(TASKS)
+    with pytest.raises(SystemExit, match="no such bundle; run make deploy-artifacts"):
+        picture.main(tmp_path / "models")
