@@ -44,14 +44,14 @@ CHANGES: dict[str, dict[str, dict[str, Any]]] = {
             "learning_rate": 3.0e-3,
             "warm_up": 0.1,
             "learn_decays": True,
-            "average": 0.98,
-            "silence": 1.0e-4,
-            "drop_events": 0.05,
+            "ema_decay": 0.98,
+            "min_rate_penalty": 1.0e-4,
+            "event_drop_rate": 0.05,
         },
     },
     "nmnist": {
         "network": FIRST_WEIGHTS,
-        "train": {"epochs": 80, "average": 0.98, "max_bend": 1.5},
+        "train": {"epochs": 80, "ema_decay": 0.98, "elastic_alpha": 1.5},
     },
 }
 # Simulated recordings to go on from: of other images than those of the real ones
@@ -67,11 +67,11 @@ FINE_TUNED: dict[str, dict[str, Any]] = {
     "train": {
         "epochs": 20,
         "learning_rate": 1.0e-3,
-        "average": 0.98,
+        "ema_decay": 0.98,
         "max_rotation": 15.0,
-        "max_zoom": 0.15,
-        "max_slant": 0.15,
-        "max_bend": 0.0,
+        "max_scale": 0.15,
+        "max_shear": 0.15,
+        "elastic_alpha": 0.0,
     },
 }
 

@@ -47,7 +47,7 @@ import spyx.nir as snir
 import spyx.nn as snn
 from flax import nnx
 
-from pipeline import params
+from pipeline import params, schema
 from pipeline.interop.importers import python
 from pipeline.training import networks
 from spyx_nir import converter
@@ -65,7 +65,7 @@ class Contender:
     """A converter and the network it is given."""
 
     name: str
-    task: params.Task
+    task: schema.Task
     ours: bool
 
     def __post_init__(self) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import params
+from pipeline import params, schema
 from pipeline.stage import left_out, main
 from spyx_nir.errors import UserError
 from spyx_nir.files import write_text
 
 
-def check(task: params.Task, root: str | Path = ".") -> None:
+def check(task: schema.Task, root: str | Path = ".") -> None:
     """Write data/checked/<task>.txt under `root`; its text is always the same.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params, stage
+from pipeline import schema, stage
 from spyx_nir import files
 from spyx_nir.errors import UserError
 
@@ -58,7 +58,7 @@ def passed(folder: Path, task: str) -> dict[str, Any]:
     return report
 
 
-def deploy(task: params.Task, root: Path = Path(".")) -> None:
+def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     """Write `models/<task>/deploy/generic/` and `metrics/<task>-generic.json`.
 
     Raises:
@@ -90,7 +90,7 @@ def deploy(task: params.Task, root: Path = Path(".")) -> None:
     print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 
 
-def golden(task: params.Task, weights: Path, plan: Any, events: np.ndarray) -> dict[str, Any]:
+def golden(task: schema.Task, weights: Path, plan: Any, events: np.ndarray) -> dict[str, Any]:
     """What the trained model answers: `output` (T, N, classes) and `spikes` per node (T, N, ...).
 
     Args:

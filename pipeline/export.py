@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import params, stage
+from pipeline import schema, stage
 
 if TYPE_CHECKING:
     import nir
 
 
-def export(task: params.Task, root: Path = Path(".")) -> None:
+def export(task: schema.Task, root: Path = Path(".")) -> None:
     """Write the network of `task` with its trained weights; refuse what NIR cannot say.
 
     Raises:
@@ -26,7 +26,7 @@ def export(task: params.Task, root: Path = Path(".")) -> None:
     print(f"{task.name}: {len(graph.nodes)} nodes -> {folder / 'model.nir'}")
 
 
-def to_graph(task: params.Task, model: Any) -> nir.NIRGraph:
+def to_graph(task: schema.Task, model: Any) -> nir.NIRGraph:
     """The network `model` of `task` as a graph with its contract.
 
     Raises:

@@ -6,180 +6,27 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pipeline import tasks
+from pipeline.schema import Task
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import facts
 
-
-@dataclass(frozen=True)
-class Data:
-    """Where recordings come from and how events become bins."""
-
-    source: Literal["simulated", "folder", "download"]
-    path: str
-    seed: int
-    classes: tuple[str, ...]
-    bins: int
-    bin_us: int
-    merge_polarity: bool
-    simulated_per_class: int
-    validation: float
-    test: float
-
-    @property
-    def bin_s(self) -> float:
-        """How long a bin lasts, in seconds: the float nearest to it."""
-        return self.bin_us / 1e6
-
-
-@dataclass(frozen=True)
-class Train:
-    """How the network is trained.
-
-    logit_scale: what one output spike adds to its class's logit in the cross-entropy.
-    weight_decay: of AdamW, for weights alone. learn_decays: whether the neurons' decays are trained,
-    with `decay_rate` times the learning rate, also on a chip's grid of n / 2^bits. average: how much
-    of the running average of the parameters a step keeps; the average is what is evaluated and stored,
-    0 switches it off.
-    silence, sparsity: weights of the penalties on neurons with fewer than `min_spikes` and on layers
-    with more than `max_spikes` spikes per recording.
-    warm_up: share of all steps in which the learning rate rises from zero.
-    max_rotation to drop_events: augmentation, see `pipeline.training.augmentation`.
-    start_from: weights.safetensors of an earlier training of the same network, to go on from; None
-    for random weights.
-    """
-
-    seed: int
-    start_from: str | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    warm_up: float
-    logit_scale: float
-    label_smoothing: float
-    weight_decay: float
-    learn_decays: bool
-    decay_rate: float
-    average: float
-    silence: float
-    min_spikes: float
-    sparsity: float
-    max_spikes: float
-    max_rotation: float
-    max_zoom: float
-    max_slant: float
-    max_shift: int
-    max_bend: float
-    max_stretch: float
-    max_delay: int
-    drop_events: float
-
-
-@dataclass(frozen=True)
-class Export:
-    """The step that turns decays into time constants, and its unit."""
-
-    dt: float
-    time_unit: Literal["s", "step"]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far float32 may be from the float64 reference.
-
-    At most `max_differing_fraction` of all spike entries may differ, and where a difference starts,
-    the reference's membrane lies within `max_tie_distance` thresholds of the threshold.
-    """
-
-    max_differing_fraction: float
-    max_tie_distance: float
-
-
-@dataclass(frozen=True)
-class Deploy:
-    """What goes into a bundle."""
-
-    vectors: int
-
-
-@dataclass(frozen=True)
-class Target:
-    """A chip that a task goes to, and how the network is trained on its grid; the rest is `Train`'s."""
-
-    name: str
-    epochs: int
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Task:
-    """One block of params.yaml. targets: chips by name; `generic`, plain NIR, needs no entry."""
-
-    name: str
-    data: Data
-    network: Any  # the `Network` of pipeline/tasks/<name>.py
-    train: Train
-    export: Export
-    parity: Parity
-    deploy: Deploy
-    targets: dict[str, Target]
-
-    @property
-    def seeds(self) -> dict[str, int]:
-        """What an accuracy depends on besides the settings: the seed of the data (simulation, splits)
-        and that of the training (weights, order, augmentation)."""
-        return {"data": self.data.seed, "train": self.train.seed}
-
-
-# What no type can say: (path inside the task, test, what is allowed).
-_RANGES: list[tuple[str, Any, str]] = [
-    ("data.bins", lambda v: v >= 1, "at least 1"),
-    ("data.bin_us", lambda v: v >= 1, "at least 1 (microseconds)"),
-    ("data.simulated_per_class", lambda v: v >= 4, "at least 4"),
-    ("data.validation", lambda v: 0 <= v < 0.5, "0 or a fraction below 0.5"),
-    ("data.test", lambda v: 0 < v < 0.9, "a fraction above 0 and below 0.9"),
-    (
-        "data.classes",
-        lambda v: len(v) >= 2 and len(set(v)) == len(v),
-        "at least 2 different classes",
-    ),
-    ("network.threshold", lambda v: v > 0, "above 0"),
-    ("network.surrogate_slope", lambda v: v > 0, "above 0"),
-    ("train.epochs", lambda v: v >= 1, "at least 1"),
-    ("train.batch_size", lambda v: v >= 1, "at least 1"),
-    ("data.seed", lambda v: v >= 0, "at least 0"),
-    ("train.seed", lambda v: v >= 0, "at least 0"),
-    ("train.learning_rate", lambda v: v > 0, "above 0"),
-    ("train.warm_up", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("train.label_smoothing", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("train.logit_scale", lambda v: v > 0, "above 0"),
-    *(
-        (f"train.{key}", lambda v: v >= 0, "at least 0")
-        for key in ("weight_decay", "silence", "min_spikes", "sparsity", "max_spikes")
-    ),
-    ("train.decay_rate", lambda v: v > 0, "above 0"),
-    ("train.average", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("train.max_rotation", lambda v: 0 <= v <= 180, "from 0 to 180 (degrees)"),
-    *(
-        (f"train.{key}", lambda v: 0 <= v <= 0.5, "from 0 to 0.5")
-        for key in ("max_zoom", "max_slant", "max_stretch")
-    ),
-    *(
-        (f"train.{key}", lambda v: 0 <= v <= 16, "from 0 to 16 (pixels)")
-        for key in ("max_shift", "max_bend")
-    ),
-    ("train.max_delay", lambda v: v >= 0, "at least 0 (bins)"),
-    ("train.drop_events", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("export.dt", lambda v: v > 0, "above 0"),
-    ("parity.max_differing_fraction", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("parity.max_tie_distance", lambda v: 0 <= v < 1, "from 0 to below 1"),
-    ("deploy.vectors", lambda v: v >= 1, "at least 1"),
-]
+# Keys that had another name before: old -> new, in every section.
+RENAMED = {
+    "max_slant": "max_shear",
+    "max_bend": "elastic_alpha",
+    "max_zoom": "max_scale",
+    "max_delay": "max_time_shift",
+    "max_stretch": "max_time_warp",
+    "drop_events": "event_drop_rate",
+    "silence": "min_rate_penalty",
+    "sparsity": "max_rate_penalty",
+    "average": "ema_decay",
+    "decay_rate": "decay_lr_multiplier",
+}
 
 
 def load(task: str, path: str | Path = "params.yaml") -> Task:
@@ -197,11 +44,10 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
     if not isinstance(block, dict):
         raise UserError(f"{path}: {where} must be a mapping, got {block!r}")
     module = tasks.find(task)
-    hints = {**typing.get_type_hints(Task), "network": module.Network}
+    hints = {**_hints(Task), "network": module.Network}
     del hints["name"]
     result = Task(name=task, **_fields(hints, block, f"{path}: {where}"))
-    own = [(f"network.{key}", *rest) for key, *rest in getattr(module, "RANGES", [])]
-    _check_ranges(result, [*_RANGES, *own], f"{path}: {where}")
+    _check_together(result, f"{path}: {where}")
     return result
 
 
@@ -257,27 +103,38 @@ def _fields(hints: dict[str, Any], block: Any, where: str) -> dict[str, Any]:
     if not isinstance(block, dict):
         raise UserError(f"{where} must be a mapping, got {block!r}")
     if unknown := sorted(map(str, set(block) - set(hints))):
+        if (new := RENAMED.get(unknown[0])) in hints:
+            raise UserError(f"{where}.{unknown[0]}: the key is called `{new}` now")
         raise UserError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(hints)}")
     if missing := [name for name in hints if name not in block]:
         raise UserError(f"{where}.{missing[0]}: the key is missing")
     return {name: _value(hint, block[name], f"{where}.{name}") for name, hint in hints.items()}
 
 
+def _hints(schema: type) -> dict[str, Any]:
+    """The types of a schema's keys, with their ranges."""
+    return typing.get_type_hints(schema, include_extras=True)
+
+
 def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(hint)
+    """`value` as the type `hint` has it."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        found = _value(inner[0], value, where)
+        for rule in inner[1:]:
+            if not rule.holds(found):
+                raise UserError(f"{where} must be {rule.allowed}, got {found!r}")
+        return found
     if dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
-        return hint(**_fields(typing.get_type_hints(hint), value, where))
+        return hint(**_fields(_hints(hint), value, where))
     if origin is Literal:
-        allowed = typing.get_args(hint)
-        if value not in allowed:
-            raise UserError(f"{where} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+        if value not in inner:
+            raise UserError(f"{where} must be one of {', '.join(map(str, inner))}, got {value!r}")
         return value
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        (inner,) = (arg for arg in typing.get_args(hint) if arg is not type(None))
-        return _value(inner, value, where)
+    if origin in (Union, types.UnionType):
+        (other,) = (arg for arg in inner if arg is not type(None))
+        return None if value is None else _value(other, value, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise UserError(f"{where} must be a list, got {value!r}")
@@ -285,13 +142,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} must be a mapping, got {value!r}")
-        _, inner = typing.get_args(hint)
-        hints = typing.get_type_hints(inner)
-        del hints["name"]
+        hints = _hints(inner[1])
+        del hints["name"]  # the key in the mapping
         return {
-            str(key): inner(name=str(key), **_fields(hints, block, f"{where}.{key}"))
+            str(key): inner[1](name=str(key), **_fields(hints, block, f"{where}.{key}"))
             for key, block in value.items()
         }
+    return _plain(hint, value, where)
+
+
+def _plain(hint: Any, value: Any, where: str) -> Any:
+    """A number, text, true or false."""
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not hint:
@@ -313,25 +174,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _check_ranges(task: Task, ranges: Sequence[Any], where: str) -> None:
-    for path, test, allowed in ranges:
-        section, key = path.split(".")
-        block = getattr(task, section)
-        if hasattr(block, key) and not test(getattr(block, key)):
-            raise UserError(f"{where}.{path} must be {allowed}, got {getattr(block, key)!r}")
-    for name, target in task.targets.items():
+def _check_together(task: Task, where: str) -> None:
+    """What the type of a single key cannot say."""
+    for key in tasks.EVERY_NETWORK:
+        if not (value := getattr(task.network, key)) > 0:
+            raise UserError(f"{where}.network.{key} must be above 0, got {value!r}")
+    for name in task.targets:
         if name not in (known := facts.names()) and Path(name).suffix != ".yaml":
             raise UserError(
                 f"{where}.targets.{name}: unknown target; known are {', '.join(known)}, or the path "
                 "of a .yaml file"
-            )
-        if target.epochs < 1:
-            raise UserError(
-                f"{where}.targets.{name}.epochs must be at least 1, got {target.epochs}"
-            )
-        if target.learning_rate <= 0:
-            raise UserError(
-                f"{where}.targets.{name}.learning_rate must be above 0, got {target.learning_rate}"
             )
     if task.data.validation + task.data.test >= 1:
         raise UserError(f"{where}.data: validation + test leave nothing to train on")

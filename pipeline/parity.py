@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import params, stage
+from pipeline import schema, stage
 from pipeline.evaluation.backends import (
     Executor,
     Recording,
@@ -61,7 +61,7 @@ def compare(
     layers: list[Layer],
     events: np.ndarray | Events,
     labels: np.ndarray,
-    limits: params.Parity,
+    limits: schema.Parity,
     chunk: int,
 ) -> tuple[dict[str, Any], dict[str, Recording], list[neurobench.Counts]]:
     """Run all samples through the three executors and count.
@@ -162,7 +162,7 @@ def _report(
     classes: dict[str, np.ndarray],
     labels: np.ndarray,
     differing_samples: list[int],
-    limits: params.Parity,
+    limits: schema.Parity,
 ) -> dict[str, Any]:
     from pipeline.evaluation.confidence import accuracy_entry
 
@@ -231,7 +231,7 @@ def _report(
     }
 
 
-def parity(task: params.Task, root: Path = Path(".")) -> None:
+def parity(task: schema.Task, root: Path = Path(".")) -> None:
     """Compare the three executors on the test set; write `parity.json` and `parity.png`.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params, tasks
+from pipeline import schema, tasks
 from pipeline.datasets import splits
 from pipeline.progress import track
 from pipeline.stage import main
@@ -37,7 +37,7 @@ class Chosen:
     left_out: dict[str, int]  # recordings of other classes
 
 
-def prepare(task: params.Task, root: str | Path = ".") -> None:
+def prepare(task: schema.Task, root: str | Path = ".") -> None:
     """Write data/prepared/<task>.h5 under `root`; the same parameters give the same bytes.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(task: params.Task, root: str | Path = ".") -> None:
     _say(task, shape, chosen, provenance)
 
 
-def _check_size(task: params.Task, shape: tuple[int, ...]) -> None:
+def _check_size(task: schema.Task, shape: tuple[int, ...]) -> None:
     if (size := math.prod(shape)) > MOST_CELLS:
         raise UserError(
             f"tasks.{task.name}.data.bins: a recording of {shape} is {size} cells; at most "
@@ -117,7 +117,7 @@ def _check_size(task: params.Task, shape: tuple[int, ...]) -> None:
         )
 
 
-def raw_folder(task: params.Task, root: Path) -> Path:
+def raw_folder(task: schema.Task, root: Path) -> Path:
     """The folder with the recordings in their public format: the user's, or data/raw/<task>.
 
     The latter is used again if it is complete and was made with the same parameters by the same
@@ -149,7 +149,7 @@ def raw_folder(task: params.Task, root: Path) -> Path:
     return folder
 
 
-def _recipe(task: params.Task) -> dict[str, Any]:
+def _recipe(task: schema.Task) -> dict[str, Any]:
     """Everything that the content of data/raw/<task> depends on."""
     data = task.data
     if data.source == "download":
@@ -173,7 +173,7 @@ def _marker(folder: Path) -> Any:
         return None
 
 
-def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
+def _choose(task: schema.Task, found: Recordings, folder: Path) -> Chosen:
     """The recordings of the task's classes, split.
 
     Of one data set validation and test are taken; with two the second is test.
@@ -209,7 +209,7 @@ def _choose(task: params.Task, found: Recordings, folder: Path) -> Chosen:
     return Chosen(place, np.concatenate(labels), np.concatenate(parts), left_out)
 
 
-def _rule(task: params.Task, found: Recordings) -> str:
+def _rule(task: schema.Task, found: Recordings) -> str:
     data = task.data
     how = f"stratified by class, seed {data.seed}"
     if len(found.datasets) == 1:
@@ -218,7 +218,7 @@ def _rule(task: params.Task, found: Recordings) -> str:
 
 
 def _say(
-    task: params.Task,
+    task: schema.Task,
     shape: tuple[int, ...],
     chosen: Chosen,
     provenance: dict[str, Any],

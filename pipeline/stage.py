@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import environment, params
+from pipeline import environment, params, schema
 from spyx_nir.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
@@ -55,7 +55,7 @@ def main(
     sys.exit(exit_status(command))
 
 
-def left_out(task: params.Task, file: Path) -> list[str]:
+def left_out(task: schema.Task, file: Path) -> list[str]:
     """A line for every target of `task` that `file` (dvc.yaml) has no stage for."""
     if not task.targets or not file.is_file():
         return []

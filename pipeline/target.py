@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import deploy, params, stage, tasks
+from pipeline import deploy, schema, stage, tasks
 from pipeline.evaluation import confidence
 from spyx_nir import files
 from spyx_nir.errors import GraphError, UserError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
 
 
-def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
+def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     """Make the bundle of `task` for the chip `name`.
 
     Raises:
@@ -81,7 +81,7 @@ def target(task: params.Task, name: str, root: Path = Path(".")) -> None:
 
 
 def train(
-    task: params.Task, name: str, network: IntegerNetwork, data: Prepared, folder: Path
+    task: schema.Task, name: str, network: IntegerNetwork, data: Prepared, folder: Path
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Train on the grid: the network, and what it got right on the split that chose the epoch.
 
@@ -183,7 +183,7 @@ def measure(
 
 
 def bundle(
-    task: params.Task,
+    task: schema.Task,
     chip: Profile,
     content: dict[str, Any],
     network: IntegerNetwork,

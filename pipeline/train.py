@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import params, stage
+from pipeline import schema, stage
 from pipeline.evaluation import confidence
 from pipeline.training import safetensors
 from spyx_nir import files
@@ -46,7 +46,7 @@ HOSTS = {
 
 
 def train(
-    task: params.Task, root: Path = Path("."), *, fast: bool = False, devices: int | None = None
+    task: schema.Task, root: Path = Path("."), *, fast: bool = False, devices: int | None = None
 ) -> None:
     """Train `task` in the project folder `root`.
 
@@ -84,7 +84,7 @@ def train(
 
 
 def _train(
-    task: params.Task,
+    task: schema.Task,
     training: trainer.Fit,
     splits: dict[str, trainer.Split],
     first: trainer.Progress,
@@ -165,7 +165,7 @@ def _train(
     )
 
 
-def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[str, trainer.Split]:
+def _splits(task: schema.Task, data: prepared.Prepared, source: Path) -> dict[str, trainer.Split]:
     """The three splits, after a check that they fit the task's parameters."""
     from pipeline.training import networks, trainer
 
@@ -183,7 +183,7 @@ def _splits(task: params.Task, data: prepared.Prepared, source: Path) -> dict[st
     return splits
 
 
-def _check_network(task: params.Task, model: Any) -> None:
+def _check_network(task: schema.Task, model: Any) -> None:
     """Refuse before training what a later stage would refuse after it."""
     from pipeline import export
 
@@ -207,7 +207,7 @@ def _silent(training: trainer.Fit, progress: trainer.Progress, split: trainer.Sp
 
 
 def _digest(
-    task: params.Task, source: Path, devices: Sequence[jax.Device], fast: bool = False
+    task: schema.Task, source: Path, devices: Sequence[jax.Device], fast: bool = False
 ) -> str:
     """What a checkpoint belongs to: parameters that training reads, data, devices, libraries.
 
@@ -290,7 +290,7 @@ def _confusion(classes: tuple[str, ...], actual: np.ndarray, predicted: np.ndarr
 
 @contextlib.contextmanager
 def _display(
-    task: params.Task, steps: int, done: int, say: Callable[[str], None]
+    task: schema.Task, steps: int, done: int, say: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[], None], Callable[[dict[str, float]], None]]]:
     """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe."""
     epochs = task.train.epochs
@@ -326,7 +326,7 @@ def _display(
 
 
 def command(
-    task: params.Task,
+    task: schema.Task,
     fast: bool = False,
     devices: int | None = None,
     coordinator: str | None = None,

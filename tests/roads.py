@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import params
+from pipeline import params, schema
 
 ROOT = Path(__file__).parent.parent
 SHAPES = {"braille": (16, 12), "nmnist": (10, 2, 34, 34)}  # (T, ...) of the tiny recordings
@@ -27,7 +27,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def tiny_task(name: str, reset: str) -> params.Task:
+def tiny_task(name: str, reset: str) -> schema.Task:
     """A task of params.yaml with few steps and few vectors."""
     task = params.load(name, ROOT / "params.yaml")
     return dataclasses.replace(
@@ -49,7 +49,7 @@ def link_to_cache(folder: Path, cache: Path) -> None:
         path.symlink_to(stored)
 
 
-def walk(task: params.Task, root: Path) -> Path:
+def walk(task: schema.Task, root: Path) -> Path:
     """Go from prepared data to a bundle in `root`; the network is untrained."""
     from pipeline.datasets import prepared
     from pipeline.deploy import deploy

@@ -18,7 +18,7 @@ import pytest
 from roads import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
 
 from pipeline import deploy as stage
-from pipeline import params, tasks
+from pipeline import schema, tasks
 from pipeline.bundle import card, manifest
 from pipeline.bundle import folder as folder_of
 from pipeline.parity import parity
@@ -326,7 +326,7 @@ def test_a_manifest_has_no_path_of_the_machine(road):
     task = dataclasses.replace(
         task,
         train=dataclasses.replace(task.train, start_from=start),
-        targets={str(road / "mine.yaml"): params.Target(str(road / "mine.yaml"), 1, 1e-3)},
+        targets={str(road / "mine.yaml"): schema.Target(str(road / "mine.yaml"), 1, 1e-3)},
     )
     told = manifest.parameters(task, files.sha256(start))
     assert str(road) not in json.dumps(told)

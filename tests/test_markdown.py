@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from roads import ROOT, tiny_task
 
-from pipeline import params, target
+from pipeline import schema, target
 
 PAIRS = [
     ("braille", "generic"), ("nmnist", "generic"), ("braille", "xylo-audio-2"), ("braille", "loihi"),
@@ -48,7 +48,7 @@ def papers(tiny_road, tmp_path_factory):
         if chip != "generic":
             road = Path(shutil.copytree(road, tmp_path_factory.mktemp(chip) / "road"))
             task = dataclasses.replace(
-                tiny_task(name, "v_reset"), targets={chip: params.Target(chip, 1, 1e-3)}
+                tiny_task(name, "v_reset"), targets={chip: schema.Target(chip, 1, 1e-3)}
             )
             target.target(task, chip, road)
         folder = road / "models" / name / "deploy" / chip

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import params, parity
+from pipeline import parity, schema
 from pipeline.evaluation import raster_plot
 from pipeline.evaluation.backends import Recording, channels_first
 from pipeline.evaluation.rounding_ties import Layer, explain
 
-LIMITS = params.Parity(max_differing_fraction=0.5, max_tie_distance=1e-4)
+LIMITS = schema.Parity(max_differing_fraction=0.5, max_tie_distance=1e-4)
 
 
 def layer(name: str, *, delay: int = 0, recurrent: bool = False, threshold: float = 2.0) -> Layer:

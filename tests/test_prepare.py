@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import params, tasks
+from pipeline import params, schema, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import download, prepared
 from pipeline.datasets.nmnist import NMNIST
@@ -38,14 +38,14 @@ SMALL = {
 }
 
 
-def small(name: str, **changes: Any) -> params.Task:
+def small(name: str, **changes: Any) -> schema.Task:
     """A task of params.yaml with a handful of recordings."""
     task = params.load(name, ROOT / "params.yaml")
     data = dataclasses.replace(task.data, **{**SMALL[name], **changes})
     return dataclasses.replace(task, data=data)
 
 
-def run(task: params.Task, root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def run(task: schema.Task, root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Exit code and what was said to the user, as the command line does it."""
     capsys.readouterr()
     code = exit_status(lambda: stage.prepare(task, root))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import params, tasks
+from pipeline import params, schema, tasks
 from pipeline import prepare as stage
 from pipeline.datasets import prepared
 from pipeline.datasets.nmnist import to_bytes
@@ -51,7 +51,7 @@ class Listed:
         return (found, 0) if isinstance(found, np.ndarray) else found
 
 
-def task(**changes: Any) -> params.Task:
+def task(**changes: Any) -> schema.Task:
     data = dataclasses.replace(
         LOADED.data,
         **{
@@ -288,7 +288,7 @@ def test_recordings_that_are_no_recordings(
         assert words in capsys.readouterr().err
 
 
-def braille(folder: Path, scale: float) -> params.Task:
+def braille(folder: Path, scale: float) -> schema.Task:
     """Published events, 40 of them from 0.1 to 1.2 s, in seconds times `scale`."""
     rows = []
     for number in range(16):
@@ -324,7 +324,7 @@ def test_units_of_published_events(
         assert words in said
 
 
-def nmnist(folder: Path, change: Any) -> params.Task:
+def nmnist(folder: Path, change: Any) -> schema.Task:
     """Two digits, four recordings in Train and two in Test, of 40 events over 315 ms."""
     dtype = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
     for place, (split, digit) in enumerate(

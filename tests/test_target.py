@@ -17,7 +17,7 @@ import pytest
 import yaml
 from roads import GUARD, ROOT, link_to_cache, tiny_task
 
-from pipeline import params
+from pipeline import params, schema
 from pipeline import target as stage
 from pipeline.bundle import card
 from spyx_nir import files
@@ -32,9 +32,9 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def tiny(name: str, *targets: str) -> params.Task:
+def tiny(name: str, *targets: str) -> schema.Task:
     """The tiny task with one epoch for each of `targets`."""
-    chips = {target: params.Target(target, 1, 1e-3) for target in targets}
+    chips = {target: schema.Target(target, 1, 1e-3) for target in targets}
     return dataclasses.replace(tiny_task(name, "v_reset"), targets=chips)
 
 
@@ -321,7 +321,7 @@ def test_the_same_inputs_give_the_same_bytes(made):
 # ---------------------------------------------------------------------------------- what is refused
 
 
-def refused(root: Path, task: params.Task, name: str, match: str) -> None:
+def refused(root: Path, task: schema.Task, name: str, match: str) -> None:
     before = set(root.rglob("*"))
     with pytest.raises(UserError, match=match) as error:
         stage.target(task, name, root)

@@ -16,7 +16,7 @@ import tour
 import yaml
 from roads import ROOT
 
-from pipeline import check, params, prepare, stage, tasks
+from pipeline import check, params, prepare, schema, stage, tasks
 from pipeline.datasets import prepared
 from spyx_nir.cli.main import main
 from spyx_nir.errors import UserError
@@ -160,6 +160,7 @@ GOOD = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
             GOOD.replace("import numpy as np", "import numpy as np, sys; sys.modules['jax'] = np"),
             "pipeline/tasks/trial.py: imports JAX at its top",
         ),
+        (GOOD + "\n\nRANGES = []\n", "pipeline/tasks/trial.py: `RANGES` is not read any more"),
     ],
 )
 def test_modules_that_are_no_task(
@@ -188,11 +189,11 @@ def test_the_shape_of_a_step_follows_from_the_sensor(
 ) -> None:
     (folder / "trial.py").write_text(GOOD.replace("SENSOR = (12, 1, 1)", f"SENSOR = {sensor}"))
     block = yaml.safe_load((ROOT / "params.yaml").read_text())["tasks"]["nmnist"]["data"]
-    data = params.Data(**{**block, "merge_polarity": merge})
+    data = schema.Data(**{**block, "merge_polarity": merge})
     assert tasks.input_shape(SimpleNamespace(name="trial", data=data)) == shape
 
 
-def trial(folder: Path, text: str = GOOD, **data: object) -> params.Task:
+def trial(folder: Path, text: str = GOOD, **data: object) -> schema.Task:
     """The task of the template, with `text` as its module and `data` changed."""
     (folder / "trial.py").write_text(text)
     block = yaml.safe_load((ROOT / "pipeline/tasks/_template.yaml").read_text())
@@ -203,7 +204,7 @@ def trial(folder: Path, text: str = GOOD, **data: object) -> params.Task:
 
 def test_a_chip_that_dvc_does_not_know_of_is_named(folder: Path) -> None:
     task = trial(folder)
-    chips = {name: params.Target(name, 1, 0.1) for name in ("loihi", "speck-2f")}
+    chips = {name: schema.Target(name, 1, 0.1) for name in ("loihi", "speck-2f")}
     task = dataclasses.replace(task, targets=chips)
     stages = folder / "dvc.yaml"
     assert stage.left_out(task, stages) == []  # no DVC here

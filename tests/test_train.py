@@ -37,7 +37,13 @@ def changed(task, section, **changes):
 def small(name="braille", reset="v_reset", epochs=4):
     task = tiny_task(name, reset)
     return changed(
-        task, "train", epochs=epochs, batch_size=7, max_delay=1, max_shift=1, learning_rate=0.02
+        task,
+        "train",
+        epochs=epochs,
+        batch_size=7,
+        max_time_shift=1,
+        max_shift=1,
+        learning_rate=0.02,
     )
 
 
@@ -183,7 +189,7 @@ def stored(root, name="braille"):
 
 
 def test_trained_decays_move_and_stay_what_nir_can_carry(tmp_path):
-    task = changed(small(), "train", learn_decays=True, decay_rate=40.0)
+    task = changed(small(), "train", learn_decays=True, decay_lr_multiplier=40.0)
     task = changed(task, "network", decays="neuron")
     train.train(task, write_samples(task, tmp_path))
     for name, decay in stored(tmp_path).items():
@@ -200,7 +206,7 @@ def test_what_is_stored_is_the_running_average(tmp_path):
     one = changed(small(epochs=1), "train", batch_size=28)
     found = {}
     for kept in (0.0, 0.75):
-        task = changed(one, "train", average=kept)
+        task = changed(one, "train", ema_decay=kept)
         train.train(task, write_samples(task, tmp_path / str(kept)))
         found[kept] = stored(tmp_path / str(kept))
     from pipeline.training import networks
@@ -282,7 +288,8 @@ def test_the_rate_warms_up_from_zero():
 
 
 @pytest.mark.parametrize(
-    ("penalty", "weight", "direction"), [("silence", 10, 1), ("sparsity", 0.05, -1)]
+    ("penalty", "weight", "direction"),
+    [("min_rate_penalty", 10, 1), ("max_rate_penalty", 0.05, -1)],
 )
 def test_penalties_move_the_spike_rates_their_way(penalty, weight, direction, trained, tmp_path):
     task, without = trained

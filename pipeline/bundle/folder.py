@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import schema
 from pipeline.bundle import card, manifest
 from spyx_nir import converter, files
 from spyx_nir.bundle import standalone, vectors
@@ -35,7 +35,7 @@ class Golden:
 
 def complete(
     bundle: Path,
-    task: params.Task,
+    task: schema.Task,
     graph: Any,
     plan: Any,
     parity: dict[str, Any],

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params, tasks
+from pipeline import schema, tasks
 from spyx_nir import neurobench
 
 SCHEMA = 1
@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 def build(
-    task: params.Task,
+    task: schema.Task,
     *,
     plan: Any,
     contract: dict[str, Any],
@@ -128,7 +128,7 @@ def describe(name: str, plan: Any) -> dict[str, Any]:
     return row
 
 
-def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[dict[str, str]]:
+def not_in_nir(task: schema.Task, resets: list[str], delays: list[int]) -> list[dict[str, str]]:
     """What a reader must know that no field of NIR says; it stands in the graph's metadata."""
     facts = [
         ("step", f"dt = {task.export.dt:g}; time constants are in the same unit"),
@@ -150,14 +150,14 @@ def not_in_nir(task: params.Task, resets: list[str], delays: list[int]) -> list[
     return [{"what": what, "here": here} for what, here in facts]
 
 
-def values_of(task: params.Task) -> str:
+def values_of(task: schema.Task) -> str:
     """What a number of the input stands for."""
     if task.data.merge_polarity:
         return "1 where a sensor had an event in the bin, else 0"
     return "counts of the events in the bin, at most 255"
 
 
-def parameters(task: params.Task, started_from: str | None) -> dict[str, Any]:
+def parameters(task: schema.Task, started_from: str | None) -> dict[str, Any]:
     """The task's parameters, without the paths of files on the machine that trained it.
 
     Weights that training started from are called by `started_from`, their SHA-256, and a profile of

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.params import Data
+from pipeline.schema import Data
 from pipeline.tasks import Recordings
 from spyx_nir.errors import UserError
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import schema
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def reference_executor(plan: Any, dt: float) -> Executor:
     return execute
 
 
-def trained_model(task: params.Task, weights: Path) -> tuple[Any, list[str | None]]:
+def trained_model(task: schema.Task, weights: Path) -> tuple[Any, list[str | None]]:
     """The trained network, and for each of its layers the node that its output belongs to."""
     from pipeline.training import networks
     from spyx_nir import converter

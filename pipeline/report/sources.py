@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import params
+from pipeline import schema
 from pipeline.report.part import absent
 from spyx_nir import files
 from spyx_nir.bundle.integers import NAME as INTEGERS
@@ -89,7 +89,7 @@ class Source:
         return absent(f"models/{self.task}/deploy/{target}/{name}", "make deploy-artifacts")
 
 
-def read(root: Path, task: params.Task) -> Source:
+def read(root: Path, task: schema.Task) -> Source:
     """All there is of `task` below the project folder `root`.
 
     Raises:

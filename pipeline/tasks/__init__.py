@@ -4,8 +4,8 @@ A task module `pipeline/tasks/NAME.py` offers
 
     ABOUT         an `About`: what the model card says of the data
     SENSOR        (W, H, P), as tonic has it: columns, rows (1 for a line of sensors), polarities
-    Network       a frozen dataclass: the keys of `tasks.NAME.network`; `threshold` and
-                  `surrogate_slope` are two of them
+    Network       a frozen dataclass: the keys of `tasks.NAME.network`, with ranges as in
+                  `pipeline.schema`; `threshold` and `surrogate_slope` are two of them
     recordings    (data, folder) -> Recordings: what `prepare` bins
     network       (task) -> the untrained model, a sequence of layers whose last one spikes
 
@@ -13,7 +13,6 @@ and, where it has them,
 
     simulate      (data, folder) -> None: fills the empty `folder` for `source: simulated`
     download      (folder, keep) -> None: the same for `source: download`; `keep` may hold a part
-    RANGES        (key of Network, test, what is allowed): what the types of Network cannot say
 
 Its functions import what they need (JAX, Flax, Spyx, tonic) themselves: reading params.yaml imports
 the module, and has to stay cheap and to come before JAX.
@@ -36,10 +35,11 @@ import numpy as np
 from spyx_nir.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline import params
+    from pipeline import schema
 
 HERE = Path(__file__).parent
 NEEDED = ("ABOUT", "SENSOR", "Network", "recordings", "network")
+EVERY_NETWORK = ("threshold", "surrogate_slope")  # keys that every `Network` has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +107,14 @@ def find(name: str) -> ModuleType:
         raise UserError(f"{where}{line}: {type(error).__name__}: {error}") from None
     if missing := [part for part in NEEDED if not hasattr(module, part)]:
         raise UserError(f"{where}: `{missing[0]}` is missing; pipeline/tasks/__init__.py says why")
-    for name in ("threshold", "surrogate_slope"):
-        if not dataclasses.is_dataclass(module.Network) or name not in _fields(module.Network):
-            raise UserError(f"{where}: `Network` must be a dataclass with a field `{name}`")
+    for key in EVERY_NETWORK:
+        if not dataclasses.is_dataclass(module.Network) or key not in _fields(module.Network):
+            raise UserError(f"{where}: `Network` must be a dataclass with a field `{key}`")
+    if hasattr(module, "RANGES"):
+        raise UserError(
+            f"{where}: `RANGES` is not read any more; write a range beside its type in `Network`, as "
+            "pipeline/schema.py does: Annotated[int, at_least(1)]"
+        )
     sizes = module.SENSOR
     if not isinstance(sizes, tuple) or [type(n) for n in sizes] != 3 * [int] or min(sizes) < 1:
         raise UserError(f"{where}: `SENSOR` must be (columns, rows, polarities), got {sizes!r}")
@@ -119,7 +124,7 @@ def find(name: str) -> ModuleType:
     return module
 
 
-def input_shape(task: params.Task) -> tuple[int, ...]:
+def input_shape(task: schema.Task) -> tuple[int, ...]:
     """Shape of one time step of one sample in NIR's order: (W,), (P, W) or (P, H, W).
 
     P is 1 where polarities are merged, and left out where there is one row of sensors.
@@ -142,7 +147,7 @@ def source(task: str, data_source: str) -> str:
     return data_source
 
 
-def channels(task: params.Task) -> list[str]:
+def channels(task: schema.Task) -> list[str]:
     """What each channel of the input is; polarity p of an event is channel p, see `binning.to_bins`."""
     polarities = find(task.name).SENSOR[2]
     if polarities == 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.params import Data, Task
+from pipeline.schema import Data, Task
 from pipeline.tasks import About, Recordings
 
 ABOUT = About(title="Touches", licence="CC0 1.0", id="cc0-1.0", cite="made up by this file")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from pipeline.params import Data, Task
+from pipeline.schema import Data, Task, at_least, between, from_to_below
 from pipeline.tasks import About, Recordings, normal
 from spyx_nir.errors import UserError
 from spyx_nir.files import sha256
@@ -33,6 +33,7 @@ ABOUT = About(
     ),
 )
 SENSOR = (12, 1, 2)  # taxels; ON and OFF
+Decay = Annotated[float, from_to_below(0, 1, "a decay per step ")]
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,16 @@ class Network:
     first decays lie from the layer's, as the standard deviation of their logits.
     """
 
-    hidden: int
+    hidden: Annotated[int, at_least(1)]
     reset: Literal["v_reset", "subtract"]
-    alpha_hidden: float
-    beta_hidden: float
-    alpha_out: float
-    beta_out: float
+    alpha_hidden: Decay
+    beta_hidden: Decay
+    alpha_out: Decay
+    beta_out: Decay
     decays: Literal["shared", "neuron"]
-    decay_spread: float
+    decay_spread: Annotated[float, between(0, 3)]
     threshold: float
     surrogate_slope: float
-
-
-RANGES = [
-    ("hidden", lambda v: v >= 1, "at least 1"),
-    ("decay_spread", lambda v: 0 <= v <= 3, "from 0 to 3"),
-    *(
-        (decay, lambda v: 0 <= v < 1, "a decay per step from 0 to below 1")
-        for decay in ("alpha_hidden", "beta_hidden", "alpha_out", "beta_out")
-    ),
-]
 
 
 def recordings(data: Data, folder: Path) -> Recordings:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from pipeline.params import Data, Task
+from pipeline.schema import Data, Task, above, between
 from pipeline.tasks import About, Recordings, digest, normal
 from spyx_nir.errors import UserError
 
@@ -51,15 +51,9 @@ class Network:
 
     reset: Literal["v_reset", "subtract"]
     threshold: float
-    weight_bits: int | None
+    weight_bits: Annotated[int, between(4, 20, ", or null")] | None
     surrogate_slope: float
-    first_gain: float
-
-
-RANGES = [
-    ("weight_bits", lambda v: v is None or 4 <= v <= 20, "from 4 to 20, or null"),
-    ("first_gain", lambda v: v > 0, "above 0"),
-]
+    first_gain: Annotated[float, above(0)]
 
 
 def recordings(data: Data, folder: Path) -> Recordings:

@@ -1,19 +1,20 @@
 """Training recordings changed at random, each one by itself, before they make up a batch.
 
-Images are turned, zoomed, slanted and moved as frames: tonic has no such transform. What happens to
-single events and to time goes through tonic's transforms: a recording's events, one per count and in
-the middle of their bin, are changed and counted again.
+Images are rotated, scaled, sheared, shifted and elastically deformed as frames: tonic has no such
+transform. Single events and times are changed by tonic's transforms: a recording's events, one per count
+and in the middle of their bin, are changed and counted again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 
 from pipeline.datasets.binning import to_bins
-from pipeline.params import Task, Train
+from pipeline.schema import Task, Train
 
 FIELDS = ("x", "y", "t", "p")
 KNOTS = 5  # along each axis of an image, its edges included
@@ -22,25 +23,39 @@ KNOTS = 5  # along each axis of an image, its edges included
 def augment(recordings: np.ndarray, task: Task, rng: np.random.Generator) -> np.ndarray:
     """Recordings (N, T, ...) uint8 as the prepare stage stores them, changed as `task.train` says.
 
-    Images (N, T, P, H, W) are turned by up to `max_rotation` degrees, zoomed by up to the fraction
-    `max_zoom` in each direction, slanted by up to `max_slant` pixels a pixel, moved by up to
-    `max_shift` pixels and bent: each of 5 x 5 knots by up to `max_bend` pixels. Every recording is
-    stretched about its middle by up to the fraction `max_stretch` and moved by up to `max_delay` bins,
-    earlier or later; then a fraction `drop_events` of its events is dropped. What leaves is lost, what
-    enters is empty. The result depends on `rng` alone.
+    Images (N, T, P, H, W) are rotated by up to `max_rotation` degrees, scaled by up to the fraction
+    `max_scale` in each direction, sheared by up to `max_shear` pixels a pixel, shifted by up to
+    `max_shift` pixels and deformed: each of 5 x 5 knots moves by up to `elastic_alpha` pixels. Every
+    recording is stretched about its middle by up to the fraction `max_time_warp` and shifted by up to
+    `max_time_shift` bins, earlier or later; then a fraction `event_drop_rate` of its events is dropped.
+    What leaves is lost, what enters is empty. The result depends on `rng` alone.
     """
     settings = task.train
-    if recordings.ndim == 5 and any(
-        getattr(settings, f"max_{change}")
-        for change in ("rotation", "zoom", "slant", "shift", "bend")
-    ):
+    spatial = (
+        settings.max_rotation,
+        settings.max_scale,
+        settings.max_shear,
+        settings.max_shift,
+        settings.elastic_alpha,
+    )
+    if recordings.ndim == 5 and any(spatial):
         recordings = np.stack([_warped(r, settings, rng) for r in recordings])
-    if settings.max_stretch or settings.max_delay or settings.drop_events:
-        # tonic draws from NumPy's global generator.
-        np.random.seed(rng.integers(2**32, dtype=np.uint32))  # noqa: NPY002
+    if settings.max_time_warp or settings.max_time_shift or settings.event_drop_rate:
         change = _transform(settings)
-        recordings = np.stack([_counted(change(_events(r)), r.shape, task) for r in recordings])
+        with _global_seed(rng.integers(2**32, dtype=np.uint32)):
+            recordings = np.stack([_counted(change(_events(r)), r.shape, task) for r in recordings])
     return recordings
+
+
+@contextmanager
+def _global_seed(seed: np.uint32) -> Iterator[None]:
+    """Seed NumPy's global generator, from which tonic draws; it is as before afterwards."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
@@ -50,7 +65,7 @@ def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) ->
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     middle = np.array([[(width - 1) / 2], [(height - 1) / 2]])
     old = matrix[:, :2] @ (np.stack([x, y]) - middle) + matrix[:, 2:] + middle
-    knots = rng.uniform(-settings.max_bend, settings.max_bend, (2, KNOTS, KNOTS))
+    knots = rng.uniform(-settings.elastic_alpha, settings.elastic_alpha, (2, KNOTS, KNOTS))
     old += (_between(height) @ knots @ _between(width).T).reshape(2, -1)
     old = np.rint(old).astype(int)
     inside = ((old >= 0) & (old < [[width], [height]])).all(0)
@@ -62,10 +77,10 @@ def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) ->
 def _warp(settings: Train, rng: np.random.Generator) -> np.ndarray:
     """(2, 3): where in the old image, (x, y) from its centre, a place (x, y, 1) of the new one was."""
     angle = np.deg2rad(rng.uniform(-settings.max_rotation, settings.max_rotation))
-    zoom_x, zoom_y = 1 + rng.uniform(-settings.max_zoom, settings.max_zoom, 2)
-    slant = rng.uniform(-settings.max_slant, settings.max_slant)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    back = np.linalg.inv(turn @ np.array([[zoom_x, slant], [0, zoom_y]]))
+    scale_x, scale_y = 1 + rng.uniform(-settings.max_scale, settings.max_scale, 2)
+    shear = rng.uniform(-settings.max_shear, settings.max_shear)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    back = np.linalg.inv(rotation @ np.array([[scale_x, shear], [0, scale_y]]))
     shift = rng.uniform(-settings.max_shift, settings.max_shift, 2)
     return np.column_stack([back, -back @ shift])
 
@@ -81,11 +96,11 @@ def _transform(settings: Train) -> Callable[[np.ndarray], np.ndarray]:
     """tonic's transforms of time and of single events."""
     from tonic import transforms  # a second of imports that other trainings do not need
 
-    stretch, reach = settings.max_stretch, settings.max_delay + 0.5
+    warp, reach = settings.max_time_warp, settings.max_time_shift + 0.5
     return transforms.Compose(
         [
-            transforms.TimeSkew((1 - stretch, 1 + stretch), (-reach, reach)),
-            transforms.DropEvent(settings.drop_events),
+            transforms.TimeSkew((1 - warp, 1 + warp), (-reach, reach)),
+            transforms.DropEvent(settings.event_drop_rate),
         ]
     )
 

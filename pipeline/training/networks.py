@@ -15,7 +15,7 @@ import spyx.nn as snn
 from flax import nnx
 
 from pipeline import tasks
-from pipeline.params import Task
+from pipeline.schema import Task
 from pipeline.tasks import input_shape as input_shape
 from pipeline.training import safetensors
 from spyx_nir.errors import UserError

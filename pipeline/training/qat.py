@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from spyx import fn
 
-from pipeline.params import Target, Task
+from pipeline.schema import Target, Task
 from pipeline.training.augmentation import augment
 from pipeline.training.prefetch import ahead
 from pipeline.training.trainer import LOGITS, Split
@@ -59,7 +59,7 @@ class Tuning:
         self.optimiser = optax.chain(
             optax.clip_by_global_norm(1.0),
             optax.adamw(schedule, weight_decay=task.train.weight_decay, mask=weights),
-            optax.masked(optax.scale(task.train.decay_rate), decays),
+            optax.masked(optax.scale(task.train.decay_lr_multiplier), decays),
         )
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
         self._silence = fn.silence_reg(task.train.min_spikes)
@@ -187,7 +187,7 @@ class Tuning:
         loss, gradients = jax.value_and_grad(self._loss)(floats, events, labels)
         updates, state = self.optimiser.update(gradients, state, floats)
         floats = optax.apply_updates(floats, updates)
-        average = optax.incremental_update(floats, average, 1.0 - self.task.train.average)
+        average = optax.incremental_update(floats, average, 1.0 - self.task.train.ema_decay)
         return floats, average, state, loss
 
     def _loss(self, floats, events, labels):
@@ -195,10 +195,10 @@ class Tuning:
         trace = self._run(floats, events)
         loss = self._cross_entropy(settings.logit_scale * trace.spikes[self.output], labels)
         counts = [spikes.sum(0) for spikes in trace.spikes.values()]
-        if settings.silence:
-            loss += settings.silence * self._silence(counts)
-        if settings.sparsity:
-            loss += settings.sparsity * self._sparsity(counts)
+        if settings.min_rate_penalty:
+            loss += settings.min_rate_penalty * self._silence(counts)
+        if settings.max_rate_penalty:
+            loss += settings.max_rate_penalty * self._sparsity(counts)
         return loss
 
     def _run(self, floats, events):

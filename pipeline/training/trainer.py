@@ -17,7 +17,7 @@ from jax import lax
 from spyx import fn
 
 from pipeline.datasets.prepared import Events
-from pipeline.params import Task
+from pipeline.schema import Task
 from pipeline.training import distributed, engine, networks
 from pipeline.training.augmentation import augment
 from pipeline.training.prefetch import ahead
@@ -98,7 +98,7 @@ class Fit:
         self.optimiser = optax.chain(
             optax.clip_by_global_norm(1.0),
             optax.adamw(schedule, weight_decay=task.train.weight_decay, mask=_weights),
-            optax.masked(optax.scale(task.train.decay_rate), _decays),
+            optax.masked(optax.scale(task.train.decay_lr_multiplier), _decays),
         )
         self._silence = fn.silence_reg(task.train.min_spikes)
         self._sparsity = fn.sparsity_reg(task.train.max_spikes)
@@ -284,7 +284,7 @@ class Fit:
         free = self._free(parameters)
         updates, state = self.optimiser.update(gradients, state, free)
         parameters = {**parameters, **_bound(optax.apply_updates(free, updates))}
-        average = optax.incremental_update(parameters, average, 1.0 - self.settings.average)
+        average = optax.incremental_update(parameters, average, 1.0 - self.settings.ema_decay)
         return parameters, average, state, loss, correct
 
     def _shard_gradients(self, parameters, events, labels):
@@ -293,13 +293,13 @@ class Fit:
         def loss_of(free):
             model = self._with({**parameters, **_bound(free)})
             events_in = networks.to_model_layout(events)
-            if not (self.settings.silence or self.settings.sparsity):
+            if not (self.settings.min_rate_penalty or self.settings.max_rate_penalty):
                 spikes, _ = engine.run(model, events_in)
                 return self._loss(spikes, labels), spikes.sum(0)
             spikes, layers = engine.trace(model, events_in)
             counts = [out.sum(0) for out, state in layers if state is not None]
-            penalty = self.settings.silence * self._silence(counts)
-            penalty += self.settings.sparsity * self._sparsity(counts)
+            penalty = self.settings.min_rate_penalty * self._silence(counts)
+            penalty += self.settings.max_rate_penalty * self._sparsity(counts)
             return self._loss(spikes, labels) + penalty, spikes.sum(0)
 
         (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(

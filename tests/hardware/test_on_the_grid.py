@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from roads import tiny_task
 
-from pipeline.params import Target
+from pipeline.schema import Target
 from pipeline.training.qat import Tuning
 from pipeline.training.trainer import Split
 from spyx_nir import neurobench
@@ -201,7 +201,7 @@ def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> N
     events = np.zeros((60, 16, 12), np.uint8)
     for n, label in enumerate(labels):
         events[n, :, 6 * label : 6 * label + 6] = random.random((16, 6)) < 0.4
-    task = small("braille", batch_size=12, max_delay=0, drop_events=0.0, learn_decays=True)
+    task = small("braille", batch_size=12, max_time_shift=0, event_drop_rate=0.0, learn_decays=True)
     start = variant(braille(), chip)
     network = quantise.quantise(start, chip)
     train, validation = Split(events[:48], labels[:48]), Split(events[48:], labels[48:])
