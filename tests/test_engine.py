@@ -43,7 +43,7 @@ def exact_recurrent(rngs):
 
 
 def feedback(reset):
-    """Everything that the gradient of a walk has: values per neuron, bias, gains, leak, no spikes."""
+    """Everything that the gradient of a scan has: values per neuron, bias, gains, leak, no spikes."""
 
     def layers(rngs):
         alpha, beta = jnp.linspace(0.3, 0.7, 7), jnp.linspace(0.5, 0.9, 7)
@@ -252,7 +252,7 @@ def test_layers_of_half_precision_keep_it(dtype):
 @pytest.mark.parametrize("shape", [(5,), (3, 4, 5)], ids=["vector", "image"])
 @pytest.mark.parametrize("reset", ["v_reset", "subtract"])
 @pytest.mark.parametrize("kind", ["CubaLIF", "LIF", "IF", "CubaLI", "LI"])
-def test_no_step_of_a_walk_copies_all_steps(kind, reset, shape):
+def test_no_step_of_a_scan_copies_all_steps(kind, reset, shape):
     decays = {"CubaLIF": [0.5, 0.8], "CubaLI": [0.5, 0.8], "LIF": [0.8], "LI": [0.8], "IF": []}[
         kind
     ]
@@ -263,13 +263,13 @@ def test_no_step_of_a_walk_copies_all_steps(kind, reset, shape):
     for layer in layers:
         graph, variables = nnx.split(layer)
 
-        def walk(variables, x, graph=graph):
+        def scan(variables, x, graph=graph):
             return engine.run(nnx.merge(graph, variables), x)[0]
 
-        def gradient(variables, x, walk=walk):
-            return jax.grad(lambda v, x: (walk(v, x) ** 2).sum(), argnums=(0, 1))(variables, x)
+        def gradient(variables, x, scan=scan):
+            return jax.grad(lambda v, x: (scan(v, x) ** 2).sum(), argnums=(0, 1))(variables, x)
 
-        for function in (walk, gradient):
+        for function in (scan, gradient):
             text = jax.jit(function).lower(variables, x).compile().as_text()
             names = set(re.findall(r"body=%?([\w.-]+)", text))
             assert names

@@ -1,21 +1,23 @@
 """The one engine that runs a network over time: for training, evaluation and parity.
 
 `run` has the signature and the result of `spyx.nn.run`, and works layer by layer: a layer without
-state sees all time steps as one big batch, and only neurons walk through time. What is no
+state sees all time steps as one big batch, and only neurons are scanned over time. A model that is no
 `Sequential` is scanned as a whole.
 
-Training spends its time in those walks, a few small operations a step, so the neurons of
-`spyx_nir.neurons` walk with a gradient of their own, `_walk`. Forwards only the membrane is kept.
-Backwards only what depends on the next step runs in the loop; the gradients of all parameters come
-after it, in one sum over all steps. Neurons are computed with the batch as the last axis,
-(N, T, B): it is the longer one and fills the processor's vectors. A transpose at each end of every
-operation says so, and where two operations meet, the compiler drops both.
+Training spends its time in those scans, a few small operations a step, so the neurons of
+`spyx_nir.neurons` have a scan with a gradient of its own, `_scan`. Its forward pass saves the membrane
+alone. Its backward pass computes in the loop only what depends on the next step; the gradients of all
+parameters are computed after it, in one sum over all steps. Neurons are computed with the batch as the
+last axis, (N, T, B): it is the longer one and fills the processor's vectors. Every operation has a
+transpose at each end for that, and where two operations meet, the compiler drops both.
+
+Names: `ct_x` is the cotangent (gradient of the loss) of x; `z` is the output of the step before.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +28,39 @@ from jax.custom_derivatives import SymbolicZero
 from spyx_nir import neurons
 from spyx_nir.deterministic import convolution
 from spyx_nir.deterministic.matmul import matmul
+
+Tree = Any  # a pytree of arrays
+Feedback = tuple[jax.Array, jax.Array | None] | None  # weight (N, N), source first; bias (N, 1)
+
+
+class Cell(NamedTuple):
+    """What a scan needs to know of its neurons besides numbers; it is part of the compiled program.
+
+    graph: of the cell, a `neurons.Integrator`, from `nnx.split`.
+    axis: of time in x, 1 for (N, T, B), 0 for (T, B, ...).
+    """
+
+    graph: Any
+    axis: int
+
+    def merge(self, weights: Weights) -> neurons.Integrator:
+        """The cell with its numbers."""
+        return nnx.merge(self.graph, weights.parameters, weights.constants)
+
+
+class Weights(NamedTuple):
+    """The numbers of a cell, from `nnx.split`; the constants get no gradient."""
+
+    parameters: Tree
+    constants: Tree
+    feedback: Feedback
+
+
+class Start(NamedTuple):
+    """The state, and the output `z`, before the first step: (N, B) or (B, ...)."""
+
+    state: Tree
+    z: jax.Array
 
 
 def run(
@@ -69,41 +104,43 @@ def trace(
 
 
 @partial(jax.jit, static_argnums=0)
-def _run(graph, variables, x, state):
+def _run(graph: Any, variables: Tree, x: jax.Array, state: Tree) -> tuple[jax.Array, Tree]:
     model = nnx.merge(graph, variables)
     if not isinstance(model, snn.Sequential):
-        return _scan(model, x, state)
+        return _scan_any(model, x, state)
     final = []
     for layer, start in zip(model.layers, state, strict=True):
         if start is None:
-            x, end = _fold(layer, x), None
-        elif _walks(layer):
-            x, states = _walk_layer(layer, x, start)
+            x, end = _apply_stateless(layer, x), None
+        elif _is_integrator(layer):
+            x, states = _scan_neurons(layer, x, start)
             end = jax.tree.map(lambda leaf: leaf[-1], states)
         else:
-            x, end = _scan(layer, x, start)
+            x, end = _scan_any(layer, x, start)
         final.append(end)
     return x, final
 
 
 @partial(jax.jit, static_argnums=0)
-def _trace(graph, variables, x, state):
+def _trace(
+    graph: Any, variables: Tree, x: jax.Array, state: Tree
+) -> tuple[jax.Array, list[tuple[jax.Array, Tree]]]:
     model = nnx.merge(graph, variables)
     layers = []
     for layer, start in zip(model.layers, state, strict=True):
         if start is None:
-            x, states = _fold(layer, x), None
-        elif _walks(layer):
-            x, states = _walk_layer(layer, x, start)
+            x, states = _apply_stateless(layer, x), None
+        elif _is_integrator(layer):
+            x, states = _scan_neurons(layer, x, start)
         else:
-            (x, states), _ = _scan(_with_states(layer), x, start)
+            (x, states), _ = _scan_any(_with_states(layer), x, start)
         layers.append((x, states))
     return x, layers
 
 
-def _fold(layer, x):
+def _apply_stateless(layer: Any, x: jax.Array) -> jax.Array:
     """Apply a layer without state to x (T, B, ...), all steps at once."""
-    if x.ndim == 3 and _plain(layer):
+    if x.ndim == 3 and _is_plain_linear(layer):
         return _linear(layer, x)
     steps, batch = x.shape[:2]
     x = x.reshape(steps * batch, *x.shape[2:])
@@ -111,7 +148,7 @@ def _fold(layer, x):
     return out.reshape(steps, batch, *out.shape[1:])
 
 
-def _plain(layer):
+def _is_plain_linear(layer: Any) -> bool:
     """Whether `_linear` computes what the layer does: float32 with JAX's own product."""
     return (
         type(layer) is nnx.Linear
@@ -120,43 +157,43 @@ def _plain(layer):
     )
 
 
-def _linear(layer, x):
+def _linear(layer: nnx.Linear, x: jax.Array) -> jax.Array:
     """`layer(x)` for an `nnx.Linear` and x (T, B, inputs), computed with the batch last."""
-    out = _weigh(layer.kernel[...], jnp.moveaxis(x, -1, 0))
+    out = _matmul(layer.kernel[...], jnp.moveaxis(x, -1, 0))
     if layer.bias is not None:
         out = out + layer.bias[...][:, None, None]
     return jnp.moveaxis(out, 0, -1)
 
 
 @jax.custom_vjp
-def _weigh(kernel, x):
+def _matmul(kernel: jax.Array, x: jax.Array) -> jax.Array:
     """Kernel (inputs, outputs) and x (inputs, T, B) to (outputs, T, B).
 
-    Its own gradient, because the one that JAX derives transposes x twice.
+    It has its own gradient, because the one that JAX derives transposes x twice.
     """
-    return matmul(_turned(kernel), x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
+    return matmul(_transpose(kernel), x.reshape(len(x), -1)).reshape(-1, *x.shape[1:])
 
 
-_weigh.defvjp(
-    lambda kernel, x: (_weigh(kernel, x), (kernel, x)),
-    lambda saved, of_out: (_product(saved[1], of_out), _weigh(saved[0].T, of_out)),
+_matmul.defvjp(
+    lambda kernel, x: (_matmul(kernel, x), (kernel, x)),
+    lambda saved, ct_out: (_outer_sum(saved[1], ct_out), _matmul(saved[0].T, ct_out)),
 )
 
 
-def _turned(weight):
+def _transpose(weight: jax.Array) -> jax.Array:
     """A matrix transposed in memory: with its transpose XLA would choose a slower product."""
     return jax.lax.optimization_barrier(weight.T)
 
 
-def _product(a, b):
+def _outer_sum(a: jax.Array, b: jax.Array) -> jax.Array:
     """Sum over steps and samples: a (N, T, B) and b (M, T, B) to (N, M)."""
     return matmul(a.reshape(len(a), -1), b.reshape(len(b), -1).T)
 
 
-def _scan(layer, x, state):
-    """Walk a layer with state through time: outputs (T, B, ...) and the last state."""
+def _scan_any(layer: Any, x: jax.Array, state: Tree) -> tuple[Any, Tree]:
+    """Scan any layer with state over time: outputs (T, B, ...) and the last state."""
 
-    def step(carry, x_t):
+    def step(carry: Tree, x_t: jax.Array) -> tuple[Tree, Any]:
         out, carry = layer(x_t, carry)
         return carry, out
 
@@ -164,16 +201,16 @@ def _scan(layer, x, state):
     return outputs, final
 
 
-def _with_states(layer):
-    def both(x_t, carry):
+def _with_states(layer: Any) -> Any:
+    def both(x_t: jax.Array, carry: Tree) -> tuple[tuple[jax.Array, Tree], Tree]:
         out, carry = layer(x_t, carry)
         return (out, carry), carry
 
     return both
 
 
-def _walks(layer):
-    """Whether `_walk_layer` knows the layer: a neuron that is linear from one reset to the next."""
+def _is_integrator(layer: Any) -> bool:
+    """Whether `_scan_neurons` knows the layer: a neuron that is linear from one reset to the next."""
     cell = layer.cell if type(layer) is neurons.Recurrent else layer
     return (
         isinstance(cell, neurons.Integrator)
@@ -181,10 +218,11 @@ def _walks(layer):
     )
 
 
-def _walk_layer(layer, x, start):
+def _scan_neurons(layer: Any, x: jax.Array, start: Tree) -> tuple[jax.Array, Tree]:
     """A neuron layer over x (T, B, ...) from the state `start`: outputs and states (T, B, ...)."""
     x = x.astype(jnp.float32)  # what a step would make of it
-    feedback, z = None, jnp.zeros_like(x[0])
+    feedback: Feedback = None
+    z = jnp.zeros_like(x[0])
     cell = layer
     if isinstance(layer, neurons.Recurrent):
         cell = layer.cell
@@ -193,125 +231,146 @@ def _walk_layer(layer, x, start):
         start, z = start
     # Neurons of a vector have the batch last, those of an image stay as they are.
     axis = 1 if x.ndim == 3 else 0
-    graph, *variables = nnx.split(cell, nnx.Param, ...)
+    graph, parameters, constants = nnx.split(cell, nnx.Param, ...)
     if axis == 1:
-        variables = jax.tree.map(lambda p: p[:, None] if p.ndim == 1 else p, variables)
+        parameters, constants = jax.tree.map(
+            lambda p: p[:, None] if p.ndim == 1 else p, (parameters, constants)
+        )
         x = jnp.moveaxis(x, -1, 0)
         start, z = jax.tree.map(jnp.transpose, (start, z))
-    out, v, i = _walk(graph, axis, *variables, feedback, x, start, z)
+    weights = Weights(parameters, constants, feedback)
+    out, v, i = _scan(Cell(graph, axis), weights, x, Start(start, z))
     if axis == 1:
         out, v, i = jax.tree.map(lambda a: jnp.moveaxis(a, 0, -1), (out, v, i))
     states = v if i is None else (v, i)
     return out, states if feedback is None else (states, out)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _walk(graph, axis, parameters, constants, feedback, x, start, z):
-    """A cell through time.
+Steps = tuple[jax.Array, jax.Array, jax.Array | None]  # output, membrane, current; shaped like x
+Saved = tuple[
+    Weights, jax.Array, jax.Array, jax.Array | None, Start
+]  # with u before the reset, out, i
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(cell: Cell, weights: Weights, x: jax.Array, start: Start) -> Steps:
+    """A cell over time: output, membrane and current (or None) of every step, shaped like x.
 
     Args:
-        graph, parameters, constants: the cell, an `Integrator`, as `nnx.split` takes it apart. The
-            constants get no gradient.
-        axis: of time in x, (N, T, B) or (T, B, ...).
-        feedback: weight (N, N), source first, and bias (N, 1) or None; or None for no feedback.
-        start, z: state and output before the first step.
-
-    Returns:
-        Output, membrane and current (or None) of every step, shaped like x.
+        x: (N, T, B) or (T, B, ...), by `cell.axis`.
     """
-    return _keep(graph, axis, parameters, constants, feedback, x, start, z)[0]
+    return _forward(cell, weights, x, start)[0]
 
 
-def _keep(graph, axis, parameters, constants, feedback, x, start, z):
-    cell = nnx.merge(graph, parameters, constants)
-    back = None if feedback is None else (_turned(feedback[0]), feedback[1])
-    # The membrane takes the place of the input, which nobody needs any more. Not so where the input
+def _forward(cell: Cell, weights: Weights, x: jax.Array, start: Start) -> tuple[Steps, Saved]:
+    neuron, axis, feedback = cell.merge(weights), cell.axis, weights.feedback
+    back = None if feedback is None else (_transpose(feedback[0]), feedback[1])
+    # The membrane takes the place of the input, which nothing needs any more. Not so where the input
     # goes straight into a membrane with feedback: XLA would copy all steps in every step.
-    alone = _alone(cell, feedback)
-    in_place = alone or cell.alpha is not None
+    fused = _membrane_alone(neuron, feedback)
+    in_place = fused or neuron.alpha is not None
 
-    def step(t, carry):
-        z, state, kept = carry
-        if alone:
+    def step(t: jax.Array, carry: Tree) -> Tree:
+        z, state, saved = carry
+        if fused:
             # Its reset comes with the next step: one pass over the neurons instead of two.
-            state = jnp.where(t == 0, start, cell.emit(state)[1])
-        u, i = cell.integrate(_drive(back, _at(axis, kept[0] if in_place else x, t), z), state)
-        kept = _put(axis, kept, (u, i), t)
-        if alone:
-            return z, u, kept
-        z, v = cell.emit(u)
-        return z, v if i is None else (v, i), kept
+            state = jnp.where(t == 0, start.state, neuron.emit(state)[1])
+        drive = _drive(back, _at(axis, saved[0] if in_place else x, t), z)
+        u, i = neuron.integrate(drive, state)
+        saved = _put(axis, saved, (u, i), t)
+        if fused:
+            return z, u, saved
+        z, v = neuron.emit(u)
+        return z, v if i is None else (v, i), saved
 
-    room = None if alone else jnp.zeros_like(x)
-    kept = (x, room) if in_place else (room, None)
-    *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (z, start, kept))
-    out, v = jax.vmap(cell.emit, axis, axis)(u)
-    return (out, v, i), (parameters, constants, feedback, u, out, i, start, z)
+    buffer = None if fused else jnp.zeros_like(x)
+    saved = (x, buffer) if in_place else (buffer, None)
+    *_, (u, i) = jax.lax.fori_loop(0, x.shape[axis], step, (start.z, start.state, saved))
+    out, v = jax.vmap(neuron.emit, axis, axis)(u)
+    return (out, v, i), (weights, u, out, i, start)
 
 
-def _alone(cell, feedback):
+def _membrane_alone(neuron: neurons.Integrator, feedback: Feedback) -> bool:
     """Whether a step needs nothing of the one before but the membrane."""
-    return cell.alpha is None and feedback is None
+    return neuron.alpha is None and feedback is None
 
 
-def _forwards(graph, axis, *arguments):
-    return _keep(graph, axis, *jax.tree.map(lambda argument: argument.value, arguments))
+def _forward_of_primals(cell: Cell, *arguments: Tree) -> tuple[Steps, Saved]:
+    """`_forward`, from arguments as JAX gives them with `symbolic_zeros`."""
+    return _forward(cell, *jax.tree.map(lambda argument: argument.value, arguments))
 
 
-def _backwards(graph, axis, saved, cotangents):
-    parameters, constants, feedback, u, out, i, start, z = saved
-    cell = nnx.merge(graph, parameters, constants)
+def _backward(cell: Cell, saved: Saved, cotangents: Tree) -> tuple[Weights, jax.Array, Start]:
+    """The cotangents of weights, x and start, from those of `Steps`."""
+    weights, _, out, _, start = saved
+    ct_x, ct_state, ct_xs, ct_states = _backward_steps(cell, saved, cotangents)
+    (ct_parameters,) = jax.vjp(_all_steps(cell, saved), weights.parameters)[1](ct_states)
+    ct_feedback, ct_z = None, jnp.zeros_like(start.z)
+    if weights.feedback is not None:
+        weight, bias = weights.feedback
+        ct_bias = None if bias is None else ct_xs.sum((1, 2)).reshape(bias.shape)
+        ct_feedback = _outer_sum(_shifted(cell.axis, out, start.z), ct_xs), ct_bias
+        ct_z = matmul(weight, ct_x)
+    none = jax.tree.map(jnp.zeros_like, weights.constants)
+    return Weights(ct_parameters, none, ct_feedback), ct_xs, Start(ct_state, ct_z)
+
+
+def _backward_steps(
+    cell: Cell, saved: Saved, cotangents: Tree
+) -> tuple[jax.Array, Tree, jax.Array, Tree]:
+    """From the last step to the first: the first step's cotangents of input and state, then those of
+    the input and of (u, i) in every step."""
+    weights, u, _, i, start = saved
+    neuron, axis, feedback = cell.merge(weights), cell.axis, weights.feedback
     steps = u.shape[axis]
-    nothing = jnp.zeros_like(z)
+    nothing = jnp.zeros_like(start.z)
+    ct_out, buffer = cotangents[0], jnp.zeros_like(u)
+    in_place = _membrane_alone(neuron, feedback) and not isinstance(ct_out, SymbolicZero)
 
-    of_out, room = cotangents[0], jnp.zeros_like(u)
-    in_place = _alone(cell, feedback) and not isinstance(of_out, SymbolicZero)
-
-    def step(n, carry):
-        of_x, of_state, (of_xs, of_states) = carry
+    def step(n: jax.Array, carry: Tree) -> Tree:
+        ct_x, ct_state, (ct_xs, ct_states) = carry
         t = steps - 1 - n
-        of_z = _at(axis, of_xs if in_place else of_out, t)
-        of_v, of_i = (_at(axis, cotangent, t) for cotangent in cotangents[1:])
+        ct_z = _at(axis, ct_xs if in_place else ct_out, t)
+        ct_v, ct_i = (_at(axis, cotangent, t) for cotangent in cotangents[1:])
         if feedback is not None:
-            of_z = of_z + matmul(feedback[0], of_x)
-        of_v = of_v + (of_state if i is None else of_state[0])
-        _, pull = jax.vjp(cell.emit, _at(axis, u, t))
-        (of_u,) = pull((of_z, of_v))
-        of_i = None if i is None else of_i + of_state[1]
+            ct_z = ct_z + matmul(feedback[0], ct_x)
+        ct_v = ct_v + (ct_state if i is None else ct_state[0])
+        _, pull = jax.vjp(neuron.emit, _at(axis, u, t))
+        (ct_u,) = pull((ct_z, ct_v))
+        ct_i = None if i is None else ct_i + ct_state[1]
         # It is linear, so its gradient is the same everywhere, at 0, too.
-        _, pull = jax.vjp(cell.integrate, nothing, jax.tree.map(jnp.zeros_like, start))
-        of_x, of_state = pull((of_u, of_i))
-        return of_x, of_state, _put(axis, (of_xs, of_states), (of_x, (of_u, of_i)), t)
+        _, pull = jax.vjp(neuron.integrate, nothing, jax.tree.map(jnp.zeros_like, start.state))
+        ct_x, ct_state = pull((ct_u, ct_i))
+        return ct_x, ct_state, _put(axis, (ct_xs, ct_states), (ct_x, (ct_u, ct_i)), t)
 
-    # What is kept for a gradient that nobody uses, such as that of fixed decays, the compiler drops.
-    kept = of_out if in_place else room, (room, None if i is None else room)
-    empty = nothing, jax.tree.map(jnp.zeros_like, start), kept
-    of_x, of_start, (of_xs, of_states) = jax.lax.fori_loop(0, steps, step, empty)
+    # What is saved for a gradient that nothing uses, such as that of fixed decays, the compiler drops.
+    every = ct_out if in_place else buffer, (buffer, None if i is None else buffer)
+    empty = nothing, jax.tree.map(jnp.zeros_like, start.state), every
+    ct_x, ct_state, (ct_xs, ct_states) = jax.lax.fori_loop(0, steps, step, empty)
+    return ct_x, ct_state, ct_xs, ct_states
 
-    def every_step(parameters):
-        cell = nnx.merge(graph, parameters, constants)
-        _, v = jax.vmap(cell.emit, axis, axis)(u)
-        v, current = _before(axis, v, start if i is None else start[0]), None
+
+def _all_steps(cell: Cell, saved: Saved) -> Any:
+    """All steps at once as a function of the cell's parameters: (u, i) without input."""
+    weights, u, _, i, start = saved
+    axis = cell.axis
+
+    def integrate(parameters: Tree) -> tuple[jax.Array, jax.Array | None]:
+        neuron = cell.merge(weights._replace(parameters=parameters))
+        _, v = jax.vmap(neuron.emit, axis, axis)(u)
+        v, current = _shifted(axis, v, start.state if i is None else start.state[0]), None
         if i is not None:
-            current = _before(axis, i, start[1])
-        one = partial(cell.integrate, nothing)
+            current = _shifted(axis, i, start.state[1])
+        one = partial(neuron.integrate, jnp.zeros_like(start.z))
         return jax.vmap(one, axis, axis)(v if i is None else (v, current))
 
-    (of_parameters,) = jax.vjp(every_step, parameters)[1](of_states)
-    of_feedback, of_z = None, nothing
-    if feedback is not None:
-        weight, bias = feedback
-        of_bias = None if bias is None else of_xs.sum((1, 2)).reshape(bias.shape)
-        of_feedback = _product(_before(axis, out, z), of_xs), of_bias
-        of_z = matmul(weight, of_x)
-    none = jax.tree.map(jnp.zeros_like, constants)
-    return of_parameters, none, of_feedback, of_xs, of_start, of_z
+    return integrate
 
 
-_walk.defvjp(_forwards, _backwards, symbolic_zeros=True)
+_scan.defvjp(_forward_of_primals, _backward, symbolic_zeros=True)
 
 
-def _drive(feedback, x, z):
+def _drive(feedback: Feedback, x: jax.Array, z: jax.Array) -> jax.Array:
     """Input of a cell, (N, B), with what came back: z of the step before."""
     if feedback is None:
         return x
@@ -320,7 +379,7 @@ def _drive(feedback, x, z):
     return x if bias is None else x + bias
 
 
-def _before(axis, sequence, start):
+def _shifted(axis: int, sequence: jax.Array, start: jax.Array) -> jax.Array:
     """What the steps began with: `start`, then the sequence without its last step."""
     first = jnp.expand_dims(start, axis)
     return jnp.concatenate(
@@ -328,8 +387,8 @@ def _before(axis, sequence, start):
     )
 
 
-def _at(axis, sequence, t):
-    """Step t of an array, or 0 of a gradient that nobody asked for."""
+def _at(axis: int, sequence: Any, t: jax.Array) -> Any:
+    """Step t of an array, or 0 of a gradient that nothing asked for."""
     if sequence is None or isinstance(sequence, SymbolicZero):
         return 0.0
     return jax.lax.dynamic_index_in_dim(
@@ -337,7 +396,7 @@ def _at(axis, sequence, t):
     )
 
 
-def _put(axis, sequences, now, t):
+def _put(axis: int, sequences: Tree, now: Tree, t: jax.Array) -> Tree:
     """Arrays with step t replaced."""
     return jax.tree.map(
         lambda sequence, value: jax.lax.dynamic_update_index_in_dim(
@@ -348,6 +407,6 @@ def _put(axis, sequences, now, t):
     )
 
 
-def _float32(state):
+def _float32(state: Tree) -> Tree:
     """Fixed dtypes: a weakly typed state would be compiled a second time."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), state)
