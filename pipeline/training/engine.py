@@ -231,7 +231,8 @@ def _scan_neurons(layer: Any, x: jax.Array, start: Tree) -> tuple[jax.Array, Tre
         start, z = start
     # Neurons of a vector have the batch last, those of an image stay as they are.
     axis = 1 if x.ndim == 3 else 0
-    graph, parameters, constants = nnx.split(cell, nnx.Param, ...)
+    split: Any = nnx.split(cell, nnx.Param, ...)
+    graph, parameters, constants = split
     if axis == 1:
         parameters, constants = jax.tree.map(
             lambda p: p[:, None] if p.ndim == 1 else p, (parameters, constants)
