@@ -162,7 +162,7 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     document = parameters_for(task, changes)
     files.write_text(parameters, yaml.safe_dump(document, sort_keys=False))
     run_stages(folder, ["prepare", task])
-    from pipeline.training import networks, trainer
+    from pipeline.training import forward, networks, trainer
 
     settings = params.load(task, parameters)
     split = trainer.Split(
@@ -171,7 +171,8 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     model = networks.from_weights(settings, weights)
     arrays = {name: value[...] for name, value in networks.named_parameters(model).items()}
     n = len(split.labels)
-    return confidence.over_seeds([trainer.Fit(settings, n).evaluate(arrays, split).correct], n)
+    training = trainer.Trainer(forward.FloatForward(settings), settings, n)
+    return confidence.over_seeds([training.evaluate(arrays, split).correct], n)
 
 
 def told(result: dict) -> str:

@@ -32,8 +32,8 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     import numpy as np
     import spyx.nn as snn
 
-    from pipeline import params
-    from pipeline.training import engine, networks, trainer
+    from pipeline import params, tasks
+    from pipeline.training import engine, forward, trainer
 
     task = params.load(name, Path(__file__).parent.parent / "params.yaml")
     task = dataclasses.replace(
@@ -42,12 +42,13 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         train=dataclasses.replace(task.train, batch_size=batch),
     )
     if who != "ours":
-        trainer.engine = SimpleNamespace(run=snn.run, trace=engine.trace)
+        forward.engine = SimpleNamespace(run=snn.run, trace=engine.trace)
     random = np.random.default_rng(0)
-    shape = (batch, steps, *networks.input_shape(task))
+    shape = (batch, steps, *tasks.input_shape(task))
     events = (random.random(shape) < 0.05).astype(np.uint8)
     labels = random.integers(0, len(task.data.classes), batch)
-    training = trainer.Fit(task, batch)
+    network = forward.FloatForward(task)
+    training = trainer.Trainer(network, task, batch)
     progress = training.start()
     kept = training.state(progress)
     placed = training._place(events, labels)
@@ -63,8 +64,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
         check_vma=False,
     )
     def infer(parameters, events):
-        model = training._with(parameters)
-        return trainer.engine.run(model, networks.to_model_layout(events))[0].sum(0)
+        return network.run(parameters, events, layers=False)[0].sum(0)
 
     imported = time.perf_counter()
     kept = jax.block_until_ready(training._step(*kept, *placed))[:3]

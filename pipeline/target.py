@@ -28,6 +28,7 @@ from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:
     from pipeline.datasets.prepared import Prepared
+    from pipeline.training.trainer import Progress
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.profile import Profile
@@ -83,13 +84,13 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
 def train(
     task: schema.Task, name: str, network: IntegerNetwork, data: Prepared, folder: Path
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
-    """Train on the grid: the network, and what it got right on the split that chose the epoch.
+    """Quantisation-aware training: the network, and what it got right on the split that chose the epoch.
 
-    That is the validation split; where there is none, the training split, which tells at least an
-    epoch that went astray.
+    That is the validation split; where there is none, the training split, which shows at least an
+    epoch that diverged.
     """
-    from pipeline.training.qat import Tuning
-    from pipeline.training.trainer import Split
+    from pipeline.training import qat
+    from pipeline.training.trainer import Split, Trainer
     from spyx_nir.converter import file
     from spyx_nir.hardware.threshold_balancing import balanced
     from spyx_nir.meaning import reference
@@ -102,25 +103,33 @@ def train(
     plan = make_plan(file.read_dict(folder / "model.nir"))
     floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
-    tuning = Tuning(balanced(network, some, rates), task, task.targets[name], len(split.labels))
-    rows: list[dict[str, float]] = []
+    start = balanced(network, some, rates)
+    forward = qat.QatForward(start, task, name)
+    training = Trainer(forward, qat.task_for(task, name), len(split.labels))
+    epochs = task.targets[name].epochs
 
-    def on_epoch(row: dict[str, float]) -> None:
-        rows.append(row)
-        if row["epoch"] % max(1, task.targets[name].epochs // 5) == 0:
+    def say(progress: Progress) -> None:
+        if progress.epoch % max(1, epochs // 5) == 0:
             print(
-                f"{task.name} on {name}: epoch {row['epoch']}/{task.targets[name].epochs}, "
-                f"{on} {row['right']} of {len(judged.labels)}",
+                f"{task.name} on {name}: epoch {progress.epoch}/{epochs}, "
+                f"{on} {progress.correct} of {len(judged.labels)}",
                 flush=True,
             )
 
-    trained = tuning.epochs(split, judged, on_epoch)
-    return trained, {
+    progress = training.start()
+    training.judge(progress, split, judged)  # before the first step: training may make it worse
+    correct = [progress.correct]
+    say(progress)
+    for _ in training.epochs(progress, split, judged, lambda: None):
+        correct.append(progress.correct)
+        say(progress)
+    chosen = progress.best_epoch
+    return forward.quantised(progress.best) if chosen else start, {
         "on": on,
         "n": len(judged.labels),
-        "start": rows[0]["right"],
-        "best": max(row["right"] for row in rows),
-        "epoch": max(row["epoch"] for row in rows if row["kept"]),
+        "start": correct[0],
+        "best": max(correct),
+        "epoch": chosen,
     }
 
 

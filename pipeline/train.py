@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,6 @@ import numpy as np
 
 from pipeline import schema, stage
 from pipeline.evaluation import confidence
-from pipeline.training import safetensors
 from spyx_nir import files
 from spyx_nir.errors import GraphError, UsageError, UserError
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     import jax
 
     from pipeline.datasets import prepared
-    from pipeline.training import trainer
+    from pipeline.training import checkpoint, trainer
 
 SPLITS = ("train", "validation", "test")
 # What says that several hosts train together, and the variable that says it where the flag does not.
@@ -65,13 +63,16 @@ def train(
     source, target = root / "data" / "prepared" / f"{task.name}.h5", root / "models" / task.name
     data = prepared.read(source)
     from pipeline.training import (  # seconds of imports: only once the data is there
+        checkpoint,
         distributed,
+        forward,
         trainer,
     )
 
     splits = _splits(task, data, source)
-    training = trainer.Fit(task, len(splits["train"].labels), devices)
-    _check_network(task, training.model)
+    network = forward.FloatForward(task)
+    training = trainer.Trainer(network, task, len(splits["train"].labels), devices)
+    _check_network(task, network.model)
     first = training.start()
     digest = _digest(task, source, training.devices, fast)
     distributed.check_alike(digest)
@@ -80,21 +81,35 @@ def train(
         if distributed.is_first()
         else contextlib.nullcontext()
     ):
-        _train(task, training, splits, first, target, digest)
+        stored = checkpoint.Checkpoint(target, digest)
+        progress, seconds = _train(task, training, splits, first, stored)
+        found = {
+            name: training.evaluate(progress.best, split)
+            for name, split in splits.items()
+            if len(split.labels)
+        }
+        if distributed.is_first():
+            _write(task, target, progress, found, splits["test"].labels)
+            _write_timing(target, seconds, training.steps * training.batch * task.train.epochs)
+            stored.remove()
+            right, n = found["test"].correct, len(splits["test"].labels)
+            print(
+                f"{task.name}: test accuracy {right / n:.4f} ({right} of {n}), "
+                f"weights of epoch {progress.best_epoch}"
+            )
 
 
 def _train(
     task: schema.Task,
-    training: trainer.Fit,
+    training: trainer.Trainer,
     splits: dict[str, trainer.Split],
     first: trainer.Progress,
-    target: Path,
-    digest: str,
-) -> None:
-    """Train from `first` or the checkpoint of `digest`, and write the stage's outputs to `target`."""
-    from pipeline.training import distributed, networks
+    stored: checkpoint.Checkpoint,
+) -> tuple[trainer.Progress, float]:
+    """Train from the checkpoint, or from `first` without one: the last progress, and all seconds."""
+    from pipeline.training import distributed
 
-    progress, before = _load_checkpoint(target, digest) or (first, 0.0)
+    progress, before = stored.load() or (first, 0.0)
     say = functools.partial(print, flush=True) if distributed.is_first() else lambda text: None
     say(
         f"{task.name}: batches of {training.batch} on {len(training.devices)} x "
@@ -103,44 +118,49 @@ def _train(
     if progress.epoch:
         say(f"{task.name}: going on after epoch {progress.epoch}")
     else:
-        for layer in _silent(training, progress, splits["train"]):
+        for layer in training.evaluate(progress.parameters, training.few(splits["train"])).silent:
             say(
                 f"{task.name}: {layer} fires no spike yet; training stops after an epoch without; "
                 f"try a lower tasks.{task.name}.network.threshold ({task.network.threshold})"
             )
-
     began = time.perf_counter() - before
     with _display(task, training.steps, progress.epoch, say) as (on_step, on_epoch):
         for _ in training.epochs(progress, splits["train"], splits["validation"], on_step):
             if distributed.is_first():
-                _save_checkpoint(target, digest, progress, time.perf_counter() - began)
+                stored.save(progress, time.perf_counter() - began)
             on_epoch(progress.rows[-1])
-    seconds = time.perf_counter() - began
+    return progress, time.perf_counter() - began
 
-    seen = {
-        name: training.evaluate(progress.best, split)
-        for name, split in splits.items()
-        if len(split.labels)
-    }
-    if not distributed.is_first():
-        return
+
+def _write(
+    task: schema.Task,
+    target: Path,
+    progress: trainer.Progress,
+    found: dict[str, trainer.Evaluation],
+    actual: np.ndarray,
+) -> None:
+    """The stage's outputs: train.json, curves.csv, confusion.csv and the weights.
+
+    Args:
+        found: what the best network does on each split. actual: the labels of the test split.
+    """
+    from pipeline.training import networks
+
     accuracy = {
-        name: confidence.accuracy_entry(found.correct, len(splits[name].labels))
-        for name, found in seen.items()
+        name: confidence.accuracy_entry(seen.correct, len(seen.predicted))
+        for name, seen in found.items()
     }
     report = {
         "accuracy": accuracy,
-        "loss": {name: found.loss for name, found in seen.items()},
-        "spike_rate": seen["test"].spike_rate,
+        "loss": {name: seen.loss for name, seen in found.items()},
+        "spike_rate": found["test"].spike_rate,
         "best_epoch": progress.best_epoch,
         "epochs": task.train.epochs,
     }
     files.write_json(target / "train.json", report)
     files.write_text(target / "curves.csv", _curves(progress.rows))
-    actual = splits["test"].labels
-    files.write_text(
-        target / "confusion.csv", _confusion(task.data.classes, actual, seen["test"].predicted)
-    )
+    predicted = found["test"].predicted
+    files.write_text(target / "confusion.csv", _confusion(task.data.classes, actual, predicted))
     start = task.train.start_from
     networks.save_weights(
         networks.with_parameters(networks.build(task), progress.best),
@@ -150,19 +170,16 @@ def _train(
         validation_accuracy=progress.rows[progress.best_epoch - 1].get("validation_accuracy"),
         **({"started_from": files.sha256(start)} if start else {}),
     )
-    # A measurement of this machine, so no output of the stage: DVC would restore it as another's.
+
+
+def _write_timing(target: Path, seconds: float, samples: int) -> None:
+    """How long `samples` took: this machine's, so no output, which DVC would restore on another's."""
     timing = {
         "weights_sha256": files.sha256(target / "weights.safetensors"),
         "seconds": seconds,
-        "samples_per_s": training.steps * training.batch * task.train.epochs / seconds,
+        "samples_per_s": samples / seconds,
     }
     files.write_json(target / "timing.json", timing)
-    shutil.rmtree(target / "checkpoint", ignore_errors=True)
-    right, n = seen["test"].correct, len(actual)
-    print(
-        f"{task.name}: test accuracy {right / n:.4f} ({right} of {n}), "
-        f"weights of epoch {progress.best_epoch}"
-    )
 
 
 def _splits(task: schema.Task, data: prepared.Prepared, source: Path) -> dict[str, trainer.Split]:
@@ -200,12 +217,6 @@ def _check_network(task: schema.Task, model: Any) -> None:
         )
 
 
-def _silent(training: trainer.Fit, progress: trainer.Progress, split: trainer.Split) -> list[str]:
-    """The layers that fire no spike on about one batch, taken from all over the split."""
-    rates = training.evaluate(progress.parameters, training.few(split)).spike_rate
-    return [layer for layer, rate in rates.items() if rate == 0]
-
-
 def _digest(
     task: schema.Task, source: Path, devices: Sequence[jax.Device], fast: bool = False
 ) -> str:
@@ -224,56 +235,6 @@ def _digest(
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
-
-
-def _save_checkpoint(target: Path, digest: str, progress: trainer.Progress, seconds: float) -> None:
-    arrays = {
-        **{f"parameters.{name}": array for name, array in progress.parameters.items()},
-        **{f"average.{name}": array for name, array in progress.average.items()},
-        **{f"best.{name}": array for name, array in progress.best.items()},
-        **{f"optimiser.{i:03}": leaf for i, leaf in enumerate(progress.optimiser)},
-    }
-    metadata = {
-        "digest": digest,
-        "epoch": str(progress.epoch),
-        "best_epoch": str(progress.best_epoch),
-        "rows": json.dumps(progress.rows),
-        "seconds": repr(seconds),
-    }
-    safetensors.write(target / "checkpoint" / "epoch.safetensors", arrays, metadata)
-
-
-def _load_checkpoint(target: Path, digest: str) -> tuple[trainer.Progress, float] | None:
-    """The progress and the seconds of a training that was killed; None if there is none to use.
-
-    With several hosts, all get what the first one has stored.
-    """
-    from pipeline.training import distributed, trainer
-
-    file = target / "checkpoint" / "epoch.safetensors"
-    blob = distributed.from_first(file.read_bytes() if file.exists() else b"")
-    try:
-        arrays, metadata = safetensors.unpack(blob, file)
-    except UserError:
-        return None  # none yet, or not ours: start over
-    if metadata.get("digest") != digest:
-        return None
-
-    def group(prefix: str) -> dict[str, np.ndarray]:
-        start = prefix + "."
-        return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
-
-    leaves = group("optimiser")
-    progress = trainer.Progress(
-        parameters=group("parameters"),
-        average=group("average"),
-        optimiser=[leaves[name] for name in sorted(leaves)],
-        best=group("best"),
-        epoch=int(metadata["epoch"]),
-        best_epoch=int(metadata["best_epoch"]),
-        rows=json.loads(metadata["rows"]),
-    )
-    return progress, float(metadata["seconds"])
 
 
 def _curves(rows: list[dict[str, float]]) -> str:

@@ -32,34 +32,44 @@ def say(name: str, value: Any) -> None:
     print(f"{name} {digest.hexdigest()[:16]} largest {largest:.3g}", flush=True)
 
 
-def floats(task: Any, events: Any, labels: Any) -> None:
-    from pipeline import export
-    from pipeline.training import engine, networks, trainer
-    from pipeline.training.augmentation import augment
-    from spyx_nir.converter import file
-    from spyx_nir.meaning import reference
-
-    np = sys.modules["numpy"]
-    training = trainer.Fit(task, len(labels))
+def stepped(training: Any, events: Any, augmented: Any, labels: Any) -> Any:
+    """Digests of `STEPS` training steps and of an evaluation; the parameters and their average."""
     progress = training.start()
     say("start", progress.parameters)
-    augmented = augment(events, task, np.random.default_rng(2))
-    say("augmented", augmented)
     state = training.state(progress)
     for step in range(STEPS):
         gradients = training._gradients(state[0], *training._place(augmented, labels))
         say(f"step {step} gradients and loss", gradients)
+        say(f"step {step} gradients", gradients[0])
         *state, loss, right = training._step(*state, *training._place(augmented, labels))
         say(f"step {step} parameters, average, optimiser", (state, loss, right))
+        say(f"step {step} floats, average, optimiser", (*state, loss))
     say("evaluation", training._batch_evaluation(state[0], *training._place(events, labels)))
-    model = training._with(state[0])
-    say("trace", engine.trace(model, networks.to_model_layout(events))[1])
-    parameters = {name: np.asarray(value) for name, value in state[1].items()}
-    stored = networks.snapped(
-        parameters, task.export.dt, getattr(task.network, "weight_bits", None)
-    )
+    return state[0], state[1]
+
+
+def floats(task: Any, events: Any, labels: Any) -> None:
+    from pipeline import export
+    from pipeline.training import engine, networks
+    from pipeline.training.augmentation import augment
+    from pipeline.training.forward import FloatForward
+    from pipeline.training.trainer import Trainer
+    from spyx_nir.converter import file
+    from spyx_nir.meaning import reference
+
+    np = sys.modules["numpy"]
+    forward = FloatForward(task)
+    training = Trainer(forward, task, len(labels))
+    augmented = augment(events, task, np.random.default_rng(2))
+    say("augmented", augmented)
+    parameters, average = stepped(training, events, augmented, labels)
+    stored = forward.stored({name: np.asarray(value) for name, value in average.items()})
     say("stored", stored)
-    graph = export.to_graph(task, networks.with_parameters(model, stored))
+    say(
+        "trace",
+        engine.trace(forward.with_parameters(parameters), networks.to_model_layout(events))[1],
+    )
+    graph = export.to_graph(task, forward.with_parameters(stored))
     with tempfile.TemporaryDirectory() as folder:
         file.write(Path(folder) / "model.nir", graph)
         say("exported", np.frombuffer((Path(folder) / "model.nir").read_bytes(), np.uint8))
@@ -69,9 +79,8 @@ def floats(task: Any, events: Any, labels: Any) -> None:
 
 def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
     from pipeline import export
-    from pipeline.training import networks
-    from pipeline.training.qat import Tuning
-    from pipeline.training.trainer import Split
+    from pipeline.training import networks, qat
+    from pipeline.training.trainer import Split, Trainer
     from spyx_nir.converter import file
     from spyx_nir.hardware import profile, quantise, simulate
     from spyx_nir.hardware.constrain import variant
@@ -82,18 +91,12 @@ def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
         path = Path(folder) / "model.nir"
         file.write(path, export.to_graph(task, networks.build(task)))
         start = variant(file.read_dict(path), loaded, task.export.dt)
-    network = quantise.quantise(start, loaded)
-    tuning = Tuning(network, task, task.targets[chip], len(labels))
-    floats = average = tuning.start()
-    say("start", floats)
-    state = tuning.optimiser.init(floats)
-    for step in range(STEPS):
-        x = tuning._input(events)
-        say(f"step {step} gradients", __import__("jax").grad(tuning._loss)(floats, x, labels))
-        floats, average, state, loss = tuning._step(floats, average, state, x, labels)
-        say(f"step {step} floats, average, optimiser", (floats, average, state, loss))
-    say("judged", np.float64(tuning.judge(average, Split(events, labels))))
-    trained = tuning.rounded(average)
+    forward = qat.QatForward(quantise.quantise(start, loaded), task, chip)
+    training = Trainer(forward, qat.task_for(task, chip), len(labels))
+    _, average = stepped(training, events, events, labels)
+    seen = training.evaluate(average, Split(events, labels))
+    say("judged", np.float64((seen.correct, -seen.loss)))
+    trained = forward.quantised(average)
     say("integers", [weight.values for weight in trained.weights])
     (x,) = simulate.padded(trained, events[:2]).values()
     run = simulate.run(trained, dict.fromkeys(trained.inputs, x))

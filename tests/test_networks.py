@@ -13,7 +13,7 @@ from flax import nnx
 from roads import tiny_task
 
 from pipeline import tasks
-from pipeline.training import engine, networks, safetensors
+from pipeline.training import decays, engine, networks, safetensors
 from spyx_nir.errors import UserError
 
 
@@ -142,7 +142,7 @@ def test_model_layout_puts_time_first_and_channels_last():
 def test_a_snapped_decay_survives_nirs_time_constant(dt):
     random = np.random.default_rng(8)
     for decay in [0.0, 0.45, 0.5, 0.55, 0.7, 0.75, 0.85, 0.9, *random.random(500), 1 - 1e-6]:
-        snapped = np.float32(networks.snap_decay(decay, dt))
+        snapped = np.float32(decays.snap_decay(decay, dt))
         tau = np.float32(dt / (1 - np.float64(snapped)))
         assert np.float32(1 - dt / np.float64(tau)) == snapped
         # tau is rounded to 2^-24 of itself, and so is 1 - decay; a decay to 2^-25 of 1.
@@ -154,15 +154,15 @@ def test_the_decays_of_the_braille_network_are_snapped():
     dt = task.export.dt
     for name, value in networks.named_parameters(networks.build(task)).items():
         if name.endswith(("alpha", "beta")):
-            assert networks.snap_decay(float(value[...]), dt) == float(value[...])
+            assert decays.snap_decay(float(value[...]), dt) == float(value[...])
 
 
 def test_weights_are_stored_as_multiples_of_a_power_of_two():
     weights = {"layers.0.kernel": np.float32([0.1, -0.1, 0.124, 0.126, 3.0, 0.0])}
-    found = networks.snapped(weights, 1.0, 2)["layers.0.kernel"]
+    found = decays.snapped(weights, 1.0, 2)["layers.0.kernel"]
     assert found.dtype == np.float32
     assert found.tolist() == [0.0, 0.0, 0.0, 0.25, 3.0, 0.0]
-    assert networks.snapped(weights, 1.0)["layers.0.kernel"] is weights["layers.0.kernel"]
+    assert decays.snapped(weights, 1.0)["layers.0.kernel"] is weights["layers.0.kernel"]
 
 
 def test_membranes_of_the_digits_network_are_exact_and_never_meet_their_threshold():
@@ -171,7 +171,7 @@ def test_membranes_of_the_digits_network_are_exact_and_never_meet_their_threshol
     model = networks.build(task)
     bits = task.network.weight_bits
     parameters = {name: value[...] for name, value in networks.named_parameters(model).items()}
-    model = networks.with_parameters(model, networks.snapped(parameters, 1.0, bits))
+    model = networks.with_parameters(model, decays.snapped(parameters, 1.0, bits))
     events = np.random.default_rng(0).poisson(0.2, (4, 15, 2, 34, 34)).astype(np.uint8)
     with jax.enable_x64(True):
         _, exact = engine.trace(model, jnp.asarray(networks.to_model_layout(events), jnp.float64))
@@ -190,14 +190,14 @@ def test_membranes_of_the_digits_network_are_exact_and_never_meet_their_threshol
 @pytest.mark.parametrize("decay", [-0.1, 1.5, float("nan")])
 def test_a_decay_without_time_constant_is_refused(decay):
     with pytest.raises(ValueError, match=f"from 0 to 1, got {decay}"):
-        networks.snap_decay(decay, 1e-4)
+        decays.snap_decay(decay, 1e-4)
 
 
 def test_decays_are_stored_as_spyx_clips_them():
     """Spyx draws default decays around 0.5, some below 0 or above 1, and clips them when it runs."""
-    decays = np.float32([-0.05, 0.0, 0.5, 1.0, 1.06])
-    found = networks.snapped({"layers.1.beta": decays}, 1.0)["layers.1.beta"]
-    assert found.tolist() == np.asarray(jnp.clip(decays, 0, 1)).tolist()
+    drawn = np.float32([-0.05, 0.0, 0.5, 1.0, 1.06])
+    found = decays.snapped({"layers.1.beta": drawn}, 1.0)["layers.1.beta"]
+    assert found.tolist() == np.asarray(jnp.clip(drawn, 0, 1)).tolist()
 
 
 @pytest.fixture
@@ -266,19 +266,19 @@ def test_a_missing_or_broken_file_is_told(saved):
 def test_decays_of_single_neurons_differ_and_survive_the_way_through_nir():
     task = with_network(tiny_task("braille", "v_reset"), decays="neuron", decay_spread=1.0)
     found = networks.named_parameters(networks.build(task))
-    decays = {name: np.asarray(value[...]) for name, value in found.items() if ".alpha" in name}
-    assert {name: value.shape for name, value in decays.items()} == {
+    first = {name: np.asarray(value[...]) for name, value in found.items() if ".alpha" in name}
+    assert {name: value.shape for name, value in first.items()} == {
         "layers.1.cell.alpha": (38,),
         "layers.3.alpha": (7,),
     }
-    for decay in decays.values():
+    for decay in first.values():
         assert len(set(decay.tolist())) == decay.size
         tau = np.float32(task.export.dt / (1 - decay.astype(np.float64)))
         back = np.float32(1 - task.export.dt / tau.astype(np.float64))
         assert np.array_equal(back, decay)
     # Dealt, not drawn: whatever the seed, the logits are the quantiles of a normal distribution
     # around that of the file's 0.55. float32 carries a logit to 1e-6, snapping moves it a step more.
-    hidden = np.sort(decays["layers.1.cell.alpha"].astype(np.float64))
+    hidden = np.sort(first["layers.1.cell.alpha"].astype(np.float64))
     logits = np.log(hidden / (1 - hidden)) - np.log(0.55 / 0.45)
     shares = [NormalDist().cdf(logit) for logit in logits]
     np.testing.assert_allclose(shares, (np.arange(38) + 0.5) / 38, atol=1e-5)

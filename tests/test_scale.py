@@ -25,7 +25,8 @@ ON_EIGHT = """
 import json, sys
 import numpy as np
 from test_train import changed, small
-from pipeline.training import trainer
+from pipeline.training.forward import FloatForward
+from pipeline.training.trainer import Trainer
 
 name = sys.argv[1]
 task = changed(small(name), "train", batch_size=8)
@@ -35,7 +36,7 @@ events = (random.random((8, *shape)) < 0.2).astype(np.uint8)
 labels = np.arange(8) % len(task.data.classes)
 found = []
 for devices in (1, 2, 4, 8):
-    training = trainer.Fit(task, 8, devices)
+    training = Trainer(FloatForward(task), task, 8, devices)
     progress = training.start()
     state = training.state(progress)
     placed = training._place(events, labels)

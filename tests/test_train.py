@@ -47,6 +47,14 @@ def small(name="braille", reset="v_reset", epochs=4):
     )
 
 
+def training_of(task, samples):
+    """The trainer of the stage `train`."""
+    from pipeline.training.forward import FloatForward
+    from pipeline.training.trainer import Trainer
+
+    return Trainer(FloatForward(task), task, samples)
+
+
 def write_samples(task, root, parts=(0, 0, 0, 0, 1, 2)):
     """Each class fires its own two taxels, or its own rows of the image, most of the time."""
     classes = len(task.data.classes)
@@ -247,7 +255,7 @@ def test_without_validation_recordings_the_last_epoch_is_stored(tmp_path):
 
     data = prepared.read(root / "data" / "prepared" / "braille.h5")
     splits = [trainer.Split(*data.subset(name)) for name in ("train", "validation")]
-    training = trainer.Fit(task, len(splits[0].labels))
+    training = training_of(task, len(splits[0].labels))
     *_, last = training.epochs(training.start(), *splits, lambda: None)
     for name, value in stored(root).items():
         np.testing.assert_array_equal(value, last.parameters[name])
@@ -260,8 +268,8 @@ def test_without_validation_recordings_a_silent_layer_is_told(tmp_path):
     events, labels = np.ones((7, task.data.bins, 12), np.uint8), np.arange(7)
     with pytest.raises(UserError, match="fires no spike on a batch of the training split; lower"):
         list(
-            trainer.Fit(task, 7).epochs(
-                trainer.Fit(task, 7).start(),
+            training_of(task, 7).epochs(
+                training_of(task, 7).start(),
                 trainer.Split(events, labels),
                 trainer.Split(events[:0], labels[:0]),
                 lambda: None,
@@ -276,7 +284,7 @@ def test_the_rate_warms_up_from_zero():
     task = changed(small(epochs=2), "train", batch_size=7, warm_up=0.5)
     events = np.random.default_rng(0).random((7, 16, 12)) < 0.3
     split = trainer.Split(events.astype(np.uint8), np.arange(7))
-    training = trainer.Fit(task, 7)
+    training = training_of(task, 7)
     progress = training.start()
     seen = [progress.parameters]
     seen += [after.parameters for after in training.epochs(progress, split, split, lambda: None)]
@@ -308,19 +316,21 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
 ):
     task, root = trained
     write_samples(task, tmp_path)
-    store = train._save_checkpoint
+    from pipeline.training.checkpoint import Checkpoint
 
-    def stop_after_two(target, digest, progress, seconds):
-        store(target, digest, progress, seconds)
+    save = Checkpoint.save
+
+    def stop_after_two(self, progress, seconds):
+        save(self, progress, seconds)
         if progress.epoch == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_save_checkpoint", stop_after_two)
+    monkeypatch.setattr(Checkpoint, "save", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         train.train(task, tmp_path)
     folder = tmp_path / "models" / "braille"
     assert [p.name for p in folder.iterdir()] == ["checkpoint"]
-    monkeypatch.setattr(train, "_save_checkpoint", store)
+    monkeypatch.setattr(Checkpoint, "save", save)
     train.train(task, tmp_path)
     assert "going on after epoch 2" in capsys.readouterr().out
     assert outputs(tmp_path) == outputs(root)
@@ -331,15 +341,15 @@ def test_an_interrupted_training_goes_on_and_ends_with_the_same_bytes(
 def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, capsys):
     task, _ = trained
     write_samples(task, tmp_path)
-    from pipeline.training import trainer
+    from pipeline.training.checkpoint import Checkpoint
 
-    training = trainer.Fit(task, 28)
+    training = training_of(task, 28)
     progress = training.start()
     progress.epoch = task.train.epochs
     source, target = tmp_path / "data" / "prepared" / "braille.h5", tmp_path / "models" / "braille"
     digest = train._digest(task, source, training.devices)
-    train._save_checkpoint(target, digest, progress, 1.0)
-    assert train._load_checkpoint(target, digest) is not None
+    Checkpoint(target, digest).save(progress, 1.0)
+    assert Checkpoint(target, digest).load() is not None
     if spoil == "parameters":
         digest = train._digest(changed(task, "train", seed=2), source, training.devices)
     if spoil == "data":
@@ -348,7 +358,7 @@ def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, ca
     if spoil == "bytes":
         file = target / "checkpoint" / "epoch.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
-    assert train._load_checkpoint(target, digest) is None
+    assert Checkpoint(target, digest).load() is None
 
 
 def test_a_second_training_of_a_task_at_once_is_refused(tmp_path, capsys):

@@ -136,7 +136,7 @@ def _decays(
     """
     import jax.numpy as jnp
 
-    from pipeline.training.networks import snapped
+    from pipeline.training.decays import snapped
 
     values = np.asarray(decay)
     if task.network.decays == "neuron":

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     """Yield `items`, made by one thread, up to `depth` of them before they are asked for.
 
     The thread makes them in their order, so random numbers are drawn as without it; what it raises
@@ -37,7 +37,7 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
         except BaseException as error:
             put(False, error)
 
-    thread = threading.Thread(target=make, name="ahead", daemon=True)
+    thread = threading.Thread(target=make, name="prefetch", daemon=True)
     thread.start()
     try:
         while True:

@@ -1,4 +1,7 @@
-"""Fitting a network to labelled events: loss, step, epochs, evaluation. Knows no files."""
+"""The training loop: loss, optimiser, batches, epochs, evaluation. Knows no files.
+
+Float training and quantisation-aware training are this loop with another forward pass (`Forward`).
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jax import lax
 from spyx import fn
 
 from pipeline.datasets.prepared import Events
 from pipeline.schema import Task
-from pipeline.training import distributed, engine, networks
+from pipeline.training import distributed
 from pipeline.training.augmentation import augment
-from pipeline.training.prefetch import ahead
+from pipeline.training.forward import Forward, Tree
+from pipeline.training.prefetch import prefetch
 from spyx_nir.errors import UserError
-
-Arrays = dict[str, Any]
-
-# A trained decay stays from 0.018 to 0.993: tau from just above dt to 150 dt.
-LOGITS = (-4.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -42,19 +40,23 @@ class Split:
 
 @dataclass
 class Progress:
-    """All that the next epoch depends on, and what came of the epochs so far.
+    """All that the next epoch depends on, and the results of the epochs so far.
 
-    `parameters`, their running `average` and `best` are named as by `networks.named_parameters`;
-    `optimiser` holds the leaves of the optimiser's state; `rows` the lines of the learning curves.
+    `parameters` and their exponential moving `average` are what the forward pass has, `best` the average
+    as it is stored, of the epoch with the largest `quality`; `optimiser` holds the leaves of the
+    optimiser's state; `rows` the lines of the learning curves; `correct` the right answers of the last
+    epoch on the split that chooses.
     """
 
-    parameters: Arrays
-    average: Arrays
+    parameters: Tree
+    average: Tree
     optimiser: list[Any]
-    best: Arrays
+    best: Tree
     epoch: int = 0
     best_epoch: int = 0
+    quality: list[float] = field(default_factory=lambda: [-math.inf])
     rows: list[dict[str, float]] = field(default_factory=list)
+    correct: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,82 +72,87 @@ class Evaluation:
     correct: int
     spike_rate: dict[str, float]
 
+    @property
+    def silent(self) -> list[str]:
+        """The layers that fire no spike."""
+        return [layer for layer, rate in self.spike_rate.items() if rate == 0]
 
-class Fit:
-    """A network, its loss and its optimiser, compiled once.
+
+class Trainer:
+    """A forward pass with its loss and its optimiser, compiled once.
 
     The loss is the cross-entropy of the output's spike counts times `logit_scale`, plus Spyx's
-    penalties on silent neurons and on busy layers. The optimiser is AdamW with gradients clipped to
-    norm 1 and a rate that rises for a share `warm_up` of the steps and falls to zero along a half
-    cosine. Decays are trained only with
-    `learn_decays`, as logits within `LOGITS`: NIR's tau = dt / (1 - decay) stays finite and above dt.
+    penalties on neurons and layers with too few or too many spikes. The optimiser is AdamW with gradients
+    clipped to norm 1 and a rate that rises for a share `warm_up` of the steps and falls to zero along a
+    half cosine.
     """
 
-    def __init__(self, task: Task, samples: int, most_devices: int | None = None):
+    def __init__(self, forward: Forward, task: Task, samples: int, most_devices: int | None = None):
         """`samples`: size of the training split; `most_devices`: of a host that share a batch.
 
         Raises:
             UserError: a batch cannot be shared evenly among the hosts.
         """
-        self.task, self.settings = task, task.train
+        self.forward, self.task, self.settings = forward, task, task.train
         self.batch = min(task.train.batch_size, samples)
         self.steps = samples // self.batch
-        self.model = networks.build(task)
-        steps = task.train.epochs * self.steps
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.0, task.train.learning_rate, int(task.train.warm_up * steps), steps
-        )
-        self.optimiser = optax.chain(
-            optax.clip_by_global_norm(1.0),
-            optax.adamw(schedule, weight_decay=task.train.weight_decay, mask=_weights),
-            optax.masked(optax.scale(task.train.decay_lr_multiplier), _decays),
-        )
-        self._silence = fn.silence_reg(task.train.min_spikes)
-        self._sparsity = fn.sparsity_reg(task.train.max_spikes)
+        self.optimiser = self._optimiser()
+        self._too_few = fn.silence_reg(task.train.min_spikes)
+        self._too_many = fn.sparsity_reg(task.train.max_spikes)
         self._cross_entropy = fn.integral_crossentropy(task.train.label_smoothing, time_axis=0)
-        self._graph, self._variables = nnx.split(self.model)
-        # A step of a network without convolutions is many tiny operations: sharing costs more.
-        if not any(isinstance(layer, nnx.Conv) for layer in self.model.layers):
-            most_devices = most_devices or 1
-        self.devices = distributed.choose(self.batch, most_devices)
+        self.devices = distributed.choose(self.batch, most_devices or forward.most_devices)
         mesh, self._everywhere, self._shared = distributed.shardings(self.devices)
-        everywhere, whole, shard = self._everywhere, self._everywhere.spec, self._shared.spec
-        split = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._gradients = split(
-            self._shard_gradients, in_specs=(whole, shard, shard), out_specs=whole
-        )
+        self._gradients, evaluation = self._batch_gradients, self._evaluate
+        if forward.shares_batches:
+            whole, shard = self._everywhere.spec, self._shared.spec
+            split = partial(
+                jax.shard_map, mesh=mesh, in_specs=(whole, shard, shard), check_vma=False
+            )
+            self._gradients = split(self._mean_gradients, out_specs=whole)
+            evaluation = split(self._evaluate, out_specs=shard)
+        everywhere, shared = self._everywhere, self._shared
         self._step = jax.jit(
             self._train_step,
-            in_shardings=(everywhere, everywhere, everywhere, self._shared, self._shared),
+            in_shardings=(everywhere, everywhere, everywhere, shared, shared),
             out_shardings=everywhere,
         )
         self._batch_evaluation = jax.jit(
-            split(self._evaluate_shard, in_specs=(whole, shard, shard), out_specs=shard),
-            in_shardings=(everywhere, self._shared, self._shared),
-            out_shardings=everywhere,
+            evaluation, in_shardings=(everywhere, shared, shared), out_shardings=everywhere
+        )
+
+    def _optimiser(self) -> optax.GradientTransformation:
+        settings, decays = self.settings, self.forward.decays
+        steps = settings.epochs * self.steps
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, settings.learning_rate, int(settings.warm_up * steps), steps
+        )
+        return optax.chain(
+            optax.clip_by_global_norm(1.0),
+            optax.adamw(
+                schedule,
+                weight_decay=settings.weight_decay,
+                mask=lambda free: jax.tree.map(lambda decay: not decay, decays(free)),
+            ),
+            optax.masked(optax.scale(settings.decay_lr_multiplier), decays),
         )
 
     def start(self) -> Progress:
-        """Progress before the first epoch, from random weights or from those of `start_from`.
+        """Progress before the first epoch.
 
         Raises:
-            UserError: the file is missing or broken, or belongs to another network.
+            UserError: the weights to start from are missing or broken, or belong to another network.
         """
-        path = self.settings.start_from
-        model = networks.from_weights(self.task, path) if path else self.model
-        parameters = {
-            name: np.asarray(value[...]) for name, value in networks.named_parameters(model).items()
-        }
-        state = jax.jit(self.optimiser.init)(self._free(parameters))
+        parameters = self.forward.initial()
+        state = jax.jit(self.optimiser.init)(self.forward.free(parameters))
         leaves = [np.asarray(x) for x in jax.tree.leaves(state)]
         return Progress(parameters, parameters, leaves, parameters)
 
-    def state(self, progress: Progress) -> tuple[Arrays, Arrays, Any]:
+    def state(self, progress: Progress) -> tuple[Tree, Tree, Any]:
         """Parameters, their average and the optimiser's state as optax nests it, on all devices.
 
         From NumPy's arrays the first step would be compiled by itself.
         """
-        init = jax.eval_shape(lambda: self.optimiser.init(self._free(progress.parameters)))
+        init = jax.eval_shape(lambda: self.optimiser.init(self.forward.free(progress.parameters)))
         optimiser = jax.tree.unflatten(jax.tree.structure(init), progress.optimiser)
         return jax.tree.map(
             lambda leaf: distributed.place(leaf, self._everywhere),
@@ -164,196 +171,168 @@ class Fit:
             UserError: the loss is not finite, or a layer never fires.
         """
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
-            rng = np.random.default_rng([self.settings.seed, epoch])
-            order = rng.permutation(len(train.labels))
-            parameters, average, optimiser = self.state(progress)
-            losses, correct = 0.0, 0
-            for events, labels in ahead(self._batches(train, order, rng)):
-                before = parameters
-                parameters, average, optimiser, loss, right = self._step(
-                    parameters, average, optimiser, *self._place(events, labels)
-                )
-                if not np.isfinite(loss):
-                    raise UserError(
-                        f"epoch {epoch}: {self._blamed(before, events, labels)} is not a finite "
-                        f"number; lower tasks.{self.task.name}.train.learning_rate "
-                        f"({self.settings.learning_rate})"
-                    )
-                losses, correct = losses + float(loss), correct + int(right)
-                on_step()
-            progress.parameters = {name: np.asarray(value) for name, value in parameters.items()}
-            progress.average = {name: np.asarray(value) for name, value in average.items()}
-            progress.optimiser = [np.asarray(leaf) for leaf in jax.tree.leaves(optimiser)]
-            progress.epoch = epoch
-            self._judge(progress, train, validation, losses / self.steps, correct)
+            loss, correct = self._epoch(progress, train, epoch, on_step)
+            row = {
+                "epoch": epoch,
+                "train_loss": loss,
+                "train_accuracy": correct / (self.steps * self.batch),
+            }
+            progress.rows.append(row | self.judge(progress, train, validation))
             yield progress
 
-    def _batches(
-        self, train: Split, order: np.ndarray, rng: np.random.Generator
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _epoch(
+        self, progress: Progress, train: Split, epoch: int, on_step: Callable[[], None]
+    ) -> tuple[float, int]:
+        """Move `progress` on by one epoch: the mean loss and the right answers of its steps."""
+        parameters, average, optimiser = self.state(progress)
+        losses, correct = 0.0, 0
+        for events, labels in prefetch(self._batches(train, epoch)):
+            before = parameters
+            parameters, average, optimiser, loss, right = self._step(
+                parameters, average, optimiser, *self._place(events, labels)
+            )
+            if not np.isfinite(loss):
+                raise UserError(
+                    f"epoch {epoch}: {self._not_finite(before, events, labels)} is not a finite "
+                    f"number; lower {self.forward.rate_key} ({self.settings.learning_rate})"
+                )
+            losses, correct = losses + float(loss), correct + int(right)
+            on_step()
+        progress.parameters, progress.average = jax.tree.map(np.asarray, (parameters, average))
+        progress.optimiser = [np.asarray(leaf) for leaf in jax.tree.leaves(optimiser)]
+        progress.epoch = epoch
+        return losses / self.steps, correct
+
+    def _batches(self, train: Split, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        rng = np.random.default_rng([self.settings.seed, epoch])
+        order = rng.permutation(len(train.labels))
         for step in range(self.steps):
             chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
             yield augment(train.events[chosen], self.task, rng), train.labels[chosen]
 
-    def _blamed(self, parameters: Arrays, events: np.ndarray, labels: np.ndarray) -> str:
+    def _not_finite(self, parameters: Tree, events: np.ndarray, labels: np.ndarray) -> str:
         """What of a step was not finite: the first layer whose output or whose weights were not."""
-        parameters = {name: np.asarray(value) for name, value in parameters.items()}
-        _, layers = engine.trace(self._with(parameters), networks.to_model_layout(events))
-        for i, (out, _) in enumerate(layers):
-            if not np.isfinite(out).all():
-                return f"the output of layers.{i} ({type(self.model.layers[i]).__name__})"
-        gradients, loss, _ = jax.jit(self._gradients)(parameters, *self._place(events, labels))
+        parameters = jax.tree.map(np.asarray, parameters)
+        if layer := self.forward.not_finite(parameters, events):
+            return layer
+        found, loss, _ = jax.jit(self._gradients)(parameters, *self._place(events, labels))
+        gradients = {
+            jax.tree_util.keystr(path, simple=True, separator="."): gradient
+            for path, gradient in jax.tree_util.tree_leaves_with_path(found)
+        }
         # Backwards: a gradient that is not finite spoils those of all layers before it.
         for name in sorted(gradients, reverse=True):
             if not np.isfinite(gradients[name]).all():
                 return f"the gradient of {name}"
         return f"the loss ({float(loss)}) or the norm of its gradient"
 
-    def evaluate(self, parameters: Arrays, split: Split) -> Evaluation:
-        """Run the network with `parameters` over `split`."""
-        counts, losses, rates = [], [], []
-        total = len(split.labels)
-        for start in range(0, total, self.batch):
-            events = split.events[start : start + self.batch]
-            labels = split.labels[start : start + self.batch]
-            short = self.batch - len(labels)  # the last batch is filled up to the compiled shape
-            events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
-            count, loss, rate = self._batch_evaluation(
-                parameters, *self._place(events, np.pad(labels, (0, short)))
-            )
-            here = self.batch - short
-            counts.append(np.asarray(count)[:here])
-            losses.append(np.asarray(loss)[:here])
-            rates.append({name: np.asarray(value)[:here] for name, value in rate.items()})
-        predicted = np.concatenate(counts).argmax(axis=1)
-        return Evaluation(
-            loss=float(np.concatenate(losses).mean(dtype=np.float64)),
-            predicted=predicted,
-            correct=int((predicted == split.labels).sum()),
-            spike_rate={
-                name: float(np.concatenate([rate[name] for rate in rates]).mean(dtype=np.float64))
-                for name in rates[0]
-            },
-        )
+    def judge(self, progress: Progress, train: Split, validation: Split) -> dict[str, float]:
+        """Keep the average if it is the best so far on the validation split; that split's part of a row.
+
+        Without validation recordings the last epoch's is kept, and about a batch of the training split
+        shows whether all layers fire.
+
+        Raises:
+            UserError: a layer never fires.
+        """
+        stored = self.forward.stored(progress.average)
+        held_out = len(validation.labels) > 0
+        seen = self.evaluate(stored, validation if held_out else self.few(train))
+        where = "the validation split" if held_out else "a batch of the training split"
+        self.forward.check(seen.silent, progress.epoch, where)
+        progress.correct = seen.correct
+        quality = [float(progress.epoch)]
+        if held_out:
+            quality = self.forward.quality(seen.loss, seen.correct)
+        if quality > progress.quality:
+            progress.best, progress.best_epoch, progress.quality = stored, progress.epoch, quality
+        if not held_out:
+            return {}
+        return {
+            "validation_loss": seen.loss,
+            "validation_accuracy": seen.correct / len(validation.labels),
+        }
 
     def few(self, split: Split) -> Split:
         """About one batch, taken from all over the split."""
         every = slice(None, None, max(1, len(split.labels) // self.batch))
         return Split(split.events[every], split.labels[every])
 
-    def _judge(
-        self, progress: Progress, train: Split, validation: Split, loss: float, correct: int
-    ) -> None:
-        """Add a line to the curves and keep the average if its validation loss is the lowest so far.
-
-        Not its accuracy: of a few dozen recordings it takes few values, and epochs tie by chance.
-        Without validation recordings the last epoch's is kept.
-
-        Its decays and weights are taken to what will be stored, so that the judged network is the
-        exported one.
-        """
-        bits = getattr(self.task.network, "weight_bits", None)
-        average = networks.snapped(progress.average, self.task.export.dt, bits)
-        held_out = len(validation.labels) > 0
-        seen = self.evaluate(average, validation if held_out else self.few(train))
-        if silent := [name for name, rate in seen.spike_rate.items() if rate == 0]:
-            judged = "the validation split" if held_out else "a batch of the training split"
-            raise UserError(
-                f"epoch {progress.epoch}: {silent[0]} fires no spike on {judged}; "
-                f"lower tasks.{self.task.name}.network.threshold ({self.task.network.threshold}) "
-                f"or tasks.{self.task.name}.train.learning_rate ({self.settings.learning_rate})"
-            )
-        row = {
-            "epoch": progress.epoch,
-            "train_loss": loss,
-            "train_accuracy": correct / (self.steps * self.batch),
-        }
-        best = True
-        if held_out:
-            best = seen.loss < min((r["validation_loss"] for r in progress.rows), default=math.inf)
-            row["validation_loss"] = seen.loss
-            row["validation_accuracy"] = seen.correct / len(validation.labels)
-        if best:
-            progress.best, progress.best_epoch = average, progress.epoch
-        progress.rows.append(row)
-
-    def _train_step(self, parameters, average, state, events, labels):
-        gradients, loss, correct = self._gradients(parameters, events, labels)
-        # Weights that are not numbers give neurons that never fire, so the loss alone stays finite.
-        loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
-        free = self._free(parameters)
-        updates, state = self.optimiser.update(gradients, state, free)
-        parameters = {**parameters, **_bound(optax.apply_updates(free, updates))}
-        average = optax.incremental_update(parameters, average, 1.0 - self.settings.ema_decay)
-        return parameters, average, state, loss, correct
-
-    def _shard_gradients(self, parameters, events, labels):
-        """Gradients and loss as means, right answers as a sum, over the shards of a batch."""
-
-        def loss_of(free):
-            model = self._with({**parameters, **_bound(free)})
-            events_in = networks.to_model_layout(events)
-            if not (self.settings.min_rate_penalty or self.settings.max_rate_penalty):
-                spikes, _ = engine.run(model, events_in)
-                return self._loss(spikes, labels), spikes.sum(0)
-            spikes, layers = engine.trace(model, events_in)
-            counts = [out.sum(0) for out, state in layers if state is not None]
-            penalty = self.settings.min_rate_penalty * self._silence(counts)
-            penalty += self.settings.max_rate_penalty * self._sparsity(counts)
-            return self._loss(spikes, labels) + penalty, spikes.sum(0)
-
-        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            self._free(parameters)
+    def evaluate(self, parameters: Tree, split: Split) -> Evaluation:
+        """Run the network with `parameters` over `split`."""
+        parts = []
+        for start in range(0, len(split.labels), self.batch):
+            part = slice(start, start + self.batch)
+            placed = self._filled_up(split.events[part], split.labels[part])
+            parts.append(jax.tree.map(np.asarray, self._batch_evaluation(parameters, *placed)))
+        counts, losses, rates = jax.tree.map(
+            lambda *part: np.concatenate(part)[: len(split.labels)], *parts
         )
-        correct = (counts.argmax(1) == labels).sum()
-        return (*lax.pmean((gradients, loss), "batch"), lax.psum(correct, "batch"))
+        predicted = counts.argmax(axis=1)
+        return Evaluation(
+            loss=float(losses.mean(dtype=np.float64)),
+            predicted=predicted,
+            correct=int((predicted == split.labels).sum()),
+            spike_rate={name: float(rate.mean(dtype=np.float64)) for name, rate in rates.items()},
+        )
 
-    def _evaluate_shard(self, parameters, events, labels):
-        model = self._with(parameters)
-        spikes, layers = engine.trace(model, networks.to_model_layout(events))
-        counts = spikes.sum(0)
-        # The loss of one sample is the loss of a batch of one.
-        losses = jax.vmap(lambda s, l: self._loss(s[:, None], l[None]), (1, 0))(spikes, labels)
-        rates = {
-            f"layers.{i} ({type(self.model.layers[i]).__name__})": out.mean(
-                axis=(0, *range(2, out.ndim))
-            )
-            for i, (out, state) in enumerate(layers)
-            if state is not None
-        }
-        return counts, losses, rates
+    def _filled_up(self, events: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
+        """The last batch of a split, filled up to the compiled shape."""
+        short = self.batch - len(labels)
+        events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
+        return self._place(events, np.pad(labels, (0, short)))
 
     def _place(self, events: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
         return distributed.place(events, self._shared), distributed.place(labels, self._shared)
 
-    def _free(self, parameters: Arrays) -> Arrays:
-        """What the optimiser changes: all weights and, if they are trained, the decays as logits."""
-        return {
-            name: jnp.clip(jax.scipy.special.logit(value), *LOGITS)
-            if networks.is_decay(name)
-            else jnp.asarray(value)
-            for name, value in parameters.items()
-            if self.settings.learn_decays or not networks.is_decay(name)
-        }
+    def _train_step(
+        self, parameters: Tree, average: Tree, state: Tree, events: jax.Array, labels: jax.Array
+    ) -> tuple[Tree, Tree, Tree, jax.Array, jax.Array]:
+        gradients, loss, correct = self._gradients(parameters, events, labels)
+        # Weights that are not numbers give neurons that never fire, so the loss alone stays finite.
+        loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
+        free = self.forward.free(parameters)
+        updates, state = self.optimiser.update(gradients, state, free)
+        parameters = self.forward.bind(parameters, optax.apply_updates(free, updates))
+        average = optax.incremental_update(parameters, average, 1.0 - self.settings.ema_decay)
+        return parameters, average, state, loss, correct
 
-    def _loss(self, spikes, labels):
+    def _mean_gradients(
+        self, parameters: Tree, events: jax.Array, labels: jax.Array
+    ) -> tuple[Tree, jax.Array, jax.Array]:
+        """`_batch_gradients` over the shards of a batch: gradients and loss as means, right as a sum."""
+        gradients, loss, correct = self._batch_gradients(parameters, events, labels)
+        return (*lax.pmean((gradients, loss), "batch"), lax.psum(correct, "batch"))
+
+    def _batch_gradients(
+        self, parameters: Tree, events: jax.Array, labels: jax.Array
+    ) -> tuple[Tree, jax.Array, jax.Array]:
+        """Gradients and loss, as means over the samples, and how many answers are right."""
+        penalised = bool(self.settings.min_rate_penalty or self.settings.max_rate_penalty)
+
+        def loss_of(free: Tree) -> tuple[jax.Array, jax.Array]:
+            bound = self.forward.bind(parameters, free)
+            spikes, layers = self.forward.run(bound, events, layers=penalised)
+            if not penalised:
+                return self._loss(spikes, labels), spikes.sum(0)
+            counts = [out.sum(0) for out in layers.values()]
+            penalty = self.settings.min_rate_penalty * self._too_few(counts)
+            penalty += self.settings.max_rate_penalty * self._too_many(counts)
+            return self._loss(spikes, labels) + penalty, spikes.sum(0)
+
+        free = self.forward.free(parameters)
+        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(free)
+        return gradients, loss, (counts.argmax(1) == labels).sum()
+
+    def _evaluate(
+        self, parameters: Tree, events: jax.Array, labels: jax.Array
+    ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """Of every sample: spike counts (B, classes), loss (B,), and spike rate by layer (B,)."""
+        spikes, layers = self.forward.run(parameters, events)
+        # The loss of one sample is the loss of a batch of one.
+        losses = jax.vmap(lambda s, l: self._loss(s[:, None], l[None]), (1, 0))(spikes, labels)
+        rates = {name: out.mean(axis=(0, *range(2, out.ndim))) for name, out in layers.items()}
+        return spikes.sum(0), losses, rates
+
+    def _loss(self, spikes: jax.Array, labels: jax.Array) -> jax.Array:
         return self._cross_entropy(self.settings.logit_scale * spikes, labels)
-
-    def _with(self, parameters):
-        return networks.with_parameters(nnx.merge(self._graph, self._variables), parameters)
-
-
-def _weights(parameters: Arrays) -> dict[str, bool]:
-    return {name: not networks.is_decay(name) for name in parameters}
-
-
-def _decays(parameters: Arrays) -> dict[str, bool]:
-    return {name: networks.is_decay(name) for name in parameters}
-
-
-def _bound(free: Arrays) -> Arrays:
-    """What the optimiser changed, as parameters: logits become decays."""
-    return {
-        name: jax.nn.sigmoid(jnp.clip(value, *LOGITS)) if networks.is_decay(name) else value
-        for name, value in free.items()
-    }

@@ -13,8 +13,8 @@ import pytest
 from roads import tiny_task
 
 from pipeline.schema import Target
-from pipeline.training.qat import Tuning
-from pipeline.training.trainer import Split
+from pipeline.training.qat import QatForward, task_for
+from pipeline.training.trainer import Split, Trainer
 from spyx_nir import neurobench
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UserError
@@ -193,6 +193,13 @@ def test_a_network_that_runs_away_is_calmed() -> None:
         assert (a.values == b.values).all()
 
 
+def qat(network: IntegerNetwork, task: Any, target: Target, samples: int) -> tuple[QatForward, Trainer]:
+    """Quantisation-aware training for one target of a task."""
+    task = dataclasses.replace(task, targets={target.name: target})
+    forward = QatForward(network, task, target.name)
+    return forward, Trainer(forward, task_for(task, target.name), samples)
+
+
 @pytest.mark.parametrize("chip", [XYLO, LOIHI])
 def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> None:
     """Two letters, each on taxels of its own: the chip's rule must tell them apart."""
@@ -205,14 +212,17 @@ def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> N
     start = variant(braille(), chip)
     network = quantise.quantise(start, chip)
     train, validation = Split(events[:48], labels[:48]), Split(events[48:], labels[48:])
-    rows: list[dict[str, float]] = []
+    correct: list[int] = []
 
     def trained() -> IntegerNetwork:
-        tuning = Tuning(network, task, Target(chip.name, 8, 0.02), 48)
-        return tuning.epochs(train, validation, rows.append)
+        forward, training = qat(network, task, Target(chip.name, 8, 0.02), 48)
+        progress = training.start()
+        for _ in training.epochs(progress, train, validation, lambda: None):
+            correct.append(progress.correct)
+        return forward.quantised(progress.best)
 
     found = trained()
-    assert max(row["right"] for row in rows) == 12
+    assert max(correct) == 12
     found.check()
     quantise.check_recovery(quantise.on_grid(start, found), found)
     assert any(
@@ -225,12 +235,12 @@ def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> N
 
 def test_the_start_is_what_was_rounded_and_large_weights_are_clipped() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
-    tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e-3), 12)
-    floats = tuning.start()
-    same_numbers(tuning.rounded(floats), network)
+    tuning = QatForward(network, small("braille"), "loihi")
+    floats = tuning.initial()
+    same_numbers(tuning.quantised(floats), network)
     assert not any(floats["decays"].values())
     floats["weights"] = [1e6 * x for x in floats["weights"]]
-    for value in tuning.rounded(floats).weights:
+    for value in tuning.quantised(floats).weights:
         assert set(np.unique(value.values)) <= {-256, 0, 254}
 
 
@@ -238,12 +248,12 @@ def test_layers_for_dynapcnn_reach_a_bound_of_their_bits() -> None:
     """Or sinabs, which stretches a layer to one, would round all weights anew."""
     graph = graphs.paper_scnn(np.random.default_rng(1))
     network = quantise.quantise(variant(graph, SPECK), SPECK)
-    tuning = Tuning(network, small("nmnist"), Target("speck-2f", 1, 1e-3), 12)
-    floats = tuning.start()
-    for a, b in zip(tuning.rounded(floats).weights, network.weights, strict=True):
+    tuning = QatForward(network, small("nmnist"), "speck-2f")
+    floats = tuning.initial()
+    for a, b in zip(tuning.quantised(floats).weights, network.weights, strict=True):
         assert (a.values == b.values).all()
     floats["weights"] = [0.9 * x for x in floats["weights"]]
-    for weight in tuning.rounded(floats).weights:
+    for weight in tuning.quantised(floats).weights:
         assert weight.values.min() == -128 or weight.values.max() == 127
 
 
@@ -251,18 +261,18 @@ def test_decays_are_trained_where_the_grid_is_fine() -> None:
     """Loihi's decays go to logits and back unchanged; Xylo's shifts stay where they are."""
     task = small("braille", learn_decays=True)
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
-    tuning = Tuning(network, task, Target("loihi", 1, 1e-3), 12)
-    floats = tuning.start()
+    tuning = QatForward(network, task, "loihi")
+    floats = tuning.initial()
     assert {name: set(found) for name, found in floats["decays"].items()} == {
         "hidden.lif": {"decay_syn", "decay_mem"}, "out": {"decay_syn", "decay_mem"},
     }  # fmt: skip
-    same_numbers(tuning.rounded(floats), network)
+    same_numbers(tuning.quantised(floats), network)
     # Logits of 0 and -1.0986 are decays of 1/2 and 1/4.
     floats["decays"]["out"] = {"decay_syn": np.float32(0), "decay_mem": np.float32(-1.0986123)}
-    moved = tuning.rounded(floats).populations[1]
+    moved = tuning.quantised(floats).populations[1]
     assert (moved.decay_syn, moved.decay_mem) == (2048, 1024)
     xylo = quantise.quantise(variant(braille(), XYLO), XYLO)
-    floats = Tuning(xylo, task, Target("xylo-audio-2", 1, 1e-3), 12).start()
+    floats = QatForward(xylo, task, "xylo-audio-2").initial()
     assert not any(floats["decays"].values())
 
 
@@ -271,15 +281,11 @@ def test_the_rate_warms_up_from_zero() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
     events = np.random.default_rng(0).random((12, 16, 12)) < 0.3
     split = Split(events.astype(np.uint8), np.arange(12) % 7)
-    tuning = Tuning(network, small("braille", warm_up=0.5), Target("loihi", 2, 1e-2), 12)
-    seen: list[list[np.ndarray]] = []
-
-    def judge(floats: Any, _: Split) -> tuple[int, float]:
-        seen.append([np.asarray(weights) for weights in floats["weights"]])
-        return 0, 0.0
-
-    tuning.judge = judge  # type: ignore[method-assign]
-    tuning.epochs(split, split, lambda row: None)
+    _, training = qat(network, small("braille", warm_up=0.5), Target("loihi", 2, 1e-2), 12)
+    progress = training.start()
+    seen = [progress.average["weights"]]
+    for _ in training.epochs(progress, split, split, lambda: None):
+        seen.append(progress.average["weights"])
     start, first, second = seen
     assert all((a == b).all() for a, b in zip(start, first, strict=True))
     assert any((a != b).any() for a, b in zip(first, second, strict=True))
@@ -287,13 +293,13 @@ def test_the_rate_warms_up_from_zero() -> None:
 
 def test_a_loss_that_is_no_number_names_the_rate() -> None:
     network = quantise.quantise(variant(braille(), LOIHI), LOIHI)
-    tuning = Tuning(network, small("braille"), Target("loihi", 1, 1e30), 12)
+    _, training = qat(network, small("braille"), Target("loihi", 1, 1e30), 12)
     split = Split(np.ones((24, 16, 12), np.uint8), np.arange(24) % 7)
-    tuning._step = lambda floats, average, state, events, labels: (floats, average, state, np.nan)
+    training._step = lambda floats, average, state, *_: (floats, average, state, np.nan, 0)
     with pytest.raises(
         UserError, match=r"tasks\.braille\.targets\.loihi\.learning_rate \(1e\+30\)"
     ):
-        tuning.epochs(split, split, lambda row: None)
+        list(training.epochs(training.start(), split, split, lambda: None))
 
 
 # ------------------------------------------------------------------------------------- refusals

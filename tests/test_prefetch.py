@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from pipeline.training.prefetch import ahead
+from pipeline.training.prefetch import prefetch
 
 
 def left_over():
-    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def test_items_come_in_order_and_draw_the_same_random_numbers():
@@ -18,7 +18,7 @@ def test_items_come_in_order_and_draw_the_same_random_numbers():
         for _ in range(20):
             yield rng.random()
 
-    assert list(ahead(draws())) == list(draws())
+    assert list(prefetch(draws())) == list(draws())
     assert left_over() == []
 
 
@@ -27,7 +27,7 @@ def test_an_error_is_raised_after_the_items_before_it():
         yield 1
         raise OSError("the disk is gone")
 
-    found = ahead(broken())
+    found = prefetch(broken())
     assert next(found) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         next(found)
@@ -42,7 +42,7 @@ def test_giving_up_early_ends_the_thread_and_makes_only_what_fits_ahead():
             made.append(len(made))
             yield made[-1]
 
-    found = ahead(endless(), depth=2)
+    found = prefetch(endless(), depth=2)
     assert next(found) == 0
     found.close()
     assert left_over() == []

@@ -1,0 +1,161 @@
+"""A forward pass that `trainer.Trainer` trains: the protocol, and the network of a task in float32.
+
+The forward pass of quantisation-aware training is in `pipeline.training.qat`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from pipeline.schema import Task
+from pipeline.training import decays, engine, networks
+from spyx_nir.errors import UserError
+
+Tree = Any  # a pytree of arrays
+Spikes = tuple[jax.Array, dict[str, jax.Array]]  # output (T, B, classes); by layer, (T, B, ...)
+
+
+class Forward(Protocol):
+    """A network as the trainer needs it; parameters and what is free of them are pytrees.
+
+    rate_key: the learning rate's path in params.yaml, for messages.
+    shares_batches: whether several devices can share a batch, `most_devices` of a host; None for all.
+    """
+
+    rate_key: str
+    shares_batches: bool
+    most_devices: int | None
+
+    def initial(self) -> Tree:
+        """The parameters before the first step, as arrays of NumPy."""
+
+    def decays(self, free: Tree) -> Tree:
+        """True for every decay in `free`, False for every weight; may be a prefix of its tree."""
+
+    def run(self, parameters: Tree, events: jax.Array, layers: bool = True) -> Spikes:
+        """Run events (B, T, ...); `layers`: whether what is not the output is asked for, too."""
+
+    def quality(self, loss: float, correct: int) -> list[float]:
+        """A loss and the right answers of the split that chooses the epoch; larger is better."""
+
+    def free(self, parameters: Tree) -> Tree:
+        """What the optimiser changes of the parameters."""
+        return parameters
+
+    def bind(self, parameters: Tree, free: Tree) -> Tree:
+        """The parameters with what the optimiser changed."""
+        return free
+
+    def stored(self, parameters: Tree) -> Tree:
+        """The parameters as they are evaluated and stored."""
+        return parameters
+
+    def check(self, silent: list[str], epoch: int, split: str) -> None:
+        """Raises UserError: the layers `silent` must not be without a spike."""
+        return
+
+    def not_finite(self, parameters: Tree, events: np.ndarray) -> str | None:
+        """The first layer whose output is not finite."""
+        return None
+
+
+class FloatForward(Forward):
+    """The network of a task in float32; parameters are named as by `networks.named_parameters`.
+
+    Decays are trained only with `learn_decays`, within `decays.LOGITS`: NIR's tau = dt / (1 - decay)
+    stays finite and above dt.
+    """
+
+    shares_batches = True
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.model = networks.build(task)
+        self.rate_key = f"tasks.{task.name}.train.learning_rate"
+        # A step of a network without convolutions is many tiny operations: sharing costs more.
+        convolutions = any(isinstance(layer, nnx.Conv) for layer in self.model.layers)
+        self.most_devices = None if convolutions else 1
+        self._graph, self._variables = nnx.split(self.model)
+
+    def initial(self) -> dict[str, np.ndarray]:
+        """Random weights, or those of `train.start_from`.
+
+        Raises:
+            UserError: the file is missing or broken, or belongs to another network.
+        """
+        path = self.task.train.start_from
+        model = networks.from_weights(self.task, Path(path)) if path else self.model
+        found = networks.named_parameters(model)
+        return {name: np.asarray(value[...]) for name, value in found.items()}
+
+    def free(self, parameters: Tree) -> Tree:
+        """All weights and, if they are trained, the decays as logits."""
+        return {
+            name: decays.to_logits(value) if decays.is_decay(name) else jnp.asarray(value)
+            for name, value in parameters.items()
+            if self.task.train.learn_decays or not decays.is_decay(name)
+        }
+
+    def bind(self, parameters: Tree, free: Tree) -> Tree:
+        """The parameters with free weights, and with decays from their logits."""
+        return {
+            **parameters,
+            **{
+                name: decays.from_logits(value) if decays.is_decay(name) else value
+                for name, value in free.items()
+            },
+        }
+
+    def decays(self, free: Tree) -> Tree:
+        """Which of the free parameters are decays."""
+        return {name: decays.is_decay(name) for name in free}
+
+    def run(self, parameters: Tree, events: jax.Array, layers: bool = True) -> Spikes:
+        """As `Forward.run`; layers without state are left out."""
+        model, x = self.with_parameters(parameters), networks.to_model_layout(events)
+        if not layers:
+            return engine.run(model, x)[0], {}
+        spikes, traced = engine.trace(model, x)
+        return spikes, {
+            f"layers.{index} ({type(self.model.layers[index]).__name__})": out
+            for index, (out, state) in enumerate(traced)
+            if state is not None
+        }
+
+    def with_parameters(self, parameters: Tree) -> Any:
+        """The model with these parameters."""
+        return networks.with_parameters(nnx.merge(self._graph, self._variables), parameters)
+
+    def stored(self, parameters: Tree) -> dict[str, np.ndarray]:
+        """Decays and weights as NIR carries them, so that the judged network is the exported one."""
+        bits = getattr(self.task.network, "weight_bits", None)
+        return decays.snapped(parameters, self.task.export.dt, bits)
+
+    def quality(self, loss: float, correct: int) -> list[float]:
+        """Minus the loss: the accuracy of a few dozen recordings takes few values, and epochs tie by
+        chance."""
+        return [-loss]
+
+    def check(self, silent: list[str], epoch: int, split: str) -> None:
+        """Raises UserError: a layer never fires."""
+        if silent:
+            raise UserError(
+                f"epoch {epoch}: {silent[0]} fires no spike on {split}; "
+                f"lower tasks.{self.task.name}.network.threshold ({self.task.network.threshold}) "
+                f"or {self.rate_key} ({self.task.train.learning_rate})"
+            )
+
+    def not_finite(self, parameters: Tree, events: np.ndarray) -> str | None:
+        """The first layer, with or without state, whose output is not finite."""
+        model = self.with_parameters(parameters)
+        _, layers = engine.trace(model, networks.to_model_layout(events))
+        for index, (out, _) in enumerate(layers):
+            if not np.isfinite(out).all():
+                return f"the output of layers.{index} ({type(self.model.layers[index]).__name__})"
+        return None
