@@ -1,4 +1,4 @@
-"""Stage: the bundle that leaves the house, made only of a file that parity has passed.
+"""Stage: the bundle that is published, made only of a file that parity has passed.
 
 model.nir                the graph, byte for byte the one that parity checked
 model-nir-1.0.4.nir      the same for toolchains that pin nir 1.0.4
@@ -13,7 +13,6 @@ and metrics/<task>-generic.json: accuracy, and what the network costs (see `spyx
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,41 +20,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import schema, stage
+from pipeline.evaluation import parity_gate
 from spyx_nir import files
-from spyx_nir.errors import UserError
-
-
-def passed(folder: Path, task: str) -> dict[str, Any]:
-    """The parity report of `folder`, if it is a pass for the files that lie there now.
-
-    Raises:
-        UserError: no report, no pass, or `model.nir` or the weights are not the ones it checked.
-    """
-    path = folder / "parity.json"
-    again = f"run python -m pipeline.parity {task}"
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        verdict, checked = report["verdict"], report["model_nir"]["sha256"]
-        checked_weights = report["weights_sha256"]
-        report["differing_samples"], report["accuracy"]["trained"], report["neurobench"][0]
-        report["weights"]["trained_here"]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; nothing is deployed unchecked, {again}") from None
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise UserError(f"{path}: not a report of the parity stage; {again}") from None
-    if verdict != "pass":
-        reasons = "; ".join(map(str, report.get("reasons", [])))
-        raise UserError(f"{path}: the verdict is `{verdict}`, `pass` is needed ({reasons})")
-    for name, digest in (("model.nir", checked), ("weights.safetensors", checked_weights)):
-        file = folder / name
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; run dvc repro")
-        if (now := files.sha256(file)) != digest:
-            raise UserError(
-                f"{file}: changed after parity (SHA-256 now {now[:12]}..., parity checked "
-                f"{digest[:12]}...); {again}"
-            )
-    return report
 
 
 def deploy(task: schema.Task, root: Path = Path(".")) -> None:
@@ -66,7 +32,7 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
             small for the vectors, or the file for nir 1.0.4 would mean something else.
     """
     folder = root / "models" / task.name
-    report = passed(folder, task.name)
+    report = parity_gate.passed(folder, task.name)
 
     from pipeline.bundle.folder import Golden, complete
     from pipeline.datasets import prepared
@@ -78,7 +44,7 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     chosen = vectors.choose(labels, task.deploy.vectors, report["differing_samples"])
     graph = converter.file.read(folder / "model.nir")
     plan = converter.load(graph, task.export.dt).plan
-    answer = golden(task, folder / "weights.safetensors", plan, events[chosen])
+    answer = golden(task, folder, plan, events[chosen])
     samples = Golden(chosen, labels[chosen], np.swapaxes(events[chosen], 0, 1), **answer)
     target = folder / "deploy" / "generic"
     with files.atomic_folder(target) as bundle:
@@ -90,7 +56,7 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 
 
-def golden(task: schema.Task, weights: Path, plan: Any, events: np.ndarray) -> dict[str, Any]:
+def golden(task: schema.Task, folder: Path, plan: Any, events: np.ndarray) -> dict[str, Any]:
     """What the trained model answers: `output` (T, N, classes) and `spikes` per node (T, N, ...).
 
     Args:
@@ -99,7 +65,7 @@ def golden(task: schema.Task, weights: Path, plan: Any, events: np.ndarray) -> d
     from pipeline.evaluation.backends import model_executor, trained_model
     from pipeline.evaluation.rounding_ties import spiking_layers
 
-    model, names = trained_model(task, weights)
+    model, names = trained_model(task, folder)
     spiking = {layer.name for layer in spiking_layers(plan, names)}
     recording = model_executor(model, names, spiking)(events)
     output = recording.outputs.astype(np.uint8)

@@ -254,10 +254,10 @@ def parity(task: schema.Task, root: Path = Path(".")) -> None:
     if not len(labels):
         raise UserError(f"tasks.{task.name}.data.test: the test set is empty")
 
-    trained, names = trained_model(task, weights_path)
-    if (told := graph.metadata.get("dt")) is not None and float(told) != task.export.dt:
+    trained, names = trained_model(task, folder)
+    if (dt := graph.metadata.get("dt")) is not None and float(dt) != task.export.dt:
         raise UserError(
-            f"{model_path}: made with dt = {float(told):g}, tasks.{task.name}.export.dt is "
+            f"{model_path}: made with dt = {float(dt):g}, tasks.{task.name}.export.dt is "
             f"{task.export.dt:g}; run python -m pipeline.export {task.name}"
         )
     loaded = converter.load(graph, task.export.dt)

@@ -136,6 +136,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
-    text = "\n".join([platform.machine(), platform.processor(), *told])
+    facts = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    text = "\n".join([platform.machine(), platform.processor(), *facts])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import deploy, schema, stage, tasks
-from pipeline.evaluation import confidence
+from pipeline import schema, stage, tasks
+from pipeline.evaluation import confidence, parity_gate
 from spyx_nir import files
 from spyx_nir.errors import GraphError, UserError
 
@@ -49,7 +49,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
             f"tasks.{task.name}.targets: `{name}` is not among them; there are: {known}"
         )
     folder = root / "models" / task.name
-    parity = deploy.passed(folder, task.name)
+    parity = parity_gate.passed(folder, task.name)
 
     from pipeline.datasets import prepared
     from spyx_nir.converter import file

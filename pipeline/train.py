@@ -202,11 +202,11 @@ def _splits(task: schema.Task, data: prepared.Prepared, source: Path) -> dict[st
 
 def _check_network(task: schema.Task, model: Any) -> None:
     """Refuse before training what a later stage would refuse after it."""
-    from pipeline import export
+    from pipeline.training import networks
 
     where = f"the network of pipeline/tasks/{task.name}.py"
     try:
-        export.to_graph(task, model)
+        networks.to_graph(task, model)
     except GraphError as error:
         raise UserError(f"{where}: {error}") from None
     last = model.layers[-1]
@@ -257,12 +257,12 @@ def _display(
     epochs = task.train.epochs
 
     def text(row: dict[str, float]) -> str:
-        told = ", ".join(
+        results = ", ".join(
             f"{words}loss {row[f'{name}_loss']:.4f}, accuracy {row[f'{name}_accuracy']:.3f}"
             for name, words in (("train", ""), ("validation", "validation "))
             if f"{name}_loss" in row
         )
-        return f"{task.name}: epoch {row['epoch']}/{epochs}, {told}"
+        return f"{task.name}: epoch {row['epoch']}/{epochs}, {results}"
 
     if not sys.stdout.isatty():
         every = max(1, epochs // 10)
@@ -331,19 +331,19 @@ def _hosts(
         UsageError: one of the three is missing, malformed or out of range.
     """
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-    told = {
+    values = {
         flag: os.environ.get(name) if given[flag] is None else given[flag]
         for flag, name in HOSTS.items()
     }
-    if all(value is None for value in told.values()):
+    if all(value is None for value in values.values()):
         return None
-    if missing := [f"{flag} ({HOSTS[flag]})" for flag, value in told.items() if value is None]:
+    if missing := [f"{flag} ({HOSTS[flag]})" for flag, value in values.items() if value is None]:
         raise UsageError(f"several hosts need {', '.join(HOSTS)}; missing: {', '.join(missing)}")
-    address, _, port = str(told["--coordinator"]).rpartition(":")
+    address, _, port = str(values["--coordinator"]).rpartition(":")
     if not (address and port.isdecimal()):
-        raise UsageError(f"--coordinator: must be ADDRESS:PORT, got {told['--coordinator']}")
+        raise UsageError(f"--coordinator: must be ADDRESS:PORT, got {values['--coordinator']}")
     try:
-        count, index = int(str(told["--processes"])), int(str(told["--process"]))
+        count, index = int(str(values["--processes"])), int(str(values["--process"]))
     except ValueError as error:
         raise UsageError(f"--processes, --process: must be whole numbers ({error})") from None
     if not 0 <= index < count:

@@ -49,7 +49,6 @@ def stepped(training: Any, events: Any, augmented: Any, labels: Any) -> Any:
 
 
 def floats(task: Any, events: Any, labels: Any) -> None:
-    from pipeline import export
     from pipeline.training import engine, networks
     from pipeline.training.augmentation import augment
     from pipeline.training.forward import FloatForward
@@ -69,7 +68,7 @@ def floats(task: Any, events: Any, labels: Any) -> None:
         "trace",
         engine.trace(forward.with_parameters(parameters), networks.to_model_layout(events))[1],
     )
-    graph = export.to_graph(task, forward.with_parameters(stored))
+    graph = networks.to_graph(task, forward.with_parameters(stored))
     with tempfile.TemporaryDirectory() as folder:
         file.write(Path(folder) / "model.nir", graph)
         say("exported", np.frombuffer((Path(folder) / "model.nir").read_bytes(), np.uint8))
@@ -78,7 +77,6 @@ def floats(task: Any, events: Any, labels: Any) -> None:
 
 
 def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
-    from pipeline import export
     from pipeline.training import networks, qat
     from pipeline.training.trainer import Split, Trainer
     from spyx_nir.converter import file
@@ -89,7 +87,7 @@ def integers(task: Any, chip: str, events: Any, labels: Any) -> None:
     loaded = profile.load(chip)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.nir"
-        file.write(path, export.to_graph(task, networks.build(task)))
+        file.write(path, networks.to_graph(task, networks.build(task)))
         start = variant(file.read_dict(path), loaded, task.export.dt)
     forward = qat.QatForward(quantise.quantise(start, loaded), task, chip)
     training = Trainer(forward, qat.task_for(task, chip), len(labels))

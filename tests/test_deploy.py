@@ -392,7 +392,7 @@ def test_deploy_refuses_a_failed_parity(road):
 def test_deploy_refuses_what_is_no_report(road, text):
     (road / "models" / "braille" / "parity.json").write_text(text)
     with pytest.raises(UserError, match=r"parity\.json: not a report of the parity stage"):
-        stage.passed(road / "models" / "braille", "braille")
+        parity_gate.passed(road / "models" / "braille", "braille")
 
 
 def test_parity_names_the_stage_that_has_to_run_after_a_change_of_the_step(road):

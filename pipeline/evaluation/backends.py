@@ -6,6 +6,7 @@ executor works with.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import schema
+from spyx_nir.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -116,17 +118,23 @@ def reference_executor(plan: Any, dt: float) -> Executor:
     return execute
 
 
-def trained_model(task: schema.Task, weights: Path) -> tuple[Any, list[str | None]]:
-    """The trained network, and for each of its layers the node that its output belongs to."""
-    from pipeline.training import networks
-    from spyx_nir import converter
+def trained_model(task: schema.Task, folder: Path) -> tuple[Any, list[str | None]]:
+    """The trained network, and for each of its layers the node that its output belongs to.
 
-    model = networks.from_weights(task, weights)
-    _, names = converter.export_named(
-        model,
-        {"input": networks.input_shape(task)},
-        {"output": networks.output_shape(task)},
-        task.export.dt,
-        strict=True,
-    )
+    Raises:
+        UserError: a file of the stages train and export is missing, broken, or of another network.
+    """
+    from pipeline.training import networks
+
+    model = networks.from_weights(task, folder / "weights.safetensors")
+    path = folder / "nodes.json"
+    again = f"run python -m pipeline.export {task.name}"
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {again}") from None
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or len(names) != len(model.layers):
+        raise UserError(f"{path}: no list of {len(model.layers)} nodes; {again}")
     return model, names

@@ -1,4 +1,4 @@
-"""The network of a task with its weights: built, stored, read."""
+"""The network of a task with its weights: built, stored, read, and as a NIR graph."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from pipeline.schema import Task
 from pipeline.tasks import input_shape as input_shape
 from pipeline.training import safetensors
 from spyx_nir.errors import UserError
+
+if TYPE_CHECKING:
+    import nir
 
 
 def build(task: Task) -> Any:
@@ -54,6 +57,36 @@ def to_model_layout(events: Any) -> jax.Array:
     events = jnp.asarray(events)
     order = (1, 0, *range(3, events.ndim), 2)
     return events.transpose(order).astype(jnp.float32)
+
+
+def to_graph(task: Task, model: Any) -> nir.NIRGraph:
+    """The network `model` of `task` as a graph with its contract.
+
+    Raises:
+        GraphError: a layer or value cannot be written, or layers do not fit together.
+    """
+    from spyx_nir.converter import to_nir
+
+    return to_nir(
+        model,
+        {"input": input_shape(task)},
+        {"output": output_shape(task)},
+        task.export.dt,
+        strict=True,
+        time_unit=task.export.time_unit,
+        input_bin_s=task.data.bin_s,
+        n_steps=task.data.bins,
+        classes=task.data.classes,
+        readout="spike_count",
+    )
+
+
+def node_names(task: Task, model: Any) -> list[str | None]:
+    """For every layer of `model` the node of its graph that has the layer's output, if there is one."""
+    from spyx_nir.converter import export_named
+
+    shapes = {"input": input_shape(task)}, {"output": output_shape(task)}
+    return export_named(model, *shapes, task.export.dt, strict=True)[1]
 
 
 def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:

@@ -11,7 +11,6 @@ from flax import nnx
 from roads import tiny_task
 from small_graphs import chain, graph, lif
 
-from pipeline import export
 from pipeline.training import networks
 from spyx_nir import neurons
 from spyx_nir.converter import agreement, load, to_nir
@@ -110,7 +109,7 @@ def test_the_stages_compare_what_they_export(monkeypatch):
     usual = neurons.SpikingIntegrator.emit
     monkeypatch.setattr(neurons.SpikingIntegrator, "emit", lambda self, u: usual(self, u - 0.5))
     with pytest.raises(GraphError, match=r"layer 1 \(Recurrent\) does something else"):
-        export.to_graph(task, network)
+        networks.to_graph(task, network)
 
 
 def branching():
