@@ -21,6 +21,7 @@ from pipeline import deploy as stage
 from pipeline import schema, tasks
 from pipeline.bundle import card, manifest
 from pipeline.bundle import folder as folder_of
+from pipeline.evaluation import parity_gate
 from pipeline.parity import parity
 from spyx_nir import files, neurobench
 from spyx_nir.bundle import standalone, vectors

@@ -92,7 +92,9 @@ class QatForward(Forward):
         bits, step = profile["weights.bits"], profile["weights.step"]
 
         def decay(logits: Any) -> Any:
-            return straight_through.fake_fraction(decays.from_logits(logits), profile["neuron.decay_bits"])
+            return straight_through.fake_fraction(
+                decays.from_logits(logits), profile["neuron.decay_bits"]
+            )
 
         values: list[Any] = [
             straight_through.fake_weights(value, scale, bits, step)

@@ -193,7 +193,9 @@ def test_a_network_that_runs_away_is_calmed() -> None:
         assert (a.values == b.values).all()
 
 
-def qat(network: IntegerNetwork, task: Any, target: Target, samples: int) -> tuple[QatForward, Trainer]:
+def qat(
+    network: IntegerNetwork, task: Any, target: Target, samples: int
+) -> tuple[QatForward, Trainer]:
     """Quantisation-aware training for one target of a task."""
     task = dataclasses.replace(task, targets={target.name: target})
     forward = QatForward(network, task, target.name)
