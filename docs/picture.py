@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PICTURE = HERE / "overview.png"
 RASTER = "braille"  # the task whose first golden vector is drawn
 COLOURS = {"neuron": "#d7e8f7", "weight": "#f3ead3", "other": "#eeeeee"}
-COLUMNS = {"float": "float", "rounded_only": "PTQ", "integer": "QAT"}
+COLUMNS = {"float": "float", "ptq": "PTQ", "integer": "QAT"}
 
 
 def generic(root: Path, task: str) -> Path:

@@ -1,4 +1,4 @@
-"""Stage: a task's network for one chip: fit, train on the grid, quantise, simulate, bundle.
+"""Stage: a task's network for one chip: constraint check, quantisation-aware training, integer simulation, bundle.
 
 Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5. Writes
 models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph on the chip's grid
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.profile import Profile
+    from spyx_nir.meaning.plan import Plan
 
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
 
@@ -55,16 +56,18 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, profile, quantise
     from spyx_nir.hardware.constrain import variant
+    from spyx_nir.meaning.plan import make_plan
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
-        start = variant(file.read_dict(folder / "model.nir"), chip, task.export.dt)
+        graph = file.read_dict(folder / "model.nir")
+        start = variant(graph, chip, task.export.dt)
         for finding in constraints.check_constraints(start, chip, integers=False).findings:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
-        trained, curve = train(task, name, rounded, data, folder)
+        trained, curve = train(task, name, rounded, data, make_plan(graph))
         content = quantise.on_grid(start, trained)
         report, found = measure(trained, content, rounded, data, parity)
     except GraphError as error:
@@ -76,31 +79,31 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     print(
         f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers, "
         f"{accuracy['float']['accuracy']:.4f} as trained, "
-        f"{accuracy['rounded_only']['accuracy']:.4f} without training on the grid; saturated "
+        f"{accuracy['ptq']['accuracy']:.4f} without QAT; saturated "
         f"{sum(found.saturated.values())}"
     )
 
 
 def train(
-    task: schema.Task, name: str, network: IntegerNetwork, data: Prepared, folder: Path
+    task: schema.Task, name: str, network: IntegerNetwork, data: Prepared, plan: Plan
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Quantisation-aware training: the network, and what it got right on the split that chose the epoch.
 
     That is the validation split; where there is none, the training split, which shows at least an
     epoch that diverged.
+
+    Args:
+        plan: of the trained network, whose rates the thresholds are balanced to.
     """
     from pipeline.training import qat
     from pipeline.training.trainer import Split, Trainer
-    from spyx_nir.converter import file
     from spyx_nir.hardware.threshold_balancing import balanced
     from spyx_nir.meaning import reference
-    from spyx_nir.meaning.plan import make_plan
 
     split = Split(*data.stream("train"))
     on = "validation" if task.data.validation else "train"
     judged = Split(*data.stream(on))
     some = split.events[:BALANCED_ON]
-    plan = make_plan(file.read_dict(folder / "model.nir"))
     floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
     start = balanced(network, some, rates)
@@ -143,7 +146,7 @@ def measure(
     """The whole test set in integers: the metrics, and what they were taken from.
 
     Args:
-        content: the graph on the grid. rounded: the network before training on the grid.
+        content: the graph on the chip's grid. rounded: the network before QAT.
 
     Raises:
         GraphError: the graph does not give the integers back, or a state overflowed.
@@ -164,12 +167,12 @@ def measure(
     accuracy = {
         "float": parity["accuracy"]["trained"],
         "integer": entry(found.predicted),
-        "rounded_only": entry(before.predicted),
+        "ptq": entry(before.predicted),
         "grid_as_floats": entry(found.as_floats),
     }
     lost = {
         which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
-        for which in ("integer", "rounded_only")
+        for which in ("integer", "ptq")
     }
     report = {
         **costs.report(network, found.counts, accuracy["integer"]["accuracy"]),

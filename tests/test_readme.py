@@ -69,7 +69,7 @@ def measured(path: str, *keys: str):
 
 
 TASKS = ("braille", "nmnist")
-KEYS = ("float", "rounded_only", "integer")
+KEYS = ("float", "ptq", "integer")
 
 
 def test_the_results_are_those_of_the_metrics():

@@ -348,16 +348,16 @@ def test_without_validation_recordings_the_training_split_chooses_the_epoch(road
     assert (told["on"], told["n"]) == ("train", 6)
 
 
-def test_a_card_says_whether_training_on_the_grid_was_kept(made):
+def test_a_card_says_whether_qat_was_kept(made):
     bundle = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
     facts = json.loads((bundle / "manifest.json").read_text())
     for epoch, words in (
-        (0, "They are rounded only"),
-        (1, "They are those of epoch 1 of training"),
+        (0, "They are those of post-training quantisation"),
+        (1, "They are those of epoch 1 of quantisation-aware training"),
     ):
         facts["target"]["judged"]["epoch"] = epoch
         assert words in card.write(facts)
-        assert ("rounded only:" in card.write(facts)) == (epoch == 0)
+        assert ("no epoch of" in card.write(facts)) == (epoch == 0)
 
 
 def test_a_target_that_the_task_has_not_is_named(road):

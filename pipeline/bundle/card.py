@@ -57,9 +57,9 @@ def write(manifest: dict[str, Any]) -> str:
     if "target" in manifest:
         epoch = manifest["target"]["judged"]["epoch"]
         trained = (
-            f"They are those of epoch {epoch} of training with the chip's own rule of spiking."
+            f"They are those of epoch {epoch} of quantisation-aware training."
             if epoch
-            else "They are rounded only: no epoch of training with the chip's own rule was better."
+            else "They are those of post-training quantisation: no epoch of quantisation-aware training was better."
         )
         lines += [FOR_A_CHIP.format(chip=manifest["target"]["chip"], trained=trained)]
     elif not manifest["plain_nir_is_enough"]:
@@ -263,9 +263,7 @@ def _on_a_chip(manifest: dict[str, Any]) -> list[str]:
         _accuracy("the chip's rule, in integers, on this file's numbers", accuracy["integer"]),
         _accuracy("NIR's rule on the same numbers (float64)", accuracy["grid_as_floats"]),
         _accuracy("the trained model before (float32)", accuracy["float"]),
-        _accuracy(
-            "that model's numbers rounded, not trained on the grid", accuracy["rounded_only"]
-        ),
+        _accuracy("post-training quantisation of that model", accuracy["ptq"]),
         "",
         "## Chip's rule and NIR's rule on the same numbers",
         "",

@@ -168,7 +168,7 @@ def provenance(
                 },
                 "internalParameters": {
                     "signed": False,
-                    "note": "unsigned: written by whoever ran the release, vouched for by nobody",
+                    "note": "unsigned: written by whoever ran the release, signed by nobody",
                     "uncommitted_changes": dirty,
                 },
                 "resolvedDependencies": [

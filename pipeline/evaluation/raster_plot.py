@@ -10,7 +10,7 @@ import numpy as np
 
 from spyx_nir import files
 
-MOST_NEURONS = 60  # of a layer; more than that cannot be told apart on a screen
+MOST_NEURONS = 60  # of a layer; more cannot be distinguished on a screen
 
 
 def write(path: Path, title: str, recordings: Mapping[str, Any], layers: list[str]) -> None:

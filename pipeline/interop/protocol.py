@@ -61,17 +61,17 @@ class Refused(Exception):
 
 
 def serve(run: Callable[[Request], Answer], *packages: str) -> None:
-    """Answer the request that the command line names; `packages` are told with their versions."""
+    """Answer the request that the command line names; `packages` are listed with their versions."""
     source, target = sys.argv[1:]
     request = read_request(source)
-    told = {name: version(name) for name in packages}
+    versions = {name: version(name) for name in packages}
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # frameworks print
         warnings.simplefilter("ignore")
         try:
             answer = run(request)
         except Exception as error:  # whatever it is: it is what a user of the framework would see
             answer = Answer(error=described(error))
-    write_answer(target, Answer(answer.spikes, answer.delay, answer.error, answer.notes, told))
+    write_answer(target, Answer(answer.spikes, answer.delay, answer.error, answer.notes, versions))
 
 
 def described(error: Exception) -> str:

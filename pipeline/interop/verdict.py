@@ -191,16 +191,16 @@ def judge(
     """
     ran = {reader: answer for reader, answer in answers.items() if answer.spikes}
     plain = compare(plan, dt, x, ran)
-    told: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for reader, answer in answers.items():
-        entry = told[reader] = {"versions": answer.versions, "notes": list(answer.notes)}
+        entry = entries[reader] = {"versions": answer.versions, "notes": list(answer.notes)}
         if answer.error:
             entry |= {"verdict": "refused", "error": answer.error}
         elif reader not in ran:
             entry |= {"verdict": "read"}
         else:
             entry |= _verdict(plan, dt, x, labels, answer, plain[reader], known.get(reader, ()))
-    return told
+    return entries
 
 
 def _verdict(
@@ -214,7 +214,7 @@ def _verdict(
 ) -> dict[str, Any]:
     predicted = predictions(answer, readout(plan), x.shape[1])
     count = len(predicted)
-    told = counts(plain) | {
+    entries = counts(plain) | {
         "samples": count,
         "accuracy": accuracy_entry(int((predicted == labels).sum()), count),
         "reference_accuracy": accuracy_entry(
@@ -224,12 +224,12 @@ def _verdict(
         "differing_predictions": int((predicted != plain.predictions).sum()),
     }
     if plain.agrees:
-        return told | {"verdict": "faithful"}
+        return entries | {"verdict": "faithful"}
     for rule in known:
         by_rule = compare(plan, dt, x, {"": answer}, rule)[""]
         if by_rule.agrees:
-            return told | {"verdict": "explained", "rule": rule.text, "by_rule": counts(by_rule)}
-    return told | {"verdict": "wrong"}
+            return entries | {"verdict": "explained", "rule": rule.text, "by_rule": counts(by_rule)}
+    return entries | {"verdict": "wrong"}
 
 
 def counts(found: Comparison) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A Vega-Lite specification and what a reader is told who does not see it.
+    """A Vega-Lite specification and a text for readers who do not see it.
 
     wide: it takes the whole width of the page, and no other chart stands beside it.
     """

@@ -43,8 +43,8 @@ def make(source: Source) -> Part:
 
 
 def _words(caption: str, head: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> Table:
-    told = [(name, str(value)) for name, value in rows]
-    return Table(caption, head, told, folded=True, words=True)
+    shown = [(name, str(value)) for name, value in rows]
+    return Table(caption, head, shown, folded=True, words=True)
 
 
 def leaves(value: Any, where: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from spyx_nir.cli.fit import PLACEMENT, placement
 
 RUNS = {
     "float": "trained, float32",
-    "rounded_only": "rounded only",
+    "ptq": "PTQ",
     "integer": "integers",
     "grid_as_floats": "grid, as floats",
 }
@@ -58,14 +58,14 @@ def _lost(metrics: dict[str, Any]) -> Table:
     lost, judged = metrics["lost_points"], metrics["judged"]
     rows = [
         ("lost in integers", _points(lost["integer"])),
-        ("lost without training on the grid", _points(lost["rounded_only"])),
+        ("lost by PTQ alone", _points(lost["ptq"])),
         ("states that met their bound", count(metrics["saturated"])),
         *(
-            (f"right on the {judged['on']} set, {when} training on the grid", count(judged[key]))
+            (f"right on the {judged['on']} set, {when} QAT", count(judged[key]))
             for key, when in (("start", "before"), ("best", "after"))
         ),
         (f"recordings of the {judged['on']} set", count(judged["n"])),
-        ("epoch of training on the grid that is kept; 0: rounded only", count(judged["epoch"])),
+        ("epoch of QAT that is kept; 0: PTQ", count(judged["epoch"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 

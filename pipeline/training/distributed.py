@@ -67,9 +67,9 @@ def is_first() -> bool:
 
 def check_alike(digest: str) -> None:
     """Raises UserError, on every host: the hosts' digests (hexadecimal) differ."""
-    told = multihost_utils.process_allgather(np.frombuffer(bytes.fromhex(digest), np.uint8))
-    for index, other in enumerate(told):
-        if not np.array_equal(other, told[0]):
+    digests = multihost_utils.process_allgather(np.frombuffer(bytes.fromhex(digest), np.uint8))
+    for index, other in enumerate(digests):
+        if not np.array_equal(other, digests[0]):
             raise UserError(
                 f"host {index} has other parameters, data, libraries or flags than host 0; "
                 "they must be the same on all hosts"

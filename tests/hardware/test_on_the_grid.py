@@ -1,4 +1,4 @@
-"""A chip's variant of a graph, where training on the grid starts, and what it leads to."""
+"""A chip's variant of a graph, where quantisation-aware training starts, and what it leads to."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def drawn(seed: int) -> nir.NIRGraph:
 
 
 def on_the_chip(graph: dict[str, Any], chip: profile.Profile) -> bool:
-    """Whether a graph gets through all that comes before and after the training on the grid."""
+    """Whether a graph gets through all that comes before and after quantisation-aware training."""
     try:
         network = quantise.quantise(graph, chip)
     except GraphError:

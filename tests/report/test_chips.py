@@ -29,11 +29,11 @@ METRICS = {
     "target": CHIP,
     "accuracy": {
         "float": accuracy(12),
-        "rounded_only": accuracy(9),
+        "ptq": accuracy(9),
         "integer": accuracy(11),
         "grid_as_floats": accuracy(10),
     },
-    "lost_points": {"integer": 5.0, "rounded_only": 15.0},
+    "lost_points": {"integer": 5.0, "ptq": 15.0},
     "saturated": 3,
     "judged": {"on": "validation", "n": 4, "start": 1, "best": 2, "epoch": 3},
     "layers": [
@@ -142,10 +142,10 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     part = f"braille-target-{CHIP}"
     found = rows(shown.tables[part, f"Accuracy of braille on {CHIP}, with Wilson's 95 % interval"])
     assert found["integers"] == [0.55, "11 of 20", 0.25, 0.75]
-    assert found["rounded only"] == [0.45, "9 of 20", 0.25, 0.75]
+    assert found["PTQ"] == [0.45, "9 of 20", 0.25, 0.75]
     lost = rows(shown.tables[part, "Quantisation"])
     assert lost["lost in integers"] == [5.0]
-    assert lost["lost without training on the grid"] == [15.0]
+    assert lost["lost by PTQ alone"] == [15.0]
     layers = rows(shown.tables[part, "Integer simulation of the test set, by layer"])
     assert layers["cubalif_3"] == [0.75, 0.125, 0.25, 3, 5, 7]
     cost = rows(shown.tables[part, "Cost, and what else was measured"])

@@ -139,7 +139,7 @@ def check(folder: Path) -> list[str]:
         return [*problems, f"{VECTORS}: not readable ({type(error).__name__}: {error})"]
     for name in MODELS:
         if name not in right:
-            problems.append(f"{name}: not run, because SHA256SUMS does not vouch for it")
+            problems.append(f"{name}: not run, because its digest is not the one in SHA256SUMS")
             continue
         try:
             problems += wrong_spikes(folder, name, vectors, dt)

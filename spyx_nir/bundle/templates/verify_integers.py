@@ -37,9 +37,9 @@ class Chip(dict[str, Any]):
 
 def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
     """The network that a file of integer vectors describes."""
-    told = json.loads(str(arrays["network"]))
-    chip: Any = Chip(told["chip"])
-    chip.name, chip.integer_semantics = told["target"], told["rule"]
+    content = json.loads(str(arrays["network"]))
+    chip: Any = Chip(content["chip"])
+    chip.name, chip.integer_semantics = content["target"], content["rule"]
 
     def whole(key: str) -> Any:
         return arrays[key].astype(np.int64) if key in arrays else None
@@ -54,7 +54,7 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
             n["reset"],
             n["output"],
         )
-        for n in told["neurons"]
+        for n in content["neurons"]
     ]
     weights = [
         Weight(
@@ -64,9 +64,9 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
             whole(f"weight/{w['node']}"),
             *(tuple(w[key]) for key in ("shape", "pools", "stride", "padding")),
         )
-        for w in told["weights"]
+        for w in content["weights"]
     ]
-    inputs = {name: tuple(shape) for name, shape in told["inputs"].items()}
+    inputs = {name: tuple(shape) for name, shape in content["inputs"].items()}
     return IntegerNetwork(chip, inputs, tuple(populations), tuple(weights))
 
 
