@@ -1,4 +1,4 @@
-"""Stage: a task's network for one chip: constraint check, quantisation-aware training, integer simulation, bundle.
+"""Stage: a task's network for one chip: constraint check, QAT, integer simulation, bundle.
 
 Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5. Writes
 models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph on the chip's grid

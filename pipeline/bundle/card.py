@@ -59,7 +59,8 @@ def write(manifest: dict[str, Any]) -> str:
         trained = (
             f"They are those of epoch {epoch} of quantisation-aware training."
             if epoch
-            else "They are those of post-training quantisation: no epoch of quantisation-aware training was better."
+            else "They are those of post-training quantisation: no epoch of quantisation-aware training "
+            "was better."
         )
         lines += [FOR_A_CHIP.format(chip=manifest["target"]["chip"], trained=trained)]
     elif not manifest["plain_nir_is_enough"]:

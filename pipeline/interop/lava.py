@@ -5,9 +5,9 @@
 - LIF: `u = u*(1-du) + a; v = v*(1-dv) + u; spike where v > vth, then v = 0`; double precision. IF is
   du = 1, dv = 0. One set of parameters per layer; v_leak and v_reset must be 0.
 - Sparse and Conv add up in double precision.
-- States are set and handed out number by number: so samples run side by side, spikes leave by Extractor.
-- Every weight outputs its sum one step later: layer k is delayed by k steps. That makes a recurrent weight
-  right, and gives it nothing in the first step: a bias would be missing there, so none is accepted.
+- States are set and read number by number: so samples run side by side, and an Extractor reads spikes.
+- Every weight outputs its sum one step later: layer k is delayed by k steps. That makes a recurrent
+  weight right, and gives it nothing in the first step: a bias would be missing there, so none is accepted.
 """
 
 import dataclasses
