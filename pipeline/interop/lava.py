@@ -7,7 +7,7 @@
 - Sparse and Conv add up in double precision.
 - States are set and read number by number: so samples run side by side, and an Extractor reads spikes.
 - Every weight outputs its sum one step later: layer k is delayed by k steps. That makes a recurrent
-  weight right, and gives it nothing in the first step: a bias would be missing there, so none is accepted.
+  weight right, and gives it nothing in the first step: a bias would be missing there, so it is refused.
 """
 
 import dataclasses
