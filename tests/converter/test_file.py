@@ -46,10 +46,10 @@ def same(a: object, b: object, place: str = "") -> None:
         assert np.asarray(a).dtype.kind == np.asarray(b).dtype.kind, place
 
 
-KINDS = sorted(name for name, kind in KINDS.items() if name != "Input")
+NAMES = sorted(name for name, kind in KINDS.items() if name != "Input")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_reads_what_nir_wrote(kind: str, tmp_path: Path) -> None:
     """Our reader gives what nir's own gives for the same file."""
     nir.write(tmp_path / "a.nir", example(kind))
@@ -57,7 +57,7 @@ def test_reads_what_nir_wrote(kind: str, tmp_path: Path) -> None:
     same(ours.to_dict(), nir.read(tmp_path / "a.nir", type_check=False).to_dict())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NAMES)
 def test_nir_reads_what_we_write_and_twice_is_the_same_bytes(kind: str, tmp_path: Path) -> None:
     graph = example(kind)
     file.write(tmp_path / "a.nir", graph)
@@ -671,7 +671,7 @@ def test_nir_1_0_4_reads_the_variant(nir_1_0_4: Path, tmp_path: Path) -> None:
     import json
 
     expected = {}
-    for kind in KINDS:
+    for kind in NAMES:
         if kind == "CubaLI":
             continue
         graph = example(kind)

@@ -178,7 +178,7 @@ def test_a_scale_needs_a_weight_of_its_own() -> None:
 
 def test_an_unknown_reader_and_a_missing_dt_are_named() -> None:
     graph = chain(np.random.default_rng(0))
-    with pytest.raises(GraphError, match=r"`profile` must be one of norse, .*got 'nengo'"):
+    with pytest.raises(GraphError, match=r"`reader` must be one of norse, .*got 'nengo'"):
         adapt.dialect(graph, "nengo")
     del graph["metadata"]["dt"]
     with pytest.raises(GraphError, match="`dt` is in no contract of this graph"):
