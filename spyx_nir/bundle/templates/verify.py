@@ -1,6 +1,6 @@
 """Check this bundle: digests of all files, then the golden vectors, spike by spike.
 
-Needs Python 3.9 or newer, numpy and h5py; nothing of the project that made the bundle. The model is
+Needs Python 3.10 or newer, numpy and h5py; nothing of the project that made the bundle. The model is
 read from model.nir (HDF5) and run by the interpreter below, which follows NIR's equations in
 float64. Exit code 0: everything is as it was made. 1: something differs, and is named. 2: a package is
 missing.
