@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from pipeline import params, schema
-from pipeline.stage import left_out, main
+from pipeline.stage import main
 from spyx_nir.errors import UserError
 from spyx_nir.files import write_text
 
@@ -23,9 +25,32 @@ def check(task: schema.Task, root: str | Path = ".") -> None:
     """
     root = Path(root)
     params.check_folder(task.name, root / task.data.path)
-    if missing := left_out(task, root / "dvc.yaml"):
-        raise UserError(missing[0])
+    if missing := without_stage(task, root / "dvc.yaml"):
+        chip, line = next(iter(missing.items()))
+        raise UserError(
+            f"tasks.{task.name}.targets.{chip}: dvc.yaml has no stage for it; write under "
+            f"stages.target.foreach: {line}"
+        )
     write_text(root / "data" / "checked" / f"{task.name}.txt", "checked\n")
+
+
+def without_stage(task: schema.Task, file: Path) -> dict[str, str]:
+    """The targets of `task` that `file`, dvc.yaml, has no stage for, each with the line that it lacks.
+
+    DVC cannot loop over the targets of every task under one stage name, so dvc.yaml lists the pairs.
+    """
+    if not task.targets or not file.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        pairs = [(p["task"], p["chip"]) for p in content["stages"]["target"]["foreach"].values()]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return {}  # stages of another layout
+    return {
+        chip: f"{task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}}}"
+        for chip in task.targets
+        if (task.name, chip) not in pairs
+    }
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from pipeline import environment, params, schema
+from pipeline import environment, params
 from spyx_nir.errors import Parser, exit_status
 
 CACHE = Path(".cache") / "jax"
@@ -53,23 +51,6 @@ def main(
         stage(loaded, **given)
 
     sys.exit(exit_status(command))
-
-
-def left_out(task: schema.Task, file: Path) -> list[str]:
-    """A line for every target of `task` that `file` (dvc.yaml) has no stage for."""
-    if not task.targets or not file.is_file():
-        return []
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        pairs = [(p["task"], p["chip"]) for p in content["stages"]["target"]["foreach"].values()]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return []  # laid out by somebody else
-    return [
-        f"tasks.{task.name}.targets.{chip}: `dvc repro` makes no bundle for it until {file} has, under "
-        f"stages.target.foreach, {task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}}}"
-        for chip in task.targets
-        if (task.name, chip) not in pairs
-    ]
 
 
 def start_sooner() -> None:

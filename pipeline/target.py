@@ -1,7 +1,7 @@
-"""Stage: a task's network for one chip: constraint check, QAT, integer simulation, bundle.
+"""Stage: a task's network for one chip: check, quantise, train (QAT), simulate, bundle.
 
 Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5. Writes
-models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph on the chip's grid
+models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph of the chip's numbers
 and besides
 
 fit.json                              what of the chip is used, and what it does differently
@@ -16,6 +16,7 @@ and metrics/<task>-<target>.json.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import Progress
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
-    from spyx_nir.hardware.profile import Profile
     from spyx_nir.meaning.plan import Plan
 
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
@@ -61,31 +61,34 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
-        graph = file.read_dict(folder / "model.nir")
-        start = variant(graph, chip, task.export.dt)
+        model = file.read_dict(folder / "model.nir")
+        start = variant(model, chip, task.export.dt)
         for finding in constraints.check_constraints(start, chip, integers=False).findings:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
-        trained, curve = train(task, name, rounded, data, make_plan(graph))
+        trained, curve = train(task, name, rounded, make_plan(model), data)
         content = quantise.on_grid(start, trained)
-        report, found = measure(trained, content, rounded, data, parity)
+        quantise.check_recovery(content, trained)
+        plan = make_plan(content)
+        report, found = measure(trained, plan, rounded, data, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "judged": curve, "seeds": task.seeds}
-    bundle(task, chip, content, trained, report, parity, data, folder / "deploy" / chip.name)
+    made = Quantised(content, plan, trained)
+    bundle(task, made, report, parity, data, folder / "deploy" / chip.name)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
     print(
         f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers, "
         f"{accuracy['float']['accuracy']:.4f} as trained, "
-        f"{accuracy['ptq']['accuracy']:.4f} without QAT; saturated "
+        f"{accuracy['ptq']['accuracy']:.4f} by post-training quantisation; saturated "
         f"{sum(found.saturated.values())}"
     )
 
 
 def train(
-    task: schema.Task, name: str, network: IntegerNetwork, data: Prepared, plan: Plan
+    task: schema.Task, name: str, network: IntegerNetwork, model: Plan, data: Prepared
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Quantisation-aware training: the network, and what it got right on the split that chose the epoch.
 
@@ -93,7 +96,7 @@ def train(
     epoch that diverged.
 
     Args:
-        plan: of the trained network, whose rates the thresholds are balanced to.
+        network: after post-training quantisation. model: the plan of the float network.
     """
     from pipeline.training import qat
     from pipeline.training.trainer import Split, Trainer
@@ -104,7 +107,7 @@ def train(
     on = "validation" if task.data.validation else "train"
     judged = Split(*data.stream(on))
     some = split.events[:BALANCED_ON]
-    floats = reference.run(plan, np.swapaxes(some, 0, 1)).spikes
+    floats = reference.run(model, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
     start = balanced(network, some, rates)
     forward = qat.QatForward(start, task, name)
@@ -138,7 +141,7 @@ def train(
 
 def measure(
     network: IntegerNetwork,
-    content: dict[str, Any],
+    plan: Plan,
     rounded: IntegerNetwork,
     data: Prepared,
     parity: dict[str, Any],
@@ -146,18 +149,17 @@ def measure(
     """The whole test set in integers: the metrics, and what they were taken from.
 
     Args:
-        content: the graph on the chip's grid. rounded: the network before QAT.
+        plan: of the graph with the network's integers. rounded: the network before quantisation-aware
+            training.
 
     Raises:
-        GraphError: the graph does not give the integers back, or a state overflowed.
+        GraphError: a state overflowed.
     """
-    from spyx_nir.hardware import costs, quantise, simulate
+    from spyx_nir.hardware import costs, simulate
     from spyx_nir.hardware.evaluate import assess
-    from spyx_nir.meaning.plan import make_plan
 
-    quantise.check_recovery(content, network)
     events, labels = data.stream("test")
-    found = assess(network, make_plan(content), events)
+    found = assess(network, plan, events)
     simulate.refuse_overflow(network, found.saturated)
     before = assess(rounded, None, events)
 
@@ -194,17 +196,24 @@ def measure(
     return report, found
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """A network on a chip: its graph as a dictionary, the plan of it, and its integers."""
+
+    content: dict[str, Any]
+    plan: Plan
+    network: IntegerNetwork
+
+
 def bundle(
     task: schema.Task,
-    chip: Profile,
-    content: dict[str, Any],
-    network: IntegerNetwork,
+    made: Quantised,
     report: dict[str, Any],
     parity: dict[str, Any],
     data: Prepared,
     place: Path,
 ) -> None:
-    """Write the bundle of a network on a chip's grid to the folder `place`.
+    """Write the bundle of a network on a chip to the folder `place`.
 
     Raises:
         UserError: the test set is too small for the vectors, or the bundle does not verify.
@@ -214,16 +223,15 @@ def bundle(
     from spyx_nir.converter import file
     from spyx_nir.hardware import findings, judge, registry, simulate
     from spyx_nir.meaning import reference
-    from spyx_nir.meaning.plan import make_plan
 
+    network, chip = made.network, made.network.profile
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
     (x,) = simulate.padded(network, frames[chosen]).values()
     with files.atomic_folder(place) as folder:
-        file.write(folder / "model.nir", file.build(content))
-        written = file.read_dict(folder / "model.nir")
-        plan = make_plan(written)
-        floats = reference.run(plan, x)
+        graph = file.build(made.content)
+        file.write(folder / "model.nir", graph)
+        floats = reference.run(made.plan, x)
         answer: dict[str, Any] = {
             "output": floats.output.astype(np.uint8),
             "spikes": {name: spikes.astype(np.uint8) for name, spikes in floats.spikes.items()},
@@ -233,7 +241,7 @@ def bundle(
         if registry.family(chip).takes_events:
             events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip))
-        found = judge.judge(written, chip)
+        found = judge.judge(made.content, chip)
         files.write_json(folder / "fit.json", findings.as_data(found))
         about = bringup.Samples(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
@@ -243,8 +251,8 @@ def bundle(
         complete(
             folder,
             task,
-            file.read(folder / "model.nir"),
-            plan,
+            graph,
+            made.plan,
             parity,
             data.provenance,
             samples,

@@ -50,7 +50,7 @@ def train(
 
     `fast` says that JAX was started with as many threads as there are cores: the bytes may differ
     from machine to machine, and a checkpoint made without it is not used. At most `devices` of
-    each host share a batch. With several hosts, the first one writes and speaks for all.
+    each host share a batch. With several hosts, the first one writes and prints for all.
 
     Raises:
         UserError: the prepared file is missing, broken or made with other parameters, the network
@@ -314,12 +314,13 @@ def command(
             f"{task.name}: --fast: all cores; the bytes may differ on another machine", flush=True
         )
     os.environ["JAX_NUM_CPU_DEVICES"] = str(count)
-    with contextlib.ExitStack() as stack:
-        if hosts:
-            from pipeline.training import distributed
+    work = functools.partial(train, task, fast=fast, devices=devices)
+    if not hosts:
+        work()
+        return
+    from pipeline.training import distributed
 
-            stack.enter_context(distributed.joined(*hosts))
-        train(task, fast=fast, devices=devices)
+    distributed.run_among_hosts(work, *hosts)
 
 
 def _hosts(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -25,13 +24,14 @@ GONE_S = 20  # of silence: a host is taken for dead
 LAST_S = 3  # that host 0 stays after an error: the others, who may say the same, end with it
 
 
-@contextmanager
-def joined(coordinator: str, count: int, index: int) -> Iterator[None]:
-    """Among `count` hosts, of which this is `index`. To be entered before JAX looks for devices.
+def run_among_hosts(work: Callable[[], None], coordinator: str, count: int, index: int) -> None:
+    """Run `work` as host `index` of `count`, before JAX looks for devices; an error ends the process.
 
-    `coordinator` is `address:port` of host 0, as the others reach it. What goes wrong is said and
-    ends the process here, with the status of `exit_status`: at a regular end JAX waits for all
-    hosts, and aborts when one is missing.
+    At a regular end JAX waits for all hosts, and aborts when one is missing. So an error is printed here
+    and `os._exit` follows, with the status of `exit_status`.
+
+    Args:
+        coordinator: `address:port` of host 0, as the others reach it.
     """
     place = f"host {index} of {count}, coordinator {coordinator}"
     print(f"{place}: waiting up to {WAIT_S} s for all hosts", flush=True)
@@ -44,7 +44,7 @@ def joined(coordinator: str, count: int, index: int) -> Iterator[None]:
             heartbeat_timeout_seconds=GONE_S,
             shutdown_timeout_seconds=WAIT_S,
         )
-        yield
+        work()
     except (jax.errors.JaxRuntimeError, UserError, OSError, KeyboardInterrupt) as error:
         status = exit_status(partial(_raise, error, place))
         sys.stdout.flush()
@@ -61,7 +61,7 @@ def _raise(error: BaseException, place: str) -> None:
 
 
 def is_first() -> bool:
-    """Whether this host is the one that writes and speaks."""
+    """Whether this host is the one that writes and prints."""
     return jax.process_index() == 0
 
 
