@@ -1,1 +1,1 @@
-"""Matrix products and convolutions in JAX that give the same bits on every x86-64 processor with AVX2."""
+"""Matrix products and convolutions in JAX, meant to give the same bits on every processor with AVX2."""
