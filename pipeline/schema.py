@@ -118,7 +118,7 @@ class Parity:
     """How far float32 may be from the float64 reference.
 
     At most `max_differing_fraction` of all spike entries may differ, and where a difference starts,
-    the reference's membrane lies within `max_tie_distance` thresholds of the threshold.
+    the reference's membrane is within `max_tie_distance` thresholds of the threshold.
     """
 
     max_differing_fraction: Annotated[float, from_to_below(0, 1)]

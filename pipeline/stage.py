@@ -56,7 +56,7 @@ def main(
 def start_sooner() -> None:
     """Keep what JAX compiles, and leave out imports that no stage needs. Before JAX is imported.
 
-    The cache lies in the project folder and may be deleted at any time; an entry that cannot be
+    The cache is in the project folder and may be deleted at any time; an entry that cannot be
     read is compiled again. Programs made for one kind of processor are not offered to another.
     """
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / _processor()))

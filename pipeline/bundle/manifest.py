@@ -129,7 +129,7 @@ def describe(name: str, plan: Any) -> dict[str, Any]:
 
 
 def not_in_nir(task: schema.Task, resets: list[str], delays: list[int]) -> list[dict[str, str]]:
-    """What a reader must know that no field of NIR says; it stands in the graph's metadata."""
+    """What a reader must know that no field of NIR says; it is in the graph's metadata."""
     facts = [
         ("step", f"dt = {task.export.dt:g}; time constants are in the same unit"),
         ("time unit", {"s": "seconds", "step": "time steps"}[task.export.time_unit]),
@@ -151,7 +151,7 @@ def not_in_nir(task: schema.Task, resets: list[str], delays: list[int]) -> list[
 
 
 def values_of(task: schema.Task) -> str:
-    """What a number of the input stands for."""
+    """What a number of the input means."""
     if task.data.merge_polarity:
         return "1 where a sensor had an event in the bin, else 0"
     return "counts of the events in the bin, at most 255"

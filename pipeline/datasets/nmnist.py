@@ -63,7 +63,7 @@ def recordings(folder: Path) -> tuple[list[Path], list[Path]]:
     The latter are hidden files (macOS puts `._<id>.bin` beside a file) and those with another ending.
 
     Raises:
-        UserError: it is missing or empty, or a recording lies elsewhere, cannot be read, is empty or
+        UserError: it is missing or empty, or a recording is elsewhere, cannot be read, is empty or
             ends within an event.
     """
     if not folder.parent.is_dir():
@@ -85,7 +85,7 @@ def recordings(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _walk(folder: Path) -> list[Path]:
-    """All that lies in a folder and below and is no folder, in order; links are followed."""
+    """All files in a folder and below, in order; links are followed."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: {error.strerror}")

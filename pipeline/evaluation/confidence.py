@@ -28,7 +28,7 @@ def wilson(k: float, n: int) -> tuple[float, float]:
 
 
 def accuracy_entry(k: int, n: int) -> dict[str, object]:
-    """k right of n, as it stands in the metrics files: accuracy, n, correct, wilson95."""
+    """k right of n, as the metrics files have it: accuracy, n, correct, wilson95."""
     return {"accuracy": k / n, "n": n, "correct": k, "wilson95": list(wilson(k, n))}
 
 

@@ -43,7 +43,7 @@ def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -
 
 
 def first(out: Any) -> Any:
-    """The output of a module that may hand out its state and records as well."""
+    """The output of a module that may also return its state and records."""
     return out[0] if isinstance(out, tuple) else out
 
 

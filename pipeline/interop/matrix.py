@@ -107,7 +107,7 @@ def _judged(
 
 
 def spread(total: int, count: int | None) -> np.ndarray:
-    """Which of `total` samples, `count` or all, evenly spread: a test set lies sorted by class."""
+    """Which of `total` samples, `count` or all, evenly spread: a test set is sorted by class."""
     count = total if count is None else min(count, total)
     return np.arange(count) * total // max(count, 1)
 
@@ -144,7 +144,7 @@ def _files(
 def _written(
     bundle: Path, content: dict[str, Any], label: str, folder: Path
 ) -> tuple[Plan, float, dict[str, Path]]:
-    """The plan and dt of a file, and where it lies by version of nir."""
+    """The plan and dt of a file, and its file by version of nir."""
     if label == AS_SHIPPED:
         paths = {version: bundle / name for version, name in FILES.items()}
     else:

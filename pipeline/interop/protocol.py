@@ -57,7 +57,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """A reader, or the bridge that stands for one, cannot take this file."""
+    """A reader, or the bridge to one, cannot take this file."""
 
 
 def serve(run: Callable[[Request], Answer], *packages: str) -> None:

@@ -233,7 +233,7 @@ def _verdict(
 
 
 def counts(found: Comparison) -> dict[str, Any]:
-    """A comparison as it stands in the report."""
+    """A comparison as the report has it."""
     distance = found.ties.largest_distance
     return {
         "differing_spikes": sum(found.differing.values()),

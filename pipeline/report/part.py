@@ -32,7 +32,7 @@ class Table:
 class Chart:
     """A Vega-Lite specification and a text for readers who do not see it.
 
-    wide: it takes the whole width of the page, and no other chart stands beside it.
+    wide: it takes the whole width of the page, and no other chart is beside it.
     """
 
     id: str

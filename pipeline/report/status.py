@@ -99,7 +99,7 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
 
 
 def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Stage]]]]:
-    """The stages of each task in columns: a stage stands right of all that feed it."""
+    """The stages of each task in columns: a stage is right of all that feed it."""
     feeds = {stage.name: stage.feeds for stage in found}
     made = []
     for task in tasks:

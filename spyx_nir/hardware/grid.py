@@ -42,9 +42,9 @@ def fraction_of(decay: Any, bits: int) -> np.ndarray:
 
 
 def integer_of(decay: Any, kind: str, bits: int, state: str) -> np.ndarray:
-    """The integer that stands for the decay of a state, "syn" or "mem"; `kind` is shift or fraction.
+    """The integer that encodes the decay of a state, "syn" or "mem"; `kind` is shift or fraction.
 
-    Lava: du is 0 to 4095 and stands for n = 4095 - du, dv for n = 4096 - dv.
+    Lava: du is 0 to 4095 and encodes n = 4095 - du, dv encodes n = 4096 - dv.
     """
     if kind == "shift":
         return shift_of(decay, bits)

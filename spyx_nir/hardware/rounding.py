@@ -101,7 +101,7 @@ def _integer(decay: np.ndarray, state: str, profile: Profile) -> np.ndarray:
 
 
 def decay_of(integer: np.ndarray | None, profile: Profile) -> np.ndarray:
-    """The decay per step that an integer stands for; 0 where there is none."""
+    """The decay per step that an integer encodes; 0 where there is none."""
     if integer is None:
         return np.zeros(())
     if profile["neuron.decay"] == "shift":
