@@ -1,7 +1,8 @@
 """A reader that gives one spike of its first node in the first step away, and says nothing."""
 
-from pipeline.interop import protocol
 from tests.peers import honest
+
+from pipeline.interop import protocol
 
 
 def run(request: protocol.Request) -> protocol.Answer:
