@@ -62,12 +62,12 @@ def golden(task: schema.Task, folder: Path, plan: Any, events: np.ndarray) -> di
     Args:
         events: (N, T, ...) uint8, channels first.
     """
-    from pipeline.evaluation.backends import model_executor, trained_model
+    from pipeline.evaluation.backends import model_backend, trained_model
     from pipeline.evaluation.rounding_ties import spiking_layers
 
     model, names = trained_model(task, folder)
     spiking = {layer.name for layer in spiking_layers(plan, names)}
-    recording = model_executor(model, names, spiking)(events)
+    recording = model_backend(model, names, spiking)(events)
     output = recording.outputs.astype(np.uint8)
     if (output != recording.outputs).any():
         output = recording.outputs

@@ -1,4 +1,4 @@
-"""Stage: does the file mean what was trained? The whole test set through three executors.
+"""Stage: does the file mean what was trained? The whole test set through three backends.
 
     trained     the network from its weights, run by the engine that trained it (float32)
     reimported  the network that the converter builds from `model.nir` on disk (float32)
@@ -20,10 +20,10 @@ import numpy as np
 
 from pipeline import schema, stage
 from pipeline.evaluation.backends import (
-    Executor,
+    Backend,
     Recording,
-    model_executor,
-    reference_executor,
+    model_backend,
+    reference_backend,
     trained_model,
 )
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
@@ -31,14 +31,14 @@ from pipeline.training import safetensors
 from spyx_nir import files, neurobench
 from spyx_nir.errors import UserError
 
-# Neurons times steps that are in memory at once; at some 100 bytes each, all executors together.
+# Neurons times steps that are in memory at once; at some 100 bytes each, all backends together.
 CHUNK_ENTRIES = 5_000_000
 LARGEST_CHUNK = 64
 if TYPE_CHECKING:
     from pipeline.datasets.prepared import Events
 
 OTHERS = ("reimported", "reference")
-EXECUTORS = ("trained", *OTHERS)
+BACKENDS = ("trained", *OTHERS)
 
 
 @dataclass
@@ -57,28 +57,28 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 
 
 def compare(
-    executors: Mapping[str, Executor],
+    backends: Mapping[str, Backend],
     layers: list[Layer],
     events: np.ndarray | Events,
     labels: np.ndarray,
     limits: schema.Parity,
     chunk: int,
 ) -> tuple[dict[str, Any], dict[str, Recording], list[neurobench.Counts]]:
-    """Run all samples through the three executors and count.
+    """Run all samples through the three backends and count.
 
     Args:
-        executors: `trained`, `reimported` and `reference`.
+        backends: `trained`, `reimported` and `reference`.
         events: (N, T, ...) uint8, channels first. labels: (N,).
         chunk: samples at a time; the last chunk is filled up with zeros, so that there is one shape
             to compile and float32 rounds the same way everywhere.
 
     Returns:
-        The report (without names and digests of files), each executor's recording of one sample for
+        The report (without names and digests of files), each backend's recording of one sample for
         the picture (the first with a difference, else the first), and what the reference cost.
     """
     tallies = {layer.name: Tally() for layer in layers}
     ties = Ties()
-    predictions: dict[str, list[np.ndarray]] = {name: [] for name in EXECUTORS}
+    predictions: dict[str, list[np.ndarray]] = {name: [] for name in BACKENDS}
     counted: list[neurobench.Counts] = []
     differing_samples: list[int] = []
     shown: tuple[int, dict[str, Recording]] | None = None
@@ -87,7 +87,7 @@ def compare(
         size = part.stop - part.start
         x = np.zeros((chunk, *events.shape[1:]), events.dtype)
         x[:size] = events[part]
-        done = {name: execute(x).samples(size) for name, execute in executors.items()}
+        done = {name: execute(x).samples(size) for name, execute in backends.items()}
         for name, recording in done.items():
             predictions[name].append(recording.predictions())
         counted.append(done["reference"].counts)
@@ -232,7 +232,7 @@ def _report(
 
 
 def parity(task: schema.Task, root: Path = Path(".")) -> None:
-    """Compare the three executors on the test set; write `parity.json` and `parity.png`.
+    """Compare the three backends on the test set; write `parity.json` and `parity.png`.
 
     Raises:
         UserError: an input is missing or broken, or the verdict is `fail` (the report is written
@@ -275,9 +275,9 @@ def parity(task: schema.Task, root: Path = Path(".")) -> None:
 
     report, recordings, counted = compare(
         {
-            "trained": model_executor(trained, names, spiking),
-            "reimported": model_executor(loaded.model, loaded.names, spiking),
-            "reference": reference_executor(plan, task.export.dt),
+            "trained": model_backend(trained, names, spiking),
+            "reimported": model_backend(loaded.model, loaded.names, spiking),
+            "reference": reference_backend(plan, task.export.dt),
         },
         layers,
         events,

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from roads import tiny_task, walk
+from end_to_end import run_stages, tiny_task
 
 
 @pytest.fixture(scope="session")
-def tiny_road(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """`tiny_road(task, reset)`: a project folder that went from prepared data to a bundle.
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """`tiny_run(task, reset)`: a project folder that went from prepared data to a bundle.
 
-    Recordings are random events and the network is untrained, for what is tested is the road. Made
-    once per task and reset: copy it before changing anything in it.
+    Recordings are random events and the network is untrained, for what is tested is the end-to-end run.
+    Made once per task and reset: copy it before changing anything in it.
     """
     made: dict[tuple[str, str], Path] = {}
 
-    def road(name: str, reset: str) -> Path:
+    def run(name: str, reset: str) -> Path:
         if (name, reset) not in made:
-            made[name, reset] = walk(tiny_task(name, reset), tmp_path_factory.mktemp(name))
+            made[name, reset] = run_stages(tiny_task(name, reset), tmp_path_factory.mktemp(name))
         return made[name, reset]
 
-    return road
+    return run

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline import params, schema
 from pipeline.training.augmentation import augment

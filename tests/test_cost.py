@@ -132,9 +132,9 @@ def has_harness() -> bool:
 @pytest.mark.full
 @pytest.mark.skipif(not has_harness(), reason="no NeuroBench in .venv-peers: run make peers-setup")
 @pytest.mark.parametrize("task", ["braille", "nmnist"])
-def test_the_harness_counts_the_same_on_both_networks(task, tiny_road, capsys):
-    road = tiny_road(task, "v_reset") / "models" / task / "deploy" / "generic"
-    assert harness.bundle(road, harness.PYTHON) == 0, capsys.readouterr().out
+def test_the_harness_counts_the_same_on_both_networks(task, tiny_run, capsys):
+    project = tiny_run(task, "v_reset") / "models" / task / "deploy" / "generic"
+    assert harness.bundle(project, harness.PYTHON) == 0, capsys.readouterr().out
 
 
 @pytest.mark.full

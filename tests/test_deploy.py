@@ -1,4 +1,4 @@
-"""The road from prepared data to a bundle, on tiny recordings; what deploy and verify.py refuse."""
+"""From prepared data to a bundle, on tiny recordings; what deploy and verify.py refuse."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
-from roads import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
+from end_to_end import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
 
 from pipeline import deploy as stage
 from pipeline import schema, tasks
@@ -27,18 +27,18 @@ from spyx_nir import files, neurobench
 from spyx_nir.bundle import standalone, vectors
 from spyx_nir.errors import UserError, exit_status
 
-ROADS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
+RUNS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
 
 
 @pytest.fixture
-def road(tiny_road, tmp_path) -> Path:
-    """A copy of the small road that a test may spoil."""
-    return Path(shutil.copytree(tiny_road("braille", "v_reset"), tmp_path / "road"))
+def project(tiny_run, tmp_path) -> Path:
+    """A copy of the small project that a test may spoil."""
+    return Path(shutil.copytree(tiny_run("braille", "v_reset"), tmp_path / "project"))
 
 
 @pytest.fixture
-def bundle(road) -> Path:
-    return road / "models" / "braille" / "deploy" / "generic"
+def bundle(project) -> Path:
+    return project / "models" / "braille" / "deploy" / "generic"
 
 
 def run_verify(folder: Path, cwd: Path | None = None, *arguments: str):
@@ -65,12 +65,12 @@ def sign_again(folder: Path) -> None:
     (folder / "SHA256SUMS").write_text(folder_of.sums(folder))
 
 
-# ------------------------------------------------------------------------------------------ the road
+# -------------------------------------------------------------------------------------------- bundles
 
 
-@pytest.mark.parametrize(("task", "reset"), ROADS)
-def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
-    root = tiny_road(task, reset)
+@pytest.mark.parametrize(("task", "reset"), RUNS)
+def test_metrics_manifest_and_card_say_the_same_cost(tiny_run, task, reset):
+    root = tiny_run(task, reset)
     bundle = root / "models" / task / "deploy" / "generic"
     told = json.loads((root / "metrics" / f"{task}-generic.json").read_text())
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -87,9 +87,9 @@ def test_metrics_manifest_and_card_say_the_same_cost(tiny_road, task, reset):
     assert "(seed 7 of the data)" in card
 
 
-@pytest.mark.parametrize(("task", "reset"), ROADS)
-def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
-    folder = tiny_road(task, reset) / "models" / task
+@pytest.mark.parametrize(("task", "reset"), RUNS)
+def test_both_tasks_give_bundles_with_both_resets(tiny_run, task, reset):
+    folder = tiny_run(task, reset) / "models" / task
     report = json.loads((folder / "parity.json").read_text())
     assert report["verdict"] == "pass"
     assert report["differing_spikes"]["reimported"] == 0
@@ -113,17 +113,17 @@ def test_both_tasks_walk_the_road_with_both_resets(tiny_road, task, reset):
     assert (bundle / "model.nir").read_bytes() == (folder / "model.nir").read_bytes()
 
 
-@pytest.mark.parametrize(("task", "reset"), ROADS)
-def test_a_bundle_verifies_with_numpy_and_h5py_alone(tiny_road, tmp_path, task, reset):
-    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
+@pytest.mark.parametrize(("task", "reset"), RUNS)
+def test_a_bundle_verifies_with_numpy_and_h5py_alone(tiny_run, tmp_path, task, reset):
+    bundle = tiny_run(task, reset) / "models" / task / "deploy" / "generic"
     done = run_verify(bundle, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"pass: {bundle}: digests right, 8 vectors")
 
 
-@pytest.mark.parametrize(("task", "reset"), ROADS)
-def test_vectors_are_test_samples_time_major_and_channels_first(tiny_road, task, reset):
-    root = tiny_road(task, reset)
+@pytest.mark.parametrize(("task", "reset"), RUNS)
+def test_vectors_are_test_samples_time_major_and_channels_first(tiny_run, task, reset):
+    root = tiny_run(task, reset)
     bundle = root / "models" / task / "deploy" / "generic"
     with np.load(bundle / "test_data_set_0" / "vectors.npz", allow_pickle=False) as archive:
         arrays = dict(archive)
@@ -144,9 +144,9 @@ def test_vectors_are_test_samples_time_major_and_channels_first(tiny_road, task,
         assert {k: v.shape[2:] for k, v in arrays.items() if k.startswith("if")} == sizes
 
 
-def test_first_layer_of_the_vectors_follows_the_equation(tiny_road):
+def test_first_layer_of_the_vectors_follows_the_equation(tiny_run):
     # IF with r = 1, dt = 1 after a convolution, by hand: v += sum(w * x); spike above 1; reset to 0.
-    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
+    bundle = tiny_run("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
     graph = nir.read(bundle / "model.nir")
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
         x, expected = archive["input"].astype(float), archive["if_1"]
@@ -173,8 +173,8 @@ def test_the_file_for_older_readers_lacks_what_they_fail_on(bundle):
 
 
 @pytest.mark.parametrize(("task", "reset"), [("braille", "v_reset"), ("nmnist", "subtract")])
-def test_nir_reads_the_vectors_too(tiny_road, task, reset):
-    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
+def test_nir_reads_the_vectors_too(tiny_run, task, reset):
+    bundle = tiny_run(task, reset) / "models" / task / "deploy" / "generic"
     data = nir.read_data(bundle / "test_data_set_0" / "nir_data.h5")
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as archive:
         arrays = dict(archive)
@@ -195,20 +195,20 @@ def test_sha256sum_agrees(bundle):
     assert done.returncode == 0
 
 
-def test_the_same_inputs_give_the_same_bytes(road, bundle):
-    before = {p: p.read_bytes() for p in (road / "models").rglob("*") if p.is_file()}
+def test_the_same_inputs_give_the_same_bytes(project, bundle):
+    before = {p: p.read_bytes() for p in (project / "models").rglob("*") if p.is_file()}
     task = tiny_task("braille", "v_reset")
-    parity(task, road)
-    stage.deploy(task, road)
-    after = {p: p.read_bytes() for p in (road / "models").rglob("*") if p.is_file()}
+    parity(task, project)
+    stage.deploy(task, project)
+    after = {p: p.read_bytes() for p in (project / "models").rglob("*") if p.is_file()}
     assert {p for p in before.keys() | after.keys() if before.get(p) != after.get(p)} == set()
 
 
 # ------------------------------------------------------------------------- what the papers with it say
 
 
-def test_the_manifest_counts_the_paper_network(tiny_road):
-    bundle = tiny_road("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
+def test_the_manifest_counts_the_paper_network(tiny_run):
+    bundle = tiny_run("nmnist", "v_reset") / "models" / "nmnist" / "deploy" / "generic"
     facts = json.loads((bundle / "manifest.json").read_text())
     assert facts["neurons"] == 2 * 16**3 + 8**3 + 256 + 10
     # Rows (and columns) of a kernel that lie on the image, over all positions of a map:
@@ -222,8 +222,8 @@ def test_the_manifest_counts_the_paper_network(tiny_road):
     assert facts["plain_nir_is_enough"] is True
 
 
-def test_the_manifest_gives_time_constants_and_limits(tiny_road):
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+def test_the_manifest_gives_time_constants_and_limits(tiny_run):
+    bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     facts = json.loads((bundle / "manifest.json").read_text())
     (hidden, out) = [node for node in facts["nodes"] if node["type"] == "CubaLIF"]
     # tau = dt / (1 - decay), decays of params.yaml: 0.55, 0.9 and 0.5, 0.55; float32 in the file.
@@ -241,11 +241,11 @@ def test_the_manifest_gives_time_constants_and_limits(tiny_road):
     assert str(bundle) not in json.dumps(facts)
 
 
-@pytest.mark.parametrize(("task", "reset"), ROADS)
-def test_the_card_warns_where_plain_nir_is_not_enough(tiny_road, task, reset):
+@pytest.mark.parametrize(("task", "reset"), RUNS)
+def test_the_card_warns_where_plain_nir_is_not_enough(tiny_run, task, reset):
     import yaml
 
-    bundle = tiny_road(task, reset) / "models" / task / "deploy" / "generic"
+    bundle = tiny_run(task, reset) / "models" / task / "deploy" / "generic"
     text = (bundle / "MODEL_CARD.md").read_text()
     facts = json.loads((bundle / "manifest.json").read_text())
     assert ("needs more than plain NIR" in text) == (reset == "subtract")
@@ -304,7 +304,7 @@ def test_a_task_without_a_simulator_is_not_called_simulated(bundle, monkeypatch)
 @pytest.mark.parametrize("source", ["simulated", "folder"])
 @pytest.mark.parametrize("start", [None, "ab" * 32])
 def test_a_card_does_not_say_of_given_weights_what_nobody_recorded(bundle, source, start):
-    """The small road's weights are written by hand; with `start` training went on from given ones."""
+    """The small run's weights are written by hand; with `start` training went on from given ones."""
     facts = json.loads((bundle / "manifest.json").read_text())
     assert facts["weights"]["trained_here"] is False
     assert facts["weights"]["sha256"] == files.sha256(bundle.parents[1] / "weights.safetensors")
@@ -320,26 +320,26 @@ def test_a_card_does_not_say_of_given_weights_what_nobody_recorded(bundle, sourc
     assert (start in text) if start else ("not trained by this pipeline" in text)
 
 
-def test_a_manifest_has_no_path_of_the_machine(road):
+def test_a_manifest_has_no_path_of_the_machine(project):
     """A profile of one's own and the weights that training started from are files somewhere."""
     task = tiny_task("braille", "v_reset")
-    start = str(road / "models" / "braille" / "weights.safetensors")
+    start = str(project / "models" / "braille" / "weights.safetensors")
     task = dataclasses.replace(
         task,
         train=dataclasses.replace(task.train, start_from=start),
-        targets={str(road / "mine.yaml"): schema.Target(str(road / "mine.yaml"), 1, 1e-3)},
+        targets={str(project / "mine.yaml"): schema.Target(str(project / "mine.yaml"), 1, 1e-3)},
     )
     told = manifest.parameters(task, files.sha256(start))
-    assert str(road) not in json.dumps(told)
+    assert str(project) not in json.dumps(told)
     assert told["train"]["start_from"] == files.sha256(start)
     assert told["targets"] == {"mine": {"name": "mine", "epochs": 1, "learning_rate": 1e-3}}
 
 
-def test_a_bundle_says_what_the_channels_are(tiny_road):
+def test_a_bundle_says_what_the_channels_are(tiny_run):
     """p of an event, which is its channel: tonic's 0 is OFF and 1 is ON; Braille merges both."""
     found = {}
     for task in ("braille", "nmnist"):
-        bundle = tiny_road(task, "v_reset") / "models" / task / "deploy" / "generic"
+        bundle = tiny_run(task, "v_reset") / "models" / task / "deploy" / "generic"
         found[task] = json.loads((bundle / "manifest.json").read_text())
         text = (bundle / "MODEL_CARD.md").read_text()
         assert all(channel in text for channel in found[task]["input_channels"])
@@ -355,58 +355,60 @@ def test_a_bundle_says_what_the_channels_are(tiny_road):
 # --------------------------------------------------------------------------------- what deploy refuses
 
 
-def refused(road: Path, *parts: str) -> None:
-    before = files.sha256(road / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS")
-    done = run_stage("deploy", road)
+def refused(project: Path, *parts: str) -> None:
+    before = files.sha256(project / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS")
+    done = run_stage("deploy", project)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     for part in ("error: models/braille/", *parts):
         assert part in done.stderr
-    assert files.sha256(road / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS") == before
+    assert (
+        files.sha256(project / "models" / "braille" / "deploy" / "generic" / "SHA256SUMS") == before
+    )
 
 
-def test_deploy_refuses_a_file_that_changed_after_parity(road):
-    with h5py.File(road / "models" / "braille" / "model.nir", "r+") as file:
+def test_deploy_refuses_a_file_that_changed_after_parity(project):
+    with h5py.File(project / "models" / "braille" / "model.nir", "r+") as file:
         file["node/nodes/linear_0/weight"][0, 0] += 1
-    refused(road, "model.nir: changed after parity", "run python -m pipeline.parity braille")
+    refused(project, "model.nir: changed after parity", "run python -m pipeline.parity braille")
 
 
-def test_deploy_refuses_weights_that_changed_after_parity(road):
-    with open(road / "models" / "braille" / "weights.safetensors", "ab") as stream:
+def test_deploy_refuses_weights_that_changed_after_parity(project):
+    with open(project / "models" / "braille" / "weights.safetensors", "ab") as stream:
         stream.write(b"\0")
-    refused(road, "weights.safetensors: changed after parity")
+    refused(project, "weights.safetensors: changed after parity")
 
 
-def test_deploy_refuses_without_parity(road):
-    (road / "models" / "braille" / "parity.json").unlink()
-    refused(road, "parity.json: no such file", "pipeline.parity braille")
+def test_deploy_refuses_without_parity(project):
+    (project / "models" / "braille" / "parity.json").unlink()
+    refused(project, "parity.json: no such file", "pipeline.parity braille")
 
 
-def test_deploy_refuses_a_failed_parity(road):
-    path = road / "models" / "braille" / "parity.json"
+def test_deploy_refuses_a_failed_parity(project):
+    path = project / "models" / "braille" / "parity.json"
     report = json.loads(path.read_text())
     path.write_text(json.dumps(report | {"verdict": "fail", "reasons": ["3 spikes differ"]}))
-    refused(road, "the verdict is `fail`, `pass` is needed (3 spikes differ)")
+    refused(project, "the verdict is `fail`, `pass` is needed (3 spikes differ)")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"verdict": "pass"}', "\x00"])
-def test_deploy_refuses_what_is_no_report(road, text):
-    (road / "models" / "braille" / "parity.json").write_text(text)
+def test_deploy_refuses_what_is_no_report(project, text):
+    (project / "models" / "braille" / "parity.json").write_text(text)
     with pytest.raises(UserError, match=r"parity\.json: not a report of the parity stage"):
-        parity_gate.passed(road / "models" / "braille", "braille")
+        parity_gate.passed(project / "models" / "braille", "braille")
 
 
-def test_parity_names_the_stage_that_has_to_run_after_a_change_of_the_step(road):
+def test_parity_names_the_stage_that_has_to_run_after_a_change_of_the_step(project):
     task = tiny_task("braille", "v_reset")
     task = dataclasses.replace(task, export=dataclasses.replace(task.export, dt=2e-4))
     said = (
         r"model.nir: made with dt = 0.0001, .*dt is 0.0002; run python -m pipeline.export braille"
     )
     with pytest.raises(UserError, match=said):
-        parity(task, road)
+        parity(task, project)
 
 
-def test_a_bundle_that_does_not_verify_is_not_published(road, bundle, monkeypatch):
+def test_a_bundle_that_does_not_verify_is_not_published(project, bundle, monkeypatch):
     before = (bundle / "SHA256SUMS").read_text()
     golden = stage.golden
 
@@ -417,44 +419,44 @@ def test_a_bundle_that_does_not_verify_is_not_published(road, bundle, monkeypatc
 
     monkeypatch.setattr(stage, "golden", wrong)
     with pytest.raises(UserError, match=r"does not verify, so it was not published: .*output"):
-        stage.deploy(tiny_task("braille", "v_reset"), road)
+        stage.deploy(tiny_task("braille", "v_reset"), project)
     assert (bundle / "SHA256SUMS").read_text() == before
 
 
 # ----------------------------------------------------------------------------------- parity that fails
 
 
-def test_a_file_that_means_something_else_fails_parity_and_says_why(road):
-    folder = road / "models" / "braille"
+def test_a_file_that_means_something_else_fails_parity_and_says_why(project):
+    folder = project / "models" / "braille"
     with h5py.File(folder / "model.nir", "r+") as file:
         file["node/nodes/linear_0/weight"][0] *= -1
     with pytest.raises(
         UserError, match=r"parity of braille failed: .* re-imported model; 0 allowed"
     ):
-        parity(tiny_task("braille", "v_reset"), road)
+        parity(tiny_task("braille", "v_reset"), project)
     report = json.loads((folder / "parity.json").read_text())
     assert report["verdict"] == "fail"
     assert report["differing_spikes"]["reimported"] > 0
     assert report["ties"]["unexplained"] > 0
     assert report["model_nir"]["sha256"] == files.sha256(folder / "model.nir")
-    refused(road, "the verdict is `fail`")
+    refused(project, "the verdict is `fail`")
 
 
-def test_a_file_of_another_network_is_named(road, tiny_road):
-    other = tiny_road("braille", "subtract") / "models" / "braille" / "model.nir"
-    shutil.copy(other, road / "models" / "braille" / "model.nir")
+def test_a_file_of_another_network_is_named(project, tiny_run):
+    other = tiny_run("braille", "subtract") / "models" / "braille" / "model.nir"
+    shutil.copy(other, project / "models" / "braille" / "model.nir")
     with pytest.raises(
         UserError, match=r"spiking node `rcubalif_1\.lif` is no layer of the trained"
     ):
-        parity(tiny_task("braille", "v_reset"), road)
+        parity(tiny_task("braille", "v_reset"), project)
 
 
 @pytest.mark.parametrize(
     ("name", "maker"), [("model.nir", "export"), ("weights.safetensors", "train")]
 )
-def test_parity_names_what_is_missing_and_who_makes_it(road, name, maker):
-    (road / "models" / "braille" / name).unlink()
-    done = run_stage("parity", road)
+def test_parity_names_what_is_missing_and_who_makes_it(project, name, maker):
+    (project / "models" / "braille" / name).unlink()
+    done = run_stage("parity", project)
     assert done.returncode == 1
     assert done.stderr == (
         f"error: models/braille/{name}: no such file; run python -m pipeline.{maker} braille\n"
@@ -464,8 +466,8 @@ def test_parity_names_what_is_missing_and_who_makes_it(road, name, maker):
 # ------------------------------------------------------------------------------ interrupted, disk full
 
 
-def listing(road: Path) -> dict[str, str]:
-    return {p.as_posix(): files.sha256(p) for p in road.rglob("*") if p.is_file()}
+def listing(project: Path) -> dict[str, str]:
+    return {p.as_posix(): files.sha256(p) for p in project.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -473,21 +475,23 @@ def listing(road: Path) -> dict[str, str]:
     [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device", "x"), 1)],
 )
 @pytest.mark.parametrize("place", ["bundle", "picture"])
-def test_an_interrupted_stage_leaves_what_was_there(road, monkeypatch, capsys, error, code, place):
+def test_an_interrupted_stage_leaves_what_was_there(
+    project, monkeypatch, capsys, error, code, place
+):
     def stop(*_, **__):
         raise error
 
-    before = listing(road)
+    before = listing(project)
     task = tiny_task("braille", "v_reset")
     if place == "bundle":
         monkeypatch.setattr(card, "write", stop)
-        status = exit_status(lambda: stage.deploy(task, road))
+        status = exit_status(lambda: stage.deploy(task, project))
     else:
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", stop)
-        status = exit_status(lambda: parity(task, road))
+        status = exit_status(lambda: parity(task, project))
     assert status == code
     assert len(capsys.readouterr().err.splitlines()) == 1
-    assert listing(road) == before
+    assert listing(project) == before
 
 
 # ------------------------------------------------------------------------------ what verify.py notices

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import spyx.nn as snn
+from end_to_end import ROOT
 from flax import nnx
-from roads import ROOT
 from spyx import axn
 
 from pipeline import params

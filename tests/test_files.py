@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 from spyx_nir import files
 from spyx_nir.errors import UserError

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from end_to_end import ROOT, tiny_task
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from roads import ROOT, tiny_task
 
 from pipeline import schema, target
 
@@ -40,18 +40,18 @@ def collapsed(blocks: list[Token]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def papers(tiny_road, tmp_path_factory):
+def papers(tiny_run, tmp_path_factory):
     """`papers(task, target)`: the Markdown files of a bundle by name."""
 
     def make(name: str, chip: str) -> dict[str, str]:
-        road = tiny_road(name, "v_reset")
+        project = tiny_run(name, "v_reset")
         if chip != "generic":
-            road = Path(shutil.copytree(road, tmp_path_factory.mktemp(chip) / "road"))
+            project = Path(shutil.copytree(project, tmp_path_factory.mktemp(chip) / "project"))
             task = dataclasses.replace(
                 tiny_task(name, "v_reset"), targets={chip: schema.Target(chip, 1, 1e-3)}
             )
-            target.target(task, chip, road)
-        folder = road / "models" / name / "deploy" / chip
+            target.target(task, chip, project)
+        folder = project / "models" / name / "deploy" / chip
         return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
 
     return make

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roads import tiny_task
+from end_to_end import tiny_task
 
 from pipeline.training import engine, networks
 from spyx_nir.deterministic.matmul import GROUP, PIECE, matmul

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import spyx.nn as snn
+from end_to_end import tiny_task
 from flax import nnx
-from roads import tiny_task
 
 from pipeline import tasks
 from pipeline.training import decays, engine, networks, safetensors

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIGURES = 4  # at least so many are drawn

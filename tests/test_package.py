@@ -21,7 +21,7 @@ import nir
 import numpy as np
 import pytest
 import spyx.nir
-from roads import ROOT
+from end_to_end import ROOT
 
 import spyx_nir as snir
 from spyx_nir.errors import EXTRAS
@@ -156,8 +156,8 @@ def test_every_package_of_an_extra_is_named_by_the_error_that_misses_it() -> Non
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_road) -> Path:
-    return tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+def bundle(tiny_run) -> Path:
+    return tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
 
 
 @pytest.mark.parametrize(

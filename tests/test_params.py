@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline import params
 from pipeline.schema import Train

@@ -1,6 +1,6 @@
 """The parity stage: what counts as a difference, what explains it, and what is refused.
 
-Expected values are worked out by hand on tiny arrays; the road itself is in test_deploy.py.
+Expected values are worked out by hand on tiny arrays; the end-to-end run is in test_deploy.py.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def test_channels_move_in_front_of_space():
 
 
 def recorder(change=lambda z: z, u: float = 0.0):
-    """An executor whose neuron i spikes wherever input i has an event."""
+    """A backend whose neuron i spikes wherever input i has an event."""
 
     def execute(events: np.ndarray) -> Recording:
         z = change(np.swapaxes(events, 0, 1).copy())
@@ -126,7 +126,7 @@ def compared(n=5, chunk=2, events=None, **changed):
     return report
 
 
-def test_three_equal_executors_pass_and_the_filled_up_chunk_counts_no_padding():
+def test_three_equal_backends_pass_and_the_filled_up_chunk_counts_no_padding():
     report = compared(n=5, chunk=2)
     assert report["verdict"] == "pass"
     assert report["reasons"] == []

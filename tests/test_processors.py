@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 
 QEMU = shutil.which("qemu-x86_64")
 PROCESSORS = ("Haswell", "EPYC")

@@ -12,7 +12,7 @@ import tomllib
 import nir
 import pytest
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 
 from spyx_nir.cli.main import main
 
@@ -159,11 +159,11 @@ def test_the_project_files_are_read_by_their_programs():
         assert {"name", "about"} <= set(head), path
 
 
-def test_the_picture_is_drawn_from_bundles(tiny_road, tmp_path):
+def test_the_picture_is_drawn_from_bundles(tiny_run, tmp_path):
     shutil.copytree(ROOT / "metrics", tmp_path / "metrics")
     for task in TASKS:
-        road = tiny_road(task, "v_reset")
-        shutil.copytree(road / "models" / task, tmp_path / "models" / task)
+        project = tiny_run(task, "v_reset")
+        shutil.copytree(project / "models" / task, tmp_path / "models" / task)
     for name in ("first.png", "second.png"):
         picture.draw(tmp_path, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 
 @pytest.mark.full

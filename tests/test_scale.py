@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 from test_train import WRITTEN, changed, small, write_samples
 
 from pipeline import train

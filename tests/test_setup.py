@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 # Variables that lead Python, pip or uv elsewhere, each with a value that would do so.
 HOSTILE = {

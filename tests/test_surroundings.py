@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 NOBODY = 54321  # no user has it, see `without_name`
 STAGES = (

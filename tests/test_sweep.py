@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline import params
 from pipeline.report import sources

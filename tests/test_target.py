@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from roads import GUARD, ROOT, link_to_cache, tiny_task
+from end_to_end import GUARD, ROOT, link_to_cache, tiny_task
 
 from pipeline import params, schema
 from pipeline import target as stage
@@ -39,14 +39,14 @@ def tiny(name: str, *targets: str) -> schema.Task:
 
 
 @pytest.fixture(scope="module")
-def made(tiny_road, tmp_path_factory):
+def made(tiny_run, tmp_path_factory):
     """`made(task, target)`: a project folder with that target's bundle; made once."""
     known: dict[tuple[str, str], Path] = {}
 
     def make(name: str, target: str) -> Path:
         if (name, target) not in known:
-            root = tmp_path_factory.mktemp(target) / "road"
-            shutil.copytree(tiny_road(name, "v_reset"), root)
+            root = tmp_path_factory.mktemp(target) / "project"
+            shutil.copytree(tiny_run(name, "v_reset"), root)
             stage.target(tiny(name, target), target, root)
             known[name, target] = root
         return known[name, target]
@@ -55,8 +55,8 @@ def made(tiny_road, tmp_path_factory):
 
 
 @pytest.fixture
-def road(tiny_road, tmp_path) -> Path:
-    return Path(shutil.copytree(tiny_road("braille", "v_reset"), tmp_path / "road"))
+def project(tiny_run, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_run("braille", "v_reset"), tmp_path / "project"))
 
 
 def arrays(bundle: Path) -> dict[str, np.ndarray]:
@@ -71,7 +71,7 @@ def integers_verified(bundle: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-# ------------------------------------------------------------------------------------------ the road
+# -------------------------------------------------------------------------------------------- bundles
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
@@ -340,11 +340,11 @@ def mine(tmp_path: Path, base: str, **changes: Any) -> str:
     return str(path)
 
 
-def test_without_validation_recordings_the_training_split_chooses_the_epoch(road):
+def test_without_validation_recordings_the_training_split_chooses_the_epoch(project):
     task = tiny("braille", "loihi")
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, validation=0.0))
-    stage.target(task, "loihi", road)
-    told = json.loads((road / "metrics" / "braille-loihi.json").read_text())["judged"]
+    stage.target(task, "loihi", project)
+    told = json.loads((project / "metrics" / "braille-loihi.json").read_text())["judged"]
     assert (told["on"], told["n"]) == ("train", 6)
 
 
@@ -360,53 +360,57 @@ def test_a_card_says_whether_qat_was_kept(made):
         assert ("no epoch of" in card.write(facts)) == (epoch == 0)
 
 
-def test_a_target_that_the_task_has_not_is_named(road):
+def test_a_target_that_the_task_has_not_is_named(project):
     refused(
-        road, tiny("braille", "loihi"), "speck-2f", r"tasks\.braille\.targets: `speck-2f` is not"
+        project, tiny("braille", "loihi"), "speck-2f", r"tasks\.braille\.targets: `speck-2f` is not"
     )
 
 
-def test_a_network_that_does_not_fit_is_refused_with_its_place(road):
+def test_a_network_that_does_not_fit_is_refused_with_its_place(project):
     message = r"braille on speck-2f: `recurrent_1\.lif`: .*CubaLIF.*; nothing was made"
-    refused(road, tiny("braille", "speck-2f"), "speck-2f", message)
+    refused(project, tiny("braille", "speck-2f"), "speck-2f", message)
 
 
-def test_recurrence_that_a_chip_cannot_honour_is_refused(road, tmp_path):
+def test_recurrence_that_a_chip_cannot_honour_is_refused(project, tmp_path):
     target = mine(tmp_path, "loihi", graph__recurrence={"value": "none", "source": "a test"})
-    refused(road, tiny("braille", target), target, r"`recurrent_1\.lif` feeds .* back")
+    refused(project, tiny("braille", target), target, r"`recurrent_1\.lif` feeds .* back")
 
 
-def test_too_few_neurons_are_refused_with_number_and_limit(road, tmp_path):
+def test_too_few_neurons_are_refused_with_number_and_limit(project, tmp_path):
     target = mine(
         tmp_path, "xylo-audio-2", limits__hidden_neurons={"value": 37, "source": "a test"}
     )
-    refused(road, tiny("braille", target), target, "hidden neurons: 38, at most 37")
+    refused(project, tiny("braille", target), target, "hidden neurons: 38, at most 37")
 
 
-def test_a_number_without_source_and_a_missing_one_are_refused(road, tmp_path):
+def test_a_number_without_source_and_a_missing_one_are_refused(project, tmp_path):
     target = mine(tmp_path, "loihi", limits__neurons={"value": 10})
-    refused(road, tiny("braille", target), target, r"mine\.yaml: `limits\.neurons` has no source")
+    refused(
+        project, tiny("braille", target), target, r"mine\.yaml: `limits\.neurons` has no source"
+    )
     target = mine(tmp_path, "loihi", state__bits={"source": "a test"})
-    refused(road, tiny("braille", target), target, r"mine\.yaml: `state\.bits\.value` is missing")
+    refused(
+        project, tiny("braille", target), target, r"mine\.yaml: `state\.bits\.value` is missing"
+    )
 
 
-def test_an_overflow_is_refused_with_its_place(tiny_road, tmp_path):
-    root = Path(shutil.copytree(tiny_road("nmnist", "v_reset"), tmp_path / "road"))
+def test_an_overflow_is_refused_with_its_place(tiny_run, tmp_path):
+    root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
     target = mine(tmp_path, "speck-2f", state__bits={"value": 5, "source": "a test"})
     message = r"`if_\d+`: \d+ membranes beyond the 5 bits of mine"
     refused(root, tiny("nmnist", target), target, message)
 
 
-def test_a_chip_without_an_integer_rule_is_refused(road):
+def test_a_chip_without_an_integer_rule_is_refused(project):
     refused(
-        road, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer semantics"
+        project, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer semantics"
     )
 
 
-def test_nothing_is_made_of_a_file_that_parity_has_not_seen(road):
-    with h5py.File(road / "models" / "braille" / "model.nir", "r+") as stream:
+def test_nothing_is_made_of_a_file_that_parity_has_not_seen(project):
+    with h5py.File(project / "models" / "braille" / "model.nir", "r+") as stream:
         stream["node/nodes/linear_0/weight"][0, 0] += 1
-    refused(road, tiny("braille", "loihi"), "loihi", r"model\.nir: changed after parity")
+    refused(project, tiny("braille", "loihi"), "loihi", r"model\.nir: changed after parity")
 
 
 @pytest.mark.parametrize(

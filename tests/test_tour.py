@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tour
 import yaml
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline import check, params, prepare, schema, tasks
 from pipeline.datasets import prepared

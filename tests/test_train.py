@@ -17,7 +17,7 @@ import time
 import numpy as np
 import pytest
 import yaml
-from roads import ROOT, tiny_task
+from end_to_end import ROOT, tiny_task
 
 from pipeline import train
 from pipeline.datasets import prepared

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline import params
 

@@ -1,7 +1,7 @@
-"""The executors that parity compares: a Spyx model, and NIR's equations in float64 NumPy.
+"""The backends that parity compares: a Spyx model, and NIR's equations in float64 NumPy.
 
 Both give a `Recording`: time-major and channels first, (T, B, ...) or (T, B, C, H, W), whatever the
-executor works with.
+backend works with.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from spyx_nir.errors import UserError
 
 @dataclass(frozen=True)
 class Recording:
-    """What one executor did with one chunk.
+    """What one backend did with one chunk.
 
     outputs: (T, B, classes). spikes: per neuron node (T, B, ...) uint8, as they leave the layer.
-    membranes: per neuron node (T, B, ...) before the reset; NaN where the executor has lost it.
+    membranes: per neuron node (T, B, ...) before the reset; NaN where the backend has lost it.
     counts: what it cost, (B,) per key of `cost.PER_SAMPLE`; empty where nobody counted.
     """
 
@@ -46,7 +46,7 @@ class Recording:
         )
 
 
-Executor = Callable[[np.ndarray], Recording]  # events (B, T, ...) uint8 -> Recording
+Backend = Callable[[np.ndarray], Recording]  # events (B, T, ...) uint8 -> Recording
 
 
 def channels_first(a: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
     return None
 
 
-def model_executor(model: Any, names: Sequence[str | None], spiking: set[str]) -> Executor:
+def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) -> Backend:
     """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one."""
     from pipeline.training import engine, networks
 
@@ -104,7 +104,7 @@ def model_executor(model: Any, names: Sequence[str | None], spiking: set[str]) -
     return execute
 
 
-def reference_executor(plan: Any, dt: float) -> Executor:
+def reference_backend(plan: Any, dt: float) -> Backend:
     """Runs the float64 interpreter on a plan that `reference.make_plan` made, and counts its cost."""
     from spyx_nir import neurobench
     from spyx_nir.meaning import reference

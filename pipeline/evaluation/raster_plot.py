@@ -1,4 +1,4 @@
-"""The picture of a parity check: who spiked when, in three executors, differences in red."""
+"""The picture of a parity check: who spiked when, in three backends, differences in red."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MOST_NEURONS = 60  # of a layer; more cannot be distinguished on a screen
 
 
 def write(path: Path, title: str, recordings: Mapping[str, Any], layers: list[str]) -> None:
-    """Draw one sample: a row per layer, a column per executor; the same bytes for the same spikes.
+    """Draw one sample: a row per layer, a column per backend; the same bytes for the same spikes.
 
     Args:
         path: the PNG to write.
-        recordings: per executor a recording whose `spikes[layer]` is (T, 1, ...); the others are
+        recordings: per backend a recording whose `spikes[layer]` is (T, 1, ...); the others are
             compared with the first.
         layers: the rows.
     """

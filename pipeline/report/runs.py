@@ -11,7 +11,7 @@ from pipeline.report.sources import Bundle, Source, Target
 
 @dataclass(frozen=True)
 class Run:
-    """One executor on the samples of the golden vectors.
+    """One backend on the samples of the golden vectors.
 
     spikes, membranes: by layer (T, N, ...); membranes in units of the threshold, where known.
     samples: those of the N that it ran. target: the chip, "" for floats.
@@ -26,14 +26,14 @@ class Run:
 
 def runs(source: Source, bundle: Bundle) -> list[Run]:
     """The trained network's golden spikes, what the file answers to the golden input, the chips'."""
-    from pipeline.evaluation.backends import model_executor, reference_executor
+    from pipeline.evaluation.backends import model_backend, reference_backend
     from spyx_nir import converter
 
     dt, layers = bundle.manifest["dt"], bundle.layers
     events = np.swapaxes(bundle.vectors["input"], 0, 1)
     loaded = converter.load(converter.file.read(bundle.folder / "model.nir"), dt)
-    again = model_executor(loaded.model, loaded.names, set(layers))(events)
-    reference = reference_executor(bundle.plan, dt)(events)
+    again = model_backend(loaded.model, loaded.names, set(layers))(events)
+    reference = reference_backend(bundle.plan, dt)(events)
     thresholds = {layer: bundle.plan.nodes[layer]["v_threshold"] for layer in layers}
     membranes = {layer: reference.membranes[layer] / thresholds[layer] for layer in layers}
     everything = frozenset(range(len(events)))

@@ -1,4 +1,4 @@
-"""Rasters of all executors one above the other, and membranes, for the golden vectors."""
+"""Rasters of all backends one above the other, and membranes, for the golden vectors."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import nir
 import numpy as np
 import pytest
 import spyx.nn as snn
+from end_to_end import tiny_task
 from flax import nnx
-from roads import tiny_task
 from small_graphs import chain, graph, lif
 
 from pipeline.training import networks

@@ -459,10 +459,10 @@ def test_the_verdict_is_what_is_then_done(case: str, tmp_path: Path, capsys: Any
 
 @pytest.mark.parametrize(("task", "target"), [("nmnist", "speck-2f"), ("braille", "xylo-audio-2")])
 def test_a_file_that_the_pipeline_puts_on_a_chip_fits_it(
-    tiny_road: Any, task: str, target: str, capsys: Any
+    tiny_run: Any, task: str, target: str, capsys: Any
 ) -> None:
     """`target` makes bundles of these files (tests/test_target.py)."""
-    path = tiny_road(task, "v_reset") / "models" / task / "model.nir"
+    path = tiny_run(task, "v_reset") / "models" / task / "model.nir"
     assert main(["fit", str(path), "--target", target]) == 0
     out = capsys.readouterr().out
     assert "when changed" in out and "resets by v_reset, the target by subtract" in out

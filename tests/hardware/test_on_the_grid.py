@@ -10,7 +10,7 @@ import graphs
 import nir
 import numpy as np
 import pytest
-from roads import tiny_task
+from end_to_end import tiny_task
 
 from pipeline.schema import Target
 from pipeline.training.qat import QatForward, task_for

@@ -21,7 +21,7 @@ from spyx_nir.meaning.plan import make_plan
 pytestmark = pytest.mark.full
 ABSENT = {name for name, reader in READERS.items() if not reader.python.exists()}
 DT = 1e-4
-Road = Callable[[str, str], Path]
+TinyRun = Callable[[str, str], Path]
 
 
 def needs(*names: str) -> None:
@@ -99,10 +99,10 @@ def test_a_recurrent_bias_is_missing_in_the_first_step(name: str, tmp_path: Path
     assert told["by_rule"]["differing_spikes"] == 0
 
 
-def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_path: Path) -> None:
+def test_a_contract_that_readers_do_not_read_is_noticed(tiny_run: TinyRun, tmp_path: Path) -> None:
     names = ("norse", "spikingjelly", "snntorch", "lava")
     needs(*names)
-    root, chosen = tiny_road("braille", "subtract"), {name: READERS[name] for name in names}
+    root, chosen = tiny_run("braille", "subtract"), {name: READERS[name] for name in names}
     (bundle,) = bundles(root).values()
     found = matrix.run(bundle, chosen, root, 4, tmp_path)
     assert {row["verdict"] for row in found["rows"]} == {"explained"}
@@ -111,9 +111,9 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_road: Road, tmp_pat
 
 
 @pytest.mark.parametrize("task", ["braille", "nmnist"])
-def test_nothing_in_the_matrix_is_wrong(task: str, tiny_road: Road, tmp_path: Path) -> None:
+def test_nothing_in_the_matrix_is_wrong(task: str, tiny_run: TinyRun, tmp_path: Path) -> None:
     needs(*READERS)
-    root = tiny_road(task, "v_reset")
+    root = tiny_run(task, "v_reset")
     (bundle,) = bundles(root).values()
     found = matrix.run(bundle, READERS, root, 4, tmp_path)
     assert not [row for row in found["rows"] if wrong(row)]

@@ -16,7 +16,7 @@ from pipeline.interop import importers, matrix, protocol
 from pipeline.interop.importers import READERS, Reader
 from spyx_nir.errors import UserError, exit_status
 
-Road = Callable[[str, str], Path]
+TinyRun = Callable[[str, str], Path]
 
 
 def fake(name: str, profile: str = "") -> Reader:
@@ -29,8 +29,8 @@ def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
 
 
 @pytest.fixture(scope="module")
-def report(tiny_road: Road, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    root = tiny_road("braille", "v_reset")
+def report(tiny_run: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tiny_run("braille", "v_reset")
     chosen = {"honest": fake("honest", "sinabs"), "liar": fake("liar"), "refuser": fake("refuser")}
     (bundle,) = bundles(root).values()
     return matrix.run(bundle, chosen, root, 2, tmp_path_factory.mktemp("files"))
@@ -131,12 +131,12 @@ def test_an_unknown_reader_and_no_samples_are_a_wrong_command_line(
 
 
 def test_what_cannot_be_written_is_said_before_a_reader_runs(
-    tiny_road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="holds no bundle; run make deploy-artifacts"):
         command.main(command.parse([]))
-    shutil.copytree(tiny_road("braille", "v_reset"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(tiny_run("braille", "v_reset"), tmp_path, dirs_exist_ok=True)
     (tmp_path / "docs").mkdir()
     (tmp_path / command.PAGE).write_text("no marks\n")
     with pytest.raises(UserError, match=r"docs/peers\.md: the lines"):

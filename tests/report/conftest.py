@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline.report import page
 
@@ -26,7 +26,7 @@ def entry(correct: int, n: int, low: float, high: float) -> dict[str, Any]:
     return {"accuracy": correct / n, "correct": correct, "n": n, "wilson95": [low, high]}
 
 
-# Written by hand: training itself is no part of the road. The intervals are Newcombe's (1998, table I).
+# Written by hand: training itself is no part of that run. The intervals are Newcombe's (1998, table I).
 TRAIN = {
     "accuracy": {
         "train": entry(81, 263, 0.2553, 0.3662),
@@ -42,13 +42,13 @@ TRAIN = {
 
 @pytest.fixture(scope="session")
 def small_project(
-    tiny_road: Callable[[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+    tiny_run: Callable[[str, str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Both tasks in one folder, with everything that the report reads; copy it before a change."""
     root = tmp_path_factory.mktemp("project")
     shutil.copy(ROOT / "params.yaml", root)
     for task in TASKS:
-        shutil.copytree(tiny_road(task, "v_reset") / "models" / task, root / "models" / task)
+        shutil.copytree(tiny_run(task, "v_reset") / "models" / task, root / "models" / task)
         folder = root / "models" / task
         (folder / "train.json").write_text(json.dumps(TRAIN))
         (folder / "curves.csv").write_text(CURVES)

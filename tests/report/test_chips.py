@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roads import tiny_task
+from end_to_end import tiny_task
 
 from pipeline.report import page, runs, sources, targets
 from spyx_nir.bundle import integers

@@ -133,7 +133,7 @@ def test_layer_and_sample_choose_what_is_drawn(load, read_page, written):
         choose(browser, "#nmnist-spikes select[data-signal=layer]", layer)
         choose(browser, "#nmnist-spikes select[data-signal=sample]", sample)
         (wanted,) = [r for r in whole if (r["layer"], r["sample"]) == (layer, sample)]
-        # Every spike is drawn once for each of the three executors: they agree.
+        # Every spike is drawn once for each of the three backends: they agree.
         until(
             browser,
             "document.querySelectorAll('#raster-nmnist .mark-symbol.role-mark path').length"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roads import ROOT
+from end_to_end import ROOT
 
 from pipeline.evaluation.raster_plot import MOST_NEURONS
 from pipeline.report import page, status
@@ -95,7 +95,7 @@ def test_rasters_are_the_golden_vectors(shown, small_project, task):
         if golden.shape[1] <= MOST_NEURONS:
             spikes = {(t, n) for t, n, m in zip(r["t"], r["n"], r["m"], strict=True) if m & 1}
             assert spikes == set(zip(*map(np.ndarray.tolist, np.nonzero(golden)), strict=True))
-        # The bundle is verified: all executors agree in its vectors, so nothing is marked.
+        # The bundle is verified: all backends agree in its vectors, so nothing is marked.
         assert set(r["m"]) <= {0b111}
 
 

@@ -106,9 +106,9 @@ def test_broken_files_are_one_line(
     assert captured.out == ""
 
 
-def test_start_without_jax(path: str, tiny_road: Callable[[str, str], Path]) -> None:
+def test_start_without_jax(path: str, tiny_run: Callable[[str, str], Path]) -> None:
     """inspect, lint, diff and verify never import JAX, nor Flax, Spyx or tonic."""
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+    bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     program = (
         "import sys\nfrom spyx_nir.cli.main import main\n"
         f"for arguments in (['inspect', {path!r}], ['lint', {path!r}], ['diff', {path!r}, {path!r}],"
@@ -434,9 +434,9 @@ def test_diff_tolerance_and_json(
 
 
 def test_verify(
-    tiny_road: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+    made = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     bundle = tmp_path / "deploy"
     shutil.copytree(made, bundle)
     capsys.readouterr()  # what making it said, where this test is the first to ask for it
@@ -461,11 +461,11 @@ def test_verify(
 
 
 def test_verify_runs_nothing_from_the_bundle(
-    tiny_road: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = tmp_path / "deploy"
     shutil.copytree(
-        tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic", bundle
+        tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic", bundle
     )
     (bundle / "verify.py").write_text("raise SystemExit('was run')\n")
     assert main(["verify", str(bundle)]) == 1
@@ -478,11 +478,11 @@ def test_verify_runs_nothing_from_the_bundle(
 def test_json_says_what_the_lines_say(
     path: str,
     tmp_path: Path,
-    tiny_road: Callable[[str, str], Path],
+    tiny_run: Callable[[str, str], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     np.save(tmp_path / "x.npy", np.ones((4, 2, 3), np.uint8))
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+    bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
 
     def told(*arguments: str) -> dict:
         assert main([*arguments, "--json"]) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from roads import link_to_cache
+from end_to_end import link_to_cache
 
 from spyx_nir.cli.main import main
 
@@ -51,7 +51,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def clones(tmp_path: Path, tiny_road: Callable[[str, str], Path]) -> list[Path]:
+def clones(tmp_path: Path, tiny_run: Callable[[str, str], Path]) -> list[Path]:
     """Two clones of one commit, each with the same bundle."""
     origin = tmp_path / "origin"
     origin.mkdir()
@@ -59,7 +59,7 @@ def clones(tmp_path: Path, tiny_road: Callable[[str, str], Path]) -> list[Path]:
     (origin / "dvc.lock").write_text(yaml.safe_dump(LOCK))
     git(origin, "add", "-A")
     git(origin, "commit", "-q", "-m", "Begin")
-    bundle = tiny_road("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+    bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     made = []
     for name in ("one", "a longer name"):
         git(tmp_path, "clone", "-q", "origin", name)

@@ -1,4 +1,4 @@
-"""The whole road on a handful of random samples, for the tests of parity and deploy."""
+"""An end-to-end run on a handful of random samples, for the tests of parity and deploy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def link_to_cache(folder: Path, cache: Path) -> None:
         path.symlink_to(stored)
 
 
-def walk(task: schema.Task, root: Path) -> Path:
+def run_stages(task: schema.Task, root: Path) -> Path:
     """Go from prepared data to a bundle in `root`; the network is untrained."""
     from pipeline.datasets import prepared
     from pipeline.deploy import deploy
