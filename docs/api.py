@@ -40,12 +40,13 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 
 def top_level() -> dict[str, str]:
-    """The names of `spyx_nir/__init__.py` and the modules that they come from."""
+    """The functions and classes of `spyx_nir/__init__.py` and the modules that they come from."""
     return {
         alias.name: node.module
         for node in ast.walk(_tree(LIBRARY / "__init__.py"))
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("spyx_nir.")
         for alias in node.names
+        if not (ROOT / f"{node.module.replace('.', '/')}" / f"{alias.name}.py").is_file()
     }
 
 

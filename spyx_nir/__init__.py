@@ -7,6 +7,7 @@ with the same signatures. Nothing is imported before it is used: tools for files
     read, write, upgrade, lint                     graphs <-> files, and what is wrong with a file
     check                                          does a graph fit a chip
     neurons                                        neurons that NIR expresses exactly
+    file, reference                                all of the files' reader; the float64 interpreter
     converter, meaning, hardware, bundle           the rooms: see the docstring of each
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from spyx_nir import hardware as hardware
     from spyx_nir import meaning as meaning
     from spyx_nir import neurons as neurons
+    from spyx_nir.converter import file as file
     from spyx_nir.converter.file import read as read
     from spyx_nir.converter.file import write as write
     from spyx_nir.converter.graph import Loaded as Loaded
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from spyx_nir.errors import GraphError as GraphError
     from spyx_nir.errors import UserError as UserError
     from spyx_nir.hardware.chip_check import check as check
+    from spyx_nir.meaning import reference as reference
 
     __version__: str
 
@@ -56,7 +59,15 @@ _PLACES = {
     "upgrade": "converter.upgrade",
     "write": "converter.file",
 }
-_ROOMS = ("bundle", "converter", "hardware", "meaning", "neurons")
+_ROOMS = {
+    "bundle": "bundle",
+    "converter": "converter",
+    "file": "converter.file",
+    "hardware": "hardware",
+    "meaning": "meaning",
+    "neurons": "neurons",
+    "reference": "meaning.reference",
+}
 
 __all__ = [*sorted(_PLACES), *_ROOMS, "__version__"]
 
@@ -70,7 +81,7 @@ def __getattr__(name: str) -> Any:
         if name in _PLACES:
             return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
         if name in _ROOMS:
-            return importlib.import_module(f"{__name__}.{name}")
+            return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
