@@ -1,6 +1,6 @@
 """A reader that gives one spike of its first node in the first step away, and says nothing."""
 
-from tests.peers import honest
+from tests.interop import honest
 
 from pipeline.interop import protocol
 

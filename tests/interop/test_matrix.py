@@ -21,7 +21,7 @@ TinyRun = Callable[[str, str], Path]
 
 def fake(name: str, profile: str = "") -> Reader:
     """A reader of this folder, run by the Python that runs the tests."""
-    return Reader(name, f"tests.peers.{name}", sys.prefix, profile=profile)
+    return Reader(name, f"tests.interop.{name}", sys.prefix, profile=profile)
 
 
 def rows(found: dict, key: str = "verdict") -> dict[tuple[str, str], object]:
