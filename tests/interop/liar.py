@@ -1,8 +1,7 @@
 """A reader that gives one spike of its first node in the first step away, and says nothing."""
 
-from tests.interop import honest
-
 from pipeline.interop import protocol
+from tests.interop import honest
 
 
 def run(request: protocol.Request) -> protocol.Answer:
