@@ -179,7 +179,7 @@ def table(report: list[dict[str, Any]]) -> str:
         lines += [
             f"`{entry['bundle']}`, {entry['samples']} of {entry['test_samples']} test samples",
             "",
-            "| reader | file | verdict | accuracy | differing spikes | differing classes | why |",
+            "| importer | file | verdict | accuracy | differing spikes | differing classes | why |",
             "|---|---|---|---|---|---|---|",
             *(_line(row) for row in entry["rows"]),
             "",
