@@ -16,7 +16,6 @@ and metrics/<task>-<target>.json.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import Progress
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
+    from spyx_nir.hardware.topology import PlannedGraph
     from spyx_nir.meaning.plan import Plan
 
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
@@ -56,27 +56,25 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, profile, quantise
     from spyx_nir.hardware.constrain import variant
-    from spyx_nir.meaning.plan import make_plan
+    from spyx_nir.hardware.topology import planned
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     try:
-        model = file.read_dict(folder / "model.nir")
-        start = variant(model, chip, task.export.dt)
+        model = planned(file.read_dict(folder / "model.nir"))
+        start = planned(variant(model, chip, task.export.dt))
         for finding in constraints.check_constraints(start, chip, integers=False).findings:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
-        trained, curve = train(task, name, rounded, make_plan(model), data)
-        content = quantise.on_grid(start, trained)
-        quantise.check_recovery(content, trained)
-        plan = make_plan(content)
-        report, found = measure(trained, plan, rounded, data, parity)
+        trained, curve = train(task, name, rounded, model.plan, data)
+        made = planned(quantise.on_grid(start, trained))
+        quantise.check_recovery(made, trained)
+        report, found = measure(trained, made.plan, rounded, data, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "judged": curve, "seeds": task.seeds}
-    made = Quantised(content, plan, trained)
-    bundle(task, made, report, parity, data, folder / "deploy" / chip.name)
+    bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
     print(
@@ -196,24 +194,19 @@ def measure(
     return report, found
 
 
-@dataclass(frozen=True)
-class Quantised:
-    """A network on a chip: its graph as a dictionary, the plan of it, and its integers."""
-
-    content: dict[str, Any]
-    plan: Plan
-    network: IntegerNetwork
-
-
 def bundle(
     task: schema.Task,
-    made: Quantised,
+    made: PlannedGraph,
+    network: IntegerNetwork,
     report: dict[str, Any],
     parity: dict[str, Any],
     data: Prepared,
     place: Path,
 ) -> None:
     """Write the bundle of a network on a chip to the folder `place`.
+
+    Args:
+        made: the graph with the network's integers.
 
     Raises:
         UserError: the test set is too small for the vectors, or the bundle does not verify.
@@ -224,7 +217,7 @@ def bundle(
     from spyx_nir.hardware import findings, judge, registry, simulate
     from spyx_nir.meaning import reference
 
-    network, chip = made.network, made.network.profile
+    chip = network.profile
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
     (x,) = simulate.padded(network, frames[chosen]).values()
@@ -241,7 +234,7 @@ def bundle(
         if registry.family(chip).takes_events:
             events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip))
-        found = judge.judge(made.content, chip)
+        found = judge.judge(made, chip)
         files.write_json(folder / "fit.json", findings.as_data(found))
         about = bringup.Samples(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us

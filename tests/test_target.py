@@ -26,6 +26,7 @@ from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import profile, quantise, simulate
+from spyx_nir.meaning import plan
 
 PAIRS = [
     ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("nmnist", "loihi"),
@@ -442,6 +443,23 @@ def test_dvc_has_a_stage_for_every_target_of_params():
         for target in params.load(task, ROOT / "params.yaml").targets
     }
     assert set(pairs) == {f"{task}-{chip}" for task, chip in named}
+
+
+def test_every_graph_is_planned_once(project, monkeypatch):
+    """Three graphs: as trained, as the chip would have it, and with the chip's integers."""
+    original, seen = plan.make_plan, []
+
+    def counting(graph: Any, *more: Any) -> plan.Plan:
+        seen.append(file.content_digest(graph))
+        return original(graph, *more)
+
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("spyx_nir", "pipeline") and hasattr(module, "make_plan"):
+            monkeypatch.setattr(module, "make_plan", counting)
+    stage.target(tiny("braille", "loihi"), "loihi", project)
+    trained = file.read_dict(project / "models/braille/model.nir")
+    assert len(seen) == len(set(seen)) == 3
+    assert seen[0] == file.content_digest(trained)
 
 
 def test_an_interrupted_stage_leaves_the_bundle_that_was_there(made, monkeypatch, capsys):

@@ -15,29 +15,30 @@ import numpy as np
 from spyx_nir.converter import file
 from spyx_nir.hardware import grid
 from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
-from spyx_nir.meaning.plan import check_dt, make_plan, settled_node, step_dt
+from spyx_nir.meaning.plan import check_dt, settled_node, step_dt
 
 LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
 
 
 def variant(
-    content: Mapping[str, Any], profile: Profile, dt: float | None = None
+    graph: Mapping[str, Any] | PlannedGraph, profile: Profile, dt: float | None = None
 ) -> dict[str, Any]:
     """The chip's variant of a graph; the graph itself stays as it is.
 
     Args:
-        content: the graph's dictionary, as `file.read_dict` gives it.
+        graph: the graph's dictionary, as `file.read_dict` gives it, or `planned` of it.
         dt: the step, in the unit of the time constants; None takes the contract's.
 
     Raises:
         GraphError: the graph has no meaning, or no step is known, or it is longer than a time constant.
     """
-    graph = copy.deepcopy(dict(content))
-    plan = make_plan(content)
-    dt = step_dt(plan, dt)
-    check_dt(plan, dt)
-    for _, node in file.nodes(graph):
+    given = planned(graph)
+    dt = step_dt(given.plan, dt)
+    check_dt(given.plan, dt)
+    content = copy.deepcopy(given.content)
+    for _, node in file.nodes(content):
         if "bias" in node and not profile["neuron.bias"]:
             node["bias"] = np.zeros_like(node["bias"])
         if not EQUATIONS[node["type"]].spikes:
@@ -51,7 +52,7 @@ def variant(
         for tau, gain in GAINS.items():
             if tau in node:
                 _move(node, tau, gain, dt, profile)
-    return graph
+    return content
 
 
 def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,14 @@ from spyx_nir.errors import GraphError, UsageError
 from spyx_nir.hardware import grid, registry, rounding
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, by_severity, error
-from spyx_nir.hardware.topology import SHAPING, WEIGHTS, Topology, analyse
+from spyx_nir.hardware.topology import SHAPING, WEIGHTS, PlannedGraph, Topology, analyse, planned
 from spyx_nir.meaning import plan
 from spyx_nir.meaning.equations import EQUATIONS
-from spyx_nir.meaning.plan import make_plan, settled, step_dt, step_meant
+from spyx_nir.meaning.plan import settled, step_dt, step_meant
 
 
 def check_constraints(
-    content: dict[str, Any],
+    graph: Mapping[str, Any] | PlannedGraph,
     profile: Profile,
     dt: float | None = None,
     reset: str | None = None,
@@ -31,7 +31,7 @@ def check_constraints(
     """Compare a graph with a chip.
 
     Args:
-        content: the graph's dictionary, as `file.read_dict` gives it.
+        graph: the graph's dictionary, as `file.read_dict` gives it, or `planned` of it.
         profile: as `profile.load` gives it.
         dt: the step, in the unit of the time constants; None takes the contract's, and without one
             decays are not judged.
@@ -42,30 +42,33 @@ def check_constraints(
         GraphError: the graph has no meaning as it is.
         UsageError: `dt` contradicts the contract.
     """
-    for path, node in file.nodes(content):
-        file.check_node(node, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `lint` reports these
-        plan = make_plan(content, reset)
+        given = planned(graph, reset)
+    plan = given.plan
     if dt is not None or "dt" in plan.metadata:
         try:
             dt = step_dt(plan, dt)
         except GraphError as refused:
             raise UsageError(f"--dt: {refused}") from None
-    graph = analyse(plan)
+    topology = analyse(plan)
     report = Report(profile)
-    found: list[Finding] = [*_nodes(graph, profile), *_wiring(graph, profile)]
-    found += [*_recurrence(graph, profile, set(content["nodes"]))]
-    said = {path for path, node in file.nodes(content) if "reset" in node.get("metadata", {})}
-    found += [*_neurons(graph, profile, set(graph.populations) if reset else said)]
-    found += [*_bias(graph, profile), *_decays(graph, profile, dt)]
-    report.table, over = _counts(graph, profile)
-    found += over
-    found += [*_weights(graph)]
+    said = {path for path, node in file.nodes(given.content) if "reset" in node.get("metadata", {})}
+    report.table, over = _counts(topology, profile)
+    found: list[Finding] = [
+        *_nodes(topology, profile),
+        *_wiring(topology, profile),
+        *_recurrence(topology, profile, set(given.content["nodes"])),
+        *_neurons(topology, profile, said),
+        *_bias(topology, profile),
+        *_decays(topology, profile, dt),
+        *over,
+        *_weights(topology),
+    ]
     if profile.has_integers and not any(f.code == "node" for f in found):
-        report.cores, unplaced = registry.family(profile).place(graph, profile)
+        report.cores, unplaced = registry.family(profile).place(topology, profile)
         found += unplaced
-    found += [*_notes(graph, profile)]
+    found += [*_notes(topology, profile)]
     if integers and dt is not None and not any(f.severity == "error" for f in found):
         found += [*_integers(analyse(settled(plan, dt)), profile, dt)]
     report.findings = by_severity(found)

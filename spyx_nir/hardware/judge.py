@@ -6,24 +6,22 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.constraints import check_constraints
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Finding, Report, by_severity, error
 from spyx_nir.hardware.quantise import quantise
-from spyx_nir.meaning.equations import EQUATIONS
+from spyx_nir.hardware.topology import PlannedGraph, planned
 
 
 def judge(
-    content: Mapping[str, Any],
+    graph: Mapping[str, Any] | PlannedGraph,
     profile: Profile,
     dt: float | None = None,
     reset: str | None = None,
@@ -36,22 +34,21 @@ def judge(
     Raises:
         GraphError, UsageError: as `check_constraints`.
     """
-    graph = dict(content) if reset is None else _with_reset(content, reset)
-    report = check_constraints(graph, profile, dt, reset)
-    if profile.has_integers:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `lint` reports these
-            found = [*_findings(report, graph, profile, dt)]
-        report.findings = by_severity(found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `lint` reports these
+        given = planned(graph, reset)
+        report = check_constraints(given, profile, dt)
+        if profile.has_integers:
+            report.findings = by_severity([*_findings(report, given, profile, dt)])
     return report
 
 
 def _findings(
-    report: Report, graph: dict[str, Any], profile: Profile, dt: float | None
+    report: Report, graph: PlannedGraph, profile: Profile, dt: float | None
 ) -> Iterable[Finding]:
     not_given = [f for f in report.findings if f.code == "reset" and f.severity == "warning"]
     found = [_as("error", f) if f in not_given else f for f in report.findings]
-    if dt is None and "dt" not in graph.get("metadata", {}):
+    if dt is None and "dt" not in graph.plan.metadata:
         why = "no contract says the step, without which no number becomes an integer"
         return [
             *found,
@@ -61,7 +58,7 @@ def _findings(
     if refused is None or not_given:
         return found
     try:
-        changed = variant(graph, profile, dt)
+        changed = planned(variant(graph, profile, dt))
     except GraphError as problem:
         said = error(code="variant", reason=str(problem))
         return found if any(f.severity == "error" for f in found) else [*found, said]
@@ -83,19 +80,10 @@ def _as(severity: str, finding: Finding) -> Finding:
     return dataclasses.replace(finding, severity=severity)
 
 
-def _refusal(graph: dict[str, Any], profile: Profile, dt: float | None) -> str | None:
+def _refusal(graph: PlannedGraph, profile: Profile, dt: float | None) -> str | None:
     """Why `quantise` refuses the graph; None where it does not."""
     try:
         quantise(graph, profile, dt)
     except GraphError as problem:
         return str(problem)
     return None
-
-
-def _with_reset(content: Mapping[str, Any], reset: str) -> dict[str, Any]:
-    """A copy in which the metadata of every neuron has this reset."""
-    graph = copy.deepcopy(dict(content))
-    for _, node in file.nodes(graph):
-        if EQUATIONS[node["type"]].spikes:
-            node["metadata"] = {**node.get("metadata", {}), "reset": reset}
-    return graph

@@ -38,21 +38,24 @@ from spyx_nir.hardware.rounding import (
     single,
     weight_of,
 )
-from spyx_nir.hardware.topology import Topology, analyse
+from spyx_nir.hardware.topology import PlannedGraph, Topology, analyse, planned
 from spyx_nir.meaning.equations import ENDLESS
-from spyx_nir.meaning.plan import check_dt, make_plan, settled, step_dt
+from spyx_nir.meaning.plan import check_dt, settled, step_dt
 
 KEY = "grid"  # of the graph's metadata: JSON, see `on_grid`
 GRID_VERSION = 1
 
 
 def quantise(
-    content: Mapping[str, Any], profile: Profile, dt: float | None = None, reset: str | None = None
+    graph: Mapping[str, Any] | PlannedGraph,
+    profile: Profile,
+    dt: float | None = None,
+    reset: str | None = None,
 ) -> IntegerNetwork:
     """A trained graph in a chip's integers (post-training quantisation).
 
     Args:
-        content: the graph's dictionary, as `file.read_dict` gives it.
+        graph: the graph's dictionary, as `file.read_dict` gives it, or `planned` of it.
         profile: the chip; it must have integer semantics.
         dt: the step; None takes the contract's.
         reset: how every neuron resets, whatever the file says.
@@ -61,12 +64,12 @@ def quantise(
         GraphError: the graph does not fit the chip, or rounding leaves nothing of a number or of a
             matrix of weights.
     """
-    graph, dt = _checked(content, profile, dt, reset)
-    return integers(graph, profile, dt)
+    topology, dt = _checked(planned(graph, reset), profile, dt)
+    return integers(topology, profile, dt)
 
 
 def on_grid(
-    content: Mapping[str, Any], network: IntegerNetwork, dt: float | None = None
+    graph: Mapping[str, Any] | PlannedGraph, network: IntegerNetwork, dt: float | None = None
 ) -> dict[str, Any]:
     """The graph with the network's numbers: integer * 2^-exponent, exact in float32.
 
@@ -79,11 +82,11 @@ def on_grid(
     Raises:
         GraphError: nothing is left of a matrix of weights.
     """
-    graph = copy.deepcopy(dict(content))
-    plan = make_plan(content)
-    dt = step_dt(plan, dt)
+    given = planned(graph)
+    dt = step_dt(given.plan, dt)
     profile = network.profile
-    nodes = dict(file.nodes(graph))
+    content = copy.deepcopy(given.content)
+    nodes = dict(file.nodes(content))
     populations = {p.name: p for p in network.populations}
     for weight in network.weights:
         old = nodes[weight.node]["weight"]
@@ -116,7 +119,7 @@ def on_grid(
         delay = 0 if population.output else registry.family(profile).hidden_spike_delay
         metadata = node.get("metadata", {})
         node["metadata"] = {**metadata, "reset": population.reset, "spike_delay": delay}
-    given = {
+    key = {
         "version": GRID_VERSION,
         "target": profile.name,
         "weight_bits": profile["weights.bits"],
@@ -125,24 +128,25 @@ def on_grid(
         "threshold_bits": profile["state.threshold_bits"],
         "exponents": {p.name: p.exponent.tolist() for p in network.populations},
     }
-    graph["metadata"] = {**graph.get("metadata", {}), KEY: json.dumps(given, sort_keys=True)}
-    return graph
+    content["metadata"] = {**content.get("metadata", {}), KEY: json.dumps(key, sort_keys=True)}
+    return content
 
 
 def recover(
-    content: Mapping[str, Any], profile: Profile, dt: float | None = None
+    graph: Mapping[str, Any] | PlannedGraph, profile: Profile, dt: float | None = None
 ) -> IntegerNetwork:
     """The integers of a graph that `on_grid` made, bit for bit.
 
     Raises:
         GraphError: no `grid` in the metadata, another target's, or a number that is not on the grid.
     """
-    exponents = _exponents(content, profile)
-    graph, dt = _checked(content, profile, dt, None)
+    given = planned(graph)
+    exponents = _exponents(given.content, profile)
+    topology, dt = _checked(given, profile, dt)
     populations, weights = [], []
-    for path in graph.populations:
-        node = graph.plan.nodes[path]
-        shape = graph.plan.shapes[path]
+    for path in topology.populations:
+        node = topology.plan.nodes[path]
+        shape = topology.plan.shapes[path]
         gain, decay_syn, decay_mem = dynamics(node, path, dt, profile)
         if (np.abs(gain / input_gain(decay_syn, profile) - 1) > NEAR).any():
             raise GraphError(
@@ -155,23 +159,21 @@ def recover(
             )
         threshold = _whole(np.asarray(node["v_threshold"]), exponent, path, "v_threshold")
         threshold = threshold if exponent.ndim else single(threshold)
-        for link in graph.into(path):
+        for link in topology.into(path):
             per_row = exponent.reshape(-1, 1) if exponent.ndim else exponent
-            values = _whole(rows(graph, link), per_row, graph.weights(link)[0], "weight")
-            weights.append(weight_of(graph, link, values))
-        populations.append(
-            population_of(graph, path, profile, threshold, decay_syn, decay_mem, exponent)
-        )
-    return network_of(graph, profile, populations, weights)
+            values = _whole(rows(topology, link), per_row, topology.weights(link)[0], "weight")
+            weights.append(weight_of(topology, link, values))
+        populations.append(population_of(topology, path, threshold, decay_syn, decay_mem, exponent))
+    return network_of(topology, profile, populations, weights)
 
 
-def check_recovery(content: Mapping[str, Any], network: IntegerNetwork) -> None:
+def check_recovery(graph: Mapping[str, Any] | PlannedGraph, network: IntegerNetwork) -> None:
     """Refuse a graph that does not give the network's integers back.
 
     Raises:
         GraphError: names the first population or weight that differs.
     """
-    again = recover(content, network.profile)
+    again = recover(graph, network.profile)
     for p, q in zip(network.populations, again.populations, strict=True):
         for name in ("threshold", "decay_syn", "decay_mem"):
             a, b = getattr(p, name), getattr(q, name)
@@ -184,19 +186,16 @@ def check_recovery(content: Mapping[str, Any], network: IntegerNetwork) -> None:
             raise GraphError(f"weight `{v.node}` does not come back from the graph", node=v.node)
 
 
-def _checked(
-    content: Mapping[str, Any], profile: Profile, dt: float | None, reset: str | None
-) -> tuple[Topology, float]:
+def _checked(graph: PlannedGraph, profile: Profile, dt: float | None) -> tuple[Topology, float]:
     """The topology and the step of a graph that fits the chip."""
     registry.family(profile)  # raises where there is none
-    found = check_constraints(dict(content), profile, dt, reset, integers=False)
+    found = check_constraints(graph, profile, dt, integers=False)
     for finding in found.findings:
         if finding.severity == "error" or finding.code == "reset":
             raise Misfit.of(finding)
-    plan = make_plan(content, reset)
-    dt = step_dt(plan, dt)
-    check_dt(plan, dt)
-    return analyse(settled(plan, dt)), dt
+    dt = step_dt(graph.plan, dt)
+    check_dt(graph.plan, dt)
+    return analyse(settled(graph.plan, dt)), dt
 
 
 def _float32(values: Any) -> np.ndarray:

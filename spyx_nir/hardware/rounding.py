@@ -50,9 +50,7 @@ def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
         threshold = threshold * input_gain(decay_syn, profile)
         factor, integer = _factor(list(floats.values()), threshold, profile, path)
         exponent = np.round(np.log2(factor)).astype(np.int64)
-        populations.append(
-            population_of(graph, path, profile, integer, decay_syn, decay_mem, exponent)
-        )
+        populations.append(population_of(graph, path, integer, decay_syn, decay_mem, exponent))
         bits, step = profile["weights.bits"], profile["weights.step"]
         for link in graph.into(path):
             scale = factor.reshape(-1, 1) if factor.ndim else factor
@@ -193,7 +191,7 @@ def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profi
 
 
 def population_of(
-    graph: Topology, path: str, profile: Profile, threshold: Any, syn: Any, mem: Any, exponent: Any
+    graph: Topology, path: str, threshold: Any, syn: Any, mem: Any, exponent: Any
 ) -> Population:
     """The population of a node with these integers; exponent: see `network.Population`."""
     return Population(

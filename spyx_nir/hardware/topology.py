@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from spyx_nir import neurobench
+from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import EQUATIONS
-from spyx_nir.meaning.plan import Plan, components
+from spyx_nir.meaning.plan import Plan, components, make_plan
 
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
 SHAPING = ("SumPool2d", "AvgPool2d", "Flatten")
 MOST_LINKS = 10_000
+
+
+@dataclass(frozen=True)
+class PlannedGraph:
+    """A graph's dictionary, as `file.read_dict` gives it, and the plan of it."""
+
+    content: dict[str, Any]
+    plan: Plan
+
+
+def planned(graph: Mapping[str, Any] | PlannedGraph, reset: str | None = None) -> PlannedGraph:
+    """Plan a graph; one that has its plan stays as it is.
+
+    Args:
+        graph: a graph's dictionary, or what this function returned.
+        reset: how every neuron resets, whatever the file says; None leaves it.
+
+    Raises:
+        GraphError: the graph has no meaning.
+    """
+    if isinstance(graph, PlannedGraph):
+        if reset is None:
+            return graph
+        graph = graph.content
+    content = dict(graph) if reset is None else copy.deepcopy(dict(graph))
+    for path, node in file.nodes(content):
+        file.check_node(node, path)
+        if reset is not None and EQUATIONS[node["type"]].spikes:
+            node["metadata"] = {**node.get("metadata", {}), "reset": reset}
+    return PlannedGraph(content, make_plan(content))
 
 
 @dataclass(frozen=True)
