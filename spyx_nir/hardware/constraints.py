@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections import Counter
@@ -14,11 +15,13 @@ from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UsageError
 from spyx_nir.hardware import grid, registry, rounding
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, by_severity, error
+from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, against, by_severity, error
 from spyx_nir.hardware.topology import SHAPING, WEIGHTS, PlannedGraph, Topology, analyse, planned
 from spyx_nir.meaning import plan
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import settled, step_dt, step_meant
+
+ONE = "one for the layer"
 
 
 def check_constraints(
@@ -81,17 +84,10 @@ def check_constraints(
 def _nodes(graph: Topology, profile: Profile) -> Iterator[Finding]:
     allowed = profile["graph.nodes"]
     for path in graph.plan.order:
-        node = graph.plan.nodes[path]
-        if node["type"] not in allowed:
-            yield error(
-                code="node",
-                layer=path,
-                number=node["type"],
-                limit=", ".join(allowed),
-                reason=f"{node['type']} is none of {', '.join(allowed)}",
-                fix=_instead(node["type"], allowed),
-                source=profile.source("graph.nodes"),
-            )
+        kind = graph.kind(path)
+        if kind not in allowed:
+            why, fix = f"{kind} is none of {', '.join(allowed)}", _instead(kind, allowed)
+            yield against(profile, "graph.nodes", "node", path, why, fix, number=kind)
 
 
 def _instead(kind: str, allowed: list[str]) -> str:
@@ -108,95 +104,70 @@ def _instead(kind: str, allowed: list[str]) -> str:
 
 
 def _wiring(graph: Topology, profile: Profile) -> Iterator[Finding]:
-    source = profile.source("graph.nodes")
-    strict = profile.has_integers
-    for link in graph.links if strict else ():
+    if profile.has_integers:
+        yield from _links(graph, profile)
+    count, key = len(graph.populations), "graph.neuron_layers"
+    if count < profile[key]:
+        why = f"{count} layers of neurons, at least {profile[key]} are needed"
+        yield against(
+            profile, key, "layers", "", why, "put a layer of neurons in front", number=count
+        )
+
+
+def _links(graph: Topology, profile: Profile) -> Iterator[Finding]:
+    """What is not one weight between neurons, with pooling and flattening in front of it."""
+    wrong = functools.partial(against, profile, "graph.nodes", "wiring")
+    for link in graph.links:
         weights = graph.weights(link)
         if len(weights) != 1:
-            what = f"from `{link.source}` to `{link.target}`"
-            listed = ", ".join(f"`{w}`" for w in weights)
-            yield error(
-                code="wiring",
-                layer=link.target,
-                number=len(weights),
-                limit=1,
-                reason=f"{what} are {len(weights)} weights ({listed})"
-                if weights
-                else f"{what} is no weight",
-                fix="multiply the matrices into one" if weights else "put an identity Linear there",
-                source=source,
-            )
+            why, fix = "is no weight", "put an identity Linear there"
+            if weights:
+                why = f"are {len(weights)} weights ({', '.join(f'`{w}`' for w in weights)})"
+                fix = "multiply the matrices into one"
+            why = f"from `{link.source}` to `{link.target}` {why}"
+            yield wrong(link.target, why, fix, number=len(weights), limit=1)
             continue
         behind = link.path[link.path.index(weights[0]) + 1 :]
         odd = [p for p in behind if graph.kind(p) != "Flatten"]
         odd += [p for p in link.path if graph.kind(p) not in (*WEIGHTS, *SHAPING)]
+        limit = "pooling and flattening before the weight"
         for path in odd:
-            yield error(
-                code="wiring",
-                layer=path,
-                number=graph.kind(path),
-                limit="pooling and flattening before the weight",
-                reason=f"{graph.kind(path)} between weight and neurons",
-                fix="move it before the weight, or into the weight",
-                source=source,
-            )
-    for link in graph.loose if strict else ():
-        yield error(
-            code="wiring",
-            layer=link.target,
-            number=link.source,
-            limit="a population of neurons",
-            reason=f"`{link.target}` shows no neurons but what `{link.source}` sends through "
-            f"{', '.join(f'`{p}`' for p in link.path) or 'nothing'}",
-            fix="end the network with neurons",
-            source=source,
-        )
-    least = profile["graph.neuron_layers"]
-    if len(graph.populations) < least:
-        yield error(
-            code="layers",
-            number=len(graph.populations),
-            limit=least,
-            reason=f"{len(graph.populations)} layers of neurons, at least {least} are needed",
-            fix="put a layer of neurons in front",
-            source=profile.source("graph.neuron_layers"),
-        )
+            kind, fix = graph.kind(path), "move it before the weight, or into the weight"
+            why = f"{kind} between weight and neurons"
+            yield wrong(path, why, fix, number=kind, limit=limit)
+    limit, fix = "a population of neurons", "end the network with neurons"
+    for link in graph.loose:
+        through = ", ".join(f"`{p}`" for p in link.path) or "nothing"
+        why = f"`{link.target}` shows no neurons but what `{link.source}` sends through {through}"
+        yield wrong(link.target, why, fix, number=link.source, limit=limit)
 
 
 def _recurrence(graph: Topology, profile: Profile, top: set[str]) -> Iterator[Finding]:
-    """`top` names the nodes of the outermost graph: those lie in no subgraph."""
-    allowed = profile["graph.recurrence"]
+    """`top` names the nodes of the outermost graph: those are in no subgraph."""
+    allowed, nested = profile["graph.recurrence"], profile["graph.nested_recurrence"]
     for link in graph.links:
-        from_output = link.source in graph.outputs
+        source, target = link.source, link.target
+        fix = ""
         if allowed == "none" and link.closes:
             fix = "train without this recurrence"
-        elif allowed == "hidden" and from_output:
+        elif allowed == "hidden" and source in graph.outputs:
             fix = "put a layer without recurrence behind it, as output"
-        else:
-            flat = link.closes and link.target in top
-            if flat and allowed != "none" and profile["graph.nested_recurrence"]:
-                yield error(
-                    code="recurrence",
-                    layer=link.target,
-                    number="a flat cycle",
-                    limit="a nested subgraph",
-                    reason=f"the cycle through `{link.target}` is flat in the graph, the target reads "
-                    "it only from a nested subgraph",
-                    fix="write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph: "
-                    'export it with recurrent="nested"',
-                    source=profile.source("graph.nested_recurrence"),
-                )
-            continue
-        yield error(
-            code="recurrence",
-            layer=link.target,
-            number=f"`{link.source}` -> `{link.target}`",
-            limit=allowed,
-            reason=f"`{link.source}` feeds `{link.target}`"
-            + (" back" if link.closes else ", though it is an output"),
-            fix=fix,
-            source=profile.source("graph.recurrence"),
-        )
+        if fix:
+            key, number = "graph.recurrence", f"`{source}` -> `{target}`"
+            why = f"`{source}` feeds `{target}`"
+            why += " back" if link.closes else ", though it is an output"
+            yield against(profile, key, "recurrence", target, why, fix, number=number)
+        elif nested and allowed != "none" and link.closes and target in top:
+            key, number, limit = "graph.nested_recurrence", "a flat cycle", "a nested subgraph"
+            why = (
+                f"the cycle through `{target}` is flat in the graph, the target reads it only from a "
+                "nested subgraph"
+            )
+            fix = (
+                "write input -> lif, lif -> w_rec, w_rec -> lif, lif -> output as a subgraph: export "
+                'it with recurrent="nested"'
+            )
+            yield against(profile, key, "recurrence", target, why, fix, number=number, limit=limit)
 
 
 # ------------------------------------------------------------------------------- what neurons do
@@ -215,59 +186,44 @@ def _range(value: Any) -> str:
 
 def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Finding]:
     """`given`: the neurons whose reset the file gives."""
-    resets, bounded = profile["neuron.reset"], profile["state.bits"] is not None
+    bounded, uniform = profile["state.bits"] is not None, profile["neuron.threshold_per"] == "layer"
     for path in graph.populations:
         node = graph.plan.nodes[path]
         if not EQUATIONS[node["type"]].spikes or "v_threshold" not in node:
             continue
+        yield from _reset(path, node, profile, path in given)
         reset = node.get("reset", "v_reset")
-        if reset not in resets and not (node["type"] == "IF" and _same_for_if(reset, resets)):
-            said = path in given
-            yield Finding(
-                severity="error" if said else "warning",
-                code="reset",
-                layer=path,
-                number=reset,
-                limit=", ".join(resets),
-                reason=f"resets by {reset}, the target by {' or '.join(resets)}"
-                + ("" if said else "; the file does not say which it was trained with"),
-                fix=f"train with reset: {resets[0]}"
-                + ("" if said else f", or say so: `upgrade --reset {resets[0]}`"),
-                source=profile.source("neuron.reset"),
-            )
-        for name, why in (("v_reset", "reset"), ("v_leak", "rest")):
+        for name, how in (("v_reset", "reset"), ("v_leak", "rest")):
             uses = name in node and (name == "v_leak" or reset == "v_reset")
             if bounded and uses and np.any(node[name]):
-                yield error(
-                    code=name,
-                    layer=path,
-                    number=_range(node[name]),
-                    limit=0,
-                    reason=f"{name} is {_range(node[name])}, the target can only {why} at 0",
-                    fix=f"train with {name} 0",
-                    source=profile.source("neuron.reset"),
-                )
+                key, fix, value = "neuron.reset", f"train with {name} 0", _range(node[name])
+                why = f"{name} is {value}, the target can only {how} at 0"
+                yield against(profile, key, name, path, why, fix, number=value, limit=0)
         low = float(np.min(node["v_threshold"]))
         if bounded and low <= 0:
-            yield error(
-                code="threshold",
-                layer=path,
-                number=f"{low:.6g}",
-                limit="above 0",
-                reason=f"v_threshold is {low:.6g}, the target's are above 0",
-                fix="train with a threshold above 0",
-                source=profile.source("state.threshold_bits"),
-            )
-        if profile["neuron.threshold_per"] == "layer" and not _uniform(node, "v_threshold"):
-            yield error(
-                code="threshold",
-                layer=path,
-                number=_range(node["v_threshold"]),
-                limit="one for the layer",
-                reason=f"thresholds {_range(node['v_threshold'])}, the target has one for the layer",
-                fix="divide each row of the weights by its threshold and set all to 1",
-                source=profile.source("neuron.threshold_per"),
-            )
+            key, limit, fix = "state.threshold_bits", "above 0", "train with a threshold above 0"
+            why, value = f"v_threshold is {low:.6g}, the target's are above 0", f"{low:.6g}"
+            yield against(profile, key, "threshold", path, why, fix, number=value, limit=limit)
+        if uniform and not _uniform(node, "v_threshold"):
+            key, value = "neuron.threshold_per", _range(node["v_threshold"])
+            why = f"thresholds {value}, the target has one for the layer"
+            fix = "divide each row of the weights by its threshold and set all to 1"
+            yield against(profile, key, "threshold", path, why, fix, number=value, limit=ONE)
+
+
+def _reset(path: str, node: dict[str, Any], profile: Profile, given: bool) -> Iterator[Finding]:
+    reset, resets = node.get("reset", "v_reset"), profile["neuron.reset"]
+    if reset in resets or (node["type"] == "IF" and _same_for_if(reset, resets)):
+        return
+    why, fix = (
+        f"resets by {reset}, the target by {' or '.join(resets)}",
+        f"train with reset: {resets[0]}",
+    )
+    if not given:
+        why += "; the file does not say which it was trained with"
+        fix += f", or say so: `upgrade --reset {resets[0]}`"
+    severity = "error" if given else "warning"
+    yield against(profile, "neuron.reset", "reset", path, why, fix, number=reset, severity=severity)
 
 
 def _same_for_if(reset: str, resets: list[str]) -> bool:
@@ -276,88 +232,53 @@ def _same_for_if(reset: str, resets: list[str]) -> bool:
 
 
 def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
-    if profile["neuron.bias"]:
-        return
+    key, fix = "neuron.bias", "train without bias"
     for path, node in graph.plan.nodes.items():
-        if "bias" in node and np.any(node["bias"]):
-            yield error(
-                code="bias",
-                layer=path,
-                number=int(np.count_nonzero(node["bias"])),
-                limit=0,
-                reason=f"{np.count_nonzero(node['bias'])} biases are not 0, the target drops them",
-                fix="train without bias",
-                source=profile.source("neuron.bias"),
-            )
+        count = int(np.count_nonzero(node.get("bias", 0)))
+        if count and not profile[key]:
+            why = f"{count} biases are not 0, the target drops them"
+            yield against(profile, key, "bias", path, why, fix, number=count, limit=0)
 
 
 def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:
-    kind = profile["neuron.decay"]
+    kind, key, per = profile["neuron.decay"], "neuron.decay", "neuron.decay_per"
     for path in graph.populations:
         node = graph.plan.nodes[path]
         for name in ("tau", "tau_syn", "tau_mem"):
             if name not in node:
                 continue
             tau = np.asarray(node[name], np.float64)
-            if (
-                profile["neuron.decay_per"] == "layer"
-                and kind != "none"
-                and not _uniform(node, name)
-            ):
-                yield error(
-                    code="decay",
-                    layer=path,
-                    number=_range(tau),
-                    limit="one for the layer",
-                    reason=f"{name} {_range(tau)}, the target has one for the layer",
-                    fix="train with one time constant per layer",
-                    source=profile.source("neuron.decay_per"),
-                )
+            if profile[per] == "layer" and kind != "none" and not _uniform(node, name):
+                value, fix = _range(tau), "train with one time constant per layer"
+                why = f"{name} {value}, the target has one for the layer"
+                yield against(profile, per, "decay", path, why, fix, number=value, limit=ONE)
             if kind not in ("shift", "fraction") or dt is None or not tau.size:
                 continue
-            too_long = [text for at, text in plan.too_long(graph.plan, dt) if at == path]
+            wrong = functools.partial(against, profile, key, "decay", path)
+            too_long = any(at == path for at, _ in plan.too_long(graph.plan, dt))
             if too_long or (kind == "shift" and float(tau.min()) <= dt):
-                yield error(
-                    code="decay",
-                    layer=path,
-                    number=f"{tau.min():.6g}",
-                    limit=f"above dt = {dt:.6g}",
-                    reason=f"{name} is {tau.min():.6g}, time constants must be longer than dt = {dt:.6g}",
-                    fix=step_meant(graph.plan, dt)
-                    if too_long
-                    else f"train with {name} of 2 dt or more",
-                    source=profile.source("neuron.decay"),
-                )
+                fix = f"train with {name} of 2 dt or more"
+                fix = step_meant(graph.plan, dt) if too_long else fix
+                value, limit = f"{tau.min():.6g}", f"above dt = {dt:.6g}"
+                why = f"{name} is {value}, time constants must be longer than dt = {dt:.6g}"
+                yield wrong(why, fix, number=value, limit=limit)
                 continue
             decay = 1 - dt / tau
             state = "syn" if name == "tau_syn" else "mem"
             moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"], state)
             if kind == "shift" and state == "syn" and (moved == 0).any():
-                yield error(
-                    code="decay",
-                    layer=path,
-                    number=f"{decay.min():.6g}",
-                    limit=0.5,
-                    reason=f"the decay {decay.min():.6g} of its current becomes 0 on the grid of "
-                    f"{profile.name}, which leaves nothing of its input",
-                    fix="train with 0.5 or more",
-                    source=profile.source("neuron.decay"),
+                value, fix = f"{decay.min():.6g}", "train with 0.5 or more"
+                why = (
+                    f"the decay {value} of its current becomes 0 on the grid of {profile.name}, which "
+                    "leaves nothing of its input"
                 )
+                yield wrong(why, fix, number=value, limit=0.5)
                 continue
-            far = float(np.abs(moved - decay).max())
             # float32 time constants hold a decay to 2^-24: less than that is no move.
-            if far > 2.0**-23:
-                yield Finding(
-                    severity="note",
-                    code="decay",
-                    layer=path,
-                    number=_range(decay),
-                    limit=_range(moved),
-                    reason=f"decay {_range(decay)} of {name} becomes {_range(moved)} on the target's "
-                    "grid",
-                    fix="train with decays on the grid",
-                    source=profile.source("neuron.decay"),
-                )
+            if float(np.abs(moved - decay).max()) > 2.0**-23:
+                value, limit, fix = _range(decay), _range(moved), "train with decays on the grid"
+                why = f"decay {value} of {name} becomes {limit} on the target's grid"
+                yield wrong(why, fix, number=value, limit=limit, severity="note")
 
 
 def _weights(graph: Topology) -> Iterator[Finding]:
@@ -393,33 +314,20 @@ def _integers(graph: Topology, profile: Profile, dt: float) -> Iterator[Finding]
 
 
 def _notes(graph: Topology, profile: Profile) -> Iterator[Finding]:
-    if profile.has_integers:
-        if profile["neuron.compare"] == ">=":
-            yield Finding(
-                severity="note",
-                code="compare",
-                number=">",
-                limit=">=",
-                reason="the target spikes at the threshold too, NIR only above it",
-                fix="train with the target's comparison, or accept spikes at equality",
-                source=profile.source("neuron.compare"),
-            )
-        if profile["neuron.spikes_per_step"] != 1:
-            most = profile["neuron.spikes_per_step"]
-            times = f"up to {most} times" if most else "several times"
-            yield Finding(
-                severity="note",
-                code="multi-spike",
-                number=1,
-                limit=most,
-                reason=f"a neuron of the target spikes {times} in a step, NIR's once",
-                fix="train with the target's rule, or keep inputs below twice the threshold",
-                source=profile.source("neuron.spikes_per_step"),
-            )
+    note = functools.partial(against, profile, severity="note")
+    if profile.has_integers and profile["neuron.compare"] == ">=":
+        why = "the target spikes at the threshold too, NIR only above it"
+        fix = "train with the target's comparison, or accept spikes at equality"
+        yield note("neuron.compare", "compare", "", why, fix, number=">")
+    most, key = profile["neuron.spikes_per_step"], "neuron.spikes_per_step"
+    if profile.has_integers and most != 1:
+        times = f"up to {most} times" if most else "several times"
+        why = f"a neuron of the target spikes {times} in a step, NIR's once"
+        fix = "train with the target's rule, or keep inputs below twice the threshold"
+        yield note(key, "multi-spike", "", why, fix, number=1)
     for text in profile["graph.notes"]:
-        yield Finding(
-            severity="note", code="target", reason=text, source=profile.source("graph.notes")
-        )
+        source = profile.source("graph.notes")
+        yield Finding(severity="note", code="target", reason=text, source=source)
 
 
 # ------------------------------------------------------------------------------------- counting
@@ -467,15 +375,9 @@ def _largest(parts: dict[str, int]) -> str:
 
 
 def _over(name: str, used: int, layer: str, profile: Profile, fix: str) -> Iterator[Finding]:
-    limit = profile[f"limits.{name}"]
+    key, code = f"limits.{name}", name.replace("_", "-")
+    limit = profile[key]
     if limit is not None and used > limit:
         what = name.replace("fan_", "fan-").replace("_", " ")
-        yield error(
-            code=name.replace("_", "-"),
-            layer=layer,
-            number=used,
-            limit=limit,
-            reason=f"{what}: {used}, at most {limit}",
-            fix=f"{fix}: {used - limit} too many",
-            source=profile.source(f"limits.{name}"),
-        )
+        why, fix = f"{what}: {used}, at most {limit}", f"{fix}: {used - limit} too many"
+        yield against(profile, key, code, layer, why, fix, number=used)

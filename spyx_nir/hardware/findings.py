@@ -37,6 +37,34 @@ class Finding:
 error = functools.partial(Finding, severity="error")
 
 
+def against(
+    profile: Profile,
+    key: str,
+    code: str,
+    layer: str,
+    reason: str,
+    fix: str,
+    *,
+    number: Any,
+    limit: Any = None,
+    severity: str = "error",
+) -> Finding:
+    """What a graph has against the fact `key` of a chip; `limit`: None takes the fact itself."""
+    fact = profile[key]
+    if limit is None:
+        limit = ", ".join(map(str, fact)) if isinstance(fact, list) else fact
+    return Finding(
+        severity=severity,
+        code=code,
+        layer=layer,
+        number=number,
+        limit=limit,
+        reason=reason,
+        fix=fix,
+        source=profile.source(key),
+    )
+
+
 class Misfit(GraphError):
     """A graph that does not fit a chip: `finding` says where and why."""
 

@@ -64,7 +64,7 @@ def quantise(
         GraphError: the graph does not fit the chip, or rounding leaves nothing of a number or of a
             matrix of weights.
     """
-    topology, dt = _checked(planned(graph, reset), profile, dt)
+    topology, dt = _checked(graph, profile, dt, reset)
     return integers(topology, profile, dt)
 
 
@@ -186,16 +186,22 @@ def check_recovery(graph: Mapping[str, Any] | PlannedGraph, network: IntegerNetw
             raise GraphError(f"weight `{v.node}` does not come back from the graph", node=v.node)
 
 
-def _checked(graph: PlannedGraph, profile: Profile, dt: float | None) -> tuple[Topology, float]:
+def _checked(
+    graph: Mapping[str, Any] | PlannedGraph,
+    profile: Profile,
+    dt: float | None,
+    reset: str | None = None,
+) -> tuple[Topology, float]:
     """The topology and the step of a graph that fits the chip."""
     registry.family(profile)  # raises where there is none
-    found = check_constraints(graph, profile, dt, integers=False)
+    given = planned(graph, reset)
+    found = check_constraints(given, profile, dt, integers=False)
     for finding in found.findings:
         if finding.severity == "error" or finding.code == "reset":
             raise Misfit.of(finding)
-    dt = step_dt(graph.plan, dt)
-    check_dt(graph.plan, dt)
-    return analyse(settled(graph.plan, dt)), dt
+    dt = step_dt(given.plan, dt)
+    check_dt(given.plan, dt)
+    return analyse(settled(given.plan, dt)), dt
 
 
 def _float32(values: Any) -> np.ndarray:

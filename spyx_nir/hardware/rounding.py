@@ -24,7 +24,7 @@ import numpy as np
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware import grid, registry
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Misfit, error
+from spyx_nir.hardware.findings import Misfit, against
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.topology import Link, Topology
 
@@ -76,20 +76,13 @@ def dynamics(
         gain = gain / tau
         mem = _integer(1 - dt / tau, "mem", profile)
     if not (gain > 0).all():
-        raise _misfit(
-            profile,
-            layer=path,
-            number=f"{gain.min():g}",
-            limit="above 0",
-            reason=f"its input is multiplied with {gain.min():g}",
-            fix="above 0 is needed",
-        )
+        why, fix = f"its input is multiplied with {gain.min():g}", "above 0 is needed"
+        raise _misfit(profile, path, why, fix, number=f"{gain.min():g}", limit="above 0")
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain), syn, mem
 
 
-def _misfit(profile: Profile, **finding: Any) -> Misfit:
-    source = profile.source("weights.bits")
-    return Misfit.of(error(code="integers", source=source, **finding))
+def _misfit(profile: Profile, layer: str, why: str, fix: str, **found: Any) -> Misfit:
+    return Misfit.of(against(profile, "weights.bits", "integers", layer, why, fix, **found))
 
 
 def _integer(decay: np.ndarray, state: str, profile: Profile) -> np.ndarray:
@@ -132,13 +125,9 @@ def _per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) ->
         return gain.reshape(())
     per = gain.reshape(weight.shape[0], -1)
     if (per != per[:, :1]).any():
+        why, number, limit = "gains differ within a channel", "several gains", "one for a channel"
         raise _misfit(
-            profile,
-            layer=link.target,
-            number="several gains",
-            limit="one for a channel",
-            reason="gains differ within a channel",
-            fix="train with one for it",
+            profile, link.target, why, "train with one for it", number=number, limit=limit
         )
     return per[:, 0].reshape(-1, *(1,) * (weight.ndim - 1))
 
@@ -162,15 +151,13 @@ def _factor(
     factor = np.minimum(factor, most / threshold)
     integer = np.round(threshold * factor).astype(np.int64)
     if (integer < 1).any():
-        raise _misfit(
-            profile,
-            layer=path,
-            number=f"{largest.max():.6g}",
-            limit=f"{2 * high} times the threshold",
-            reason=f"a weight of {largest.max():.6g} is more than {2 * high} times the threshold "
-            f"{threshold.min():.6g}, which {profile.name} rounds to 0",
-            fix="train with smaller weights",
+        number, limit = f"{largest.max():.6g}", f"{2 * high} times the threshold"
+        why = (
+            f"a weight of {number} is more than {limit} {threshold.min():.6g}, which {profile.name} "
+            "rounds to 0"
         )
+        fix = "train with smaller weights"
+        raise _misfit(profile, path, why, fix, number=number, limit=limit)
     return factor, integer
 
 
@@ -178,16 +165,13 @@ def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profi
     """Refuse a matrix of which rounding leaves nothing; `check_constraints` warns of one of zeros."""
     if np.any(values) or not np.any(floats):
         return
-    largest = float(np.abs(floats).max())
-    raise _misfit(
-        profile,
-        layer=path,
-        number=f"{largest:.6g}",
-        limit="an integer that is not 0",
-        reason=f"all of its weights, {largest:.6g} at most, become 0 on the grid of {profile.name}, "
-        "where the largest weight into the same neurons sets the scale",
-        fix="train with weights of like size, or leave it out",
+    largest, limit = f"{np.abs(floats).max():.6g}", "an integer that is not 0"
+    why = (
+        f"all of its weights, {largest} at most, become 0 on the grid of {profile.name}, where the "
+        "largest weight into the same neurons sets the scale"
     )
+    fix = "train with weights of like size, or leave it out"
+    raise _misfit(profile, path, why, fix, number=largest, limit=limit)
 
 
 def population_of(

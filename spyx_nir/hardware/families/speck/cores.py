@@ -18,7 +18,7 @@ import numpy as np
 
 from spyx_nir.converter.layout import explicit_padding
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import Finding, error
+from spyx_nir.hardware.findings import Finding, against
 from spyx_nir.hardware.placement import place
 from spyx_nir.hardware.topology import Link, Topology
 
@@ -60,17 +60,9 @@ def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, An
         found += _convolution(graph, path, into, layers[path], profile)
         targets = {link.target for link in graph.out_of(path)}
         if len(targets) > profile["cores.destinations"]:
-            found.append(
-                error(
-                    code="destinations",
-                    layer=path,
-                    number=len(targets),
-                    limit=profile["cores.destinations"],
-                    reason=f"feeds {len(targets)} layers, a core at most {profile['cores.destinations']}",
-                    fix="let fewer layers read it",
-                    source=profile.source("cores.destinations"),
-                )
-            )
+            key, count, fix = "cores.destinations", len(targets), "let fewer layers read it"
+            why = f"feeds {count} layers, a core at most {profile[key]}"
+            found.append(against(profile, key, "destinations", path, why, fix, number=count))
     sizes = {
         "kernel": {path: layer.kernel_memory for path, layer in layers.items()},
         "neuron": {path: layer.neuron_memory for path, layer in layers.items()},
@@ -93,17 +85,10 @@ def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, An
     if rivals:
         names = ", ".join(f"`{path}`" for path in rivals)
         together = sorted({core for path in rivals for core in fits[path]})
-        found.append(
-            error(
-                code="placement",
-                layer=rivals[-1],
-                number=len(rivals),
-                limit=len(together),
-                reason=f"{len(rivals)} layers ({names}) fit only on {len(together)} cores {together}",
-                fix="make one of them smaller, or leave one out",
-                source=profile.source("cores.kernel_memory"),
-            )
-        )
+        count, limit = len(rivals), len(together)
+        why = f"{count} layers ({names}) fit only on {limit} cores {together}"
+        fix = "make one of them smaller, or leave one out"
+        found.append(_unplaced(profile, rivals[-1], why, fix, number=count, limit=limit))
     rows = [
         {
             "core": core,
@@ -136,29 +121,17 @@ def _convolution(
     graph: Topology, path: str, into: list[Link], layer: Layer, profile: Profile
 ) -> Iterator[Finding]:
     def over(name: str, number: Any, text: str, fix: str) -> Finding:
-        limit, source = profile[f"convolution.{name}"], profile.source(f"convolution.{name}")
-        shown = ", ".join(map(str, limit)) if isinstance(limit, list) else limit
-        return error(
-            code=name.replace("_", "-"),
-            layer=path,
-            number=number,
-            limit=shown,
-            reason=text,
-            fix=fix,
-            source=source,
-        )
+        key, code = f"convolution.{name}", name.replace("_", "-")
+        return against(profile, key, code, path, text, fix, number=number)
 
-    size, most = max(layer.arrives[1:]), profile["convolution.input_size"]
-    if size > most:
-        yield over("input_size", size, f"a map of {size} arrives, at most {most}", "pool before")
-    size, most = max(layer.leaves[1:]), profile["convolution.output_size"]
-    if size > most:
-        yield over(
-            "output_size", size, f"a map of {size} leaves, at most {most}", "use a larger stride"
-        )
-    size, most = max(layer.arrives[0], layer.leaves[0]), profile["convolution.channels"]
-    if size > most:
-        yield over("channels", size, f"{size} channels, at most {most}", "use fewer channels")
+    for name, size, what, fix in (
+        ("input_size", max(layer.arrives[1:]), "a map of {} arrives", "pool before"),
+        ("output_size", max(layer.leaves[1:]), "a map of {} leaves", "use a larger stride"),
+        ("channels", max(layer.arrives[0], layer.leaves[0]), "{} channels", "use fewer channels"),
+    ):
+        most = profile[f"convolution.{name}"]
+        if size > most:
+            yield over(name, size, f"{what.format(size)}, at most {most}", fix)
     (height, width), most = layer.kernel, profile["convolution.kernel"]
     if height != width or height > most:
         yield over(
@@ -219,25 +192,15 @@ def _too_large(
 ) -> Finding:
     for what in sizes:
         if sizes[what][path] > max(memory[what]):
-            used, limit = sizes[what][path], max(memory[what])
-            return error(
-                code=f"{what}-memory",
-                layer=path,
-                number=used,
-                limit=limit,
-                reason=f"{used} entries of {what} memory, the largest core has {limit}",
-                fix="use fewer channels or a smaller kernel"
-                if what == "kernel"
-                else "use fewer channels or a larger stride",
-                source=profile.source(f"cores.{what}_memory"),
-            )
-    text = ", ".join(f"{what} {sizes[what][path]}" for what in sizes)
-    return error(
-        code="placement",
-        layer=path,
-        number=text,
-        limit=len(memory["kernel"]),
-        reason=f"no core has memory for {text} at once",
-        fix="use fewer channels",
-        source=profile.source("cores.kernel_memory"),
-    )
+            key, used, limit = f"cores.{what}_memory", sizes[what][path], max(memory[what])
+            why = f"{used} entries of {what} memory, the largest core has {limit}"
+            less = "a smaller kernel" if what == "kernel" else "a larger stride"
+            fix = f"use fewer channels or {less}"
+            return against(profile, key, f"{what}-memory", path, why, fix, number=used, limit=limit)
+    text, limit = ", ".join(f"{what} {sizes[what][path]}" for what in sizes), len(memory["kernel"])
+    why = f"no core has memory for {text} at once"
+    return _unplaced(profile, path, why, "use fewer channels", number=text, limit=limit)
+
+
+def _unplaced(profile: Profile, layer: str, why: str, fix: str, **found: Any) -> Finding:
+    return against(profile, "cores.kernel_memory", "placement", layer, why, fix, **found)
