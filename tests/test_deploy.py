@@ -682,7 +682,7 @@ def test_synapses_of_a_convolution_are_counted_one_by_one(padding, dilation):
 
 def test_verify_source_is_one_python_text_with_the_reference_inside():
     text = standalone.source(
-        "from __future__ import annotations\nimport numpy as np\ndef run(): ...\n"
+        "verify.py", "from __future__ import annotations\nimport numpy as np\ndef run(): ...\n"
     )
     compile(text, "verify.py", "exec")
     assert text.count("from __future__") == 1

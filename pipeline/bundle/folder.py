@@ -84,7 +84,7 @@ def complete(
     made |= more or {}
     files.write_json(bundle / "manifest.json", made)
     files.write_text(bundle / "MODEL_CARD.md", card.write(made))
-    files.write_text(bundle / "verify.py", standalone.source(reference_source()))
+    files.write_text(bundle / "verify.py", standalone.source("verify.py", reference_source()))
     files.write_text(bundle / "SHA256SUMS", sums(bundle))
     check(bundle)
 

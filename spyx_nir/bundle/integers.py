@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spyx_nir import errors
 from spyx_nir.bundle import standalone
 from spyx_nir.hardware import grid, network, registry, simulate
 from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.hardware.profile import KEYS, Profile
 
 NAME = "integer_vectors.npz"
-# The library's, without what programs branch on.
-GRAPH_ERROR = """class GraphError(ValueError):
-    def __init__(self, message: str, **_: Any):
-        super().__init__(message)
-"""
-OURS = re.compile(r"^ *from (spyx_nir|__future__)\b.*\n", re.MULTILINE)
 
 
 def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
@@ -36,11 +30,11 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`: one number, or one for
     each neuron; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
     `current/`, the states after every step, the membranes after the reset; `network`, JSON: the
-    chip's numbers, the neurons, which weight leads where, and how many steps without input let late
-    spikes through.
+    chip's numbers, the neurons, which weight leads where, and the count of steps without input, in
+    which delayed spikes arrive.
 
     Args:
-        x: (T, N, *shape) counts of spikes, the silent steps for late spikes included.
+        x: (T, N, *shape) counts of spikes, the silent steps for delayed spikes included.
     """
     (name,) = chips.inputs
     run = simulate.run(chips, {name: x}, record=True)
@@ -84,16 +78,7 @@ def _structure(chips: IntegerNetwork) -> dict[str, Any]:
 
 
 def source(chip: Profile) -> str:
-    """The text of a stand-alone verify_integers.py for networks of a chip."""
-    parts = [
-        GRAPH_ERROR,
-        inspect.getsource(grid.weight_range),
-        inspect.getsource(network),
-        inspect.getsource(sys.modules[registry.family(chip).run.__module__]),
-    ]
-    template = (Path(__file__).parent / "templates" / "verify_integers.py").read_text(
-        encoding="utf-8"
-    )
-    text, replaced = standalone.BETWEEN.subn(lambda _: OURS.sub("", "\n\n".join(parts)), template)
-    assert replaced == 1, "templates/verify_integers.py must mark one place for the simulator"
-    return text
+    """The text of a verify_integers.py, which needs no module of ours, for networks of a chip."""
+    simulator = sys.modules[registry.family(chip).run.__module__]
+    parts = (errors.UserError, errors.GraphError, grid.weight_range, network, simulator)
+    return standalone.source("verify_integers.py", *(inspect.getsource(part) for part in parts))

@@ -1,22 +1,27 @@
-"""Puts a bundle's verify.py together: our main part and the text of the reference interpreter."""
+"""Puts the programs of a bundle together: a template, and the text of the modules that it runs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+TEMPLATES = Path(__file__).parent / "templates"
 BETWEEN = re.compile(r"# <reference>\n.*?# </reference>\n", re.DOTALL)
+# Imports of what is in the text itself; only a file's first statement may be a __future__ import.
+OURS = re.compile(r"^ *from (?:spyx_nir|__future__)\b[^\n(]*(?:\([^)]*\))?\n", re.MULTILINE)
 
 
-def source(reference: str) -> str:
-    """The text of a stand-alone verify.py.
+def source(template: str, *parts: str) -> str:
+    """The text of a program that needs no module of ours.
 
     Args:
-        reference: Python text that needs numpy alone and defines `run(graph_dict, x, dt)`.
+        template: a file of `templates/`. parts: Python text that defines what it imports from us; that
+            of `templates/shared.py` is added.
     """
-    template = (Path(__file__).parent / "templates" / "verify.py").read_text(encoding="utf-8")
-    # Only a file's first statement may be a __future__ import; the template has it already.
-    body = re.sub(r"^from __future__ import annotations\n", "", reference, flags=re.MULTILINE)
-    text, replaced = BETWEEN.subn(lambda _: body.strip() + "\n", template)
-    assert replaced == 1, "templates/verify.py must mark one place for the reference"
+    texts = [*parts, (TEMPLATES / "shared.py").read_text(encoding="utf-8")]
+    body = "\n\n\n".join(OURS.sub("", text).strip() for text in texts) + "\n"
+    text, replaced = BETWEEN.subn(
+        lambda _: body, (TEMPLATES / template).read_text(encoding="utf-8")
+    )
+    assert replaced == 1, f"templates/{template} must mark one place for the parts"
     return text

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from spyx_nir.hardware.findings import Finding
     from spyx_nir.hardware.topology import Topology
 
+Step = tuple[Callable[..., Any], Callable[..., Any]]  # see `Training.neuron_step`
+
 
 @dataclass(frozen=True)
 class Training:
@@ -22,14 +24,14 @@ class Training:
 
     Fields:
         neuron_step: `neuron_step(network, population, steepness)` gives `step(state, drive) -> state,
-            spikes, counts` and `start(shape) -> state`, see `qat`.
+            spikes, counts` and `start(shape) -> state`. shape is (B, *shape of the population), channels
+            last; drive, spikes and every array of the state have it and are float32 that hold integers;
+            counts as `straight_through.counters`. steepness: of the surrogate slope.
         weights: `weights(values, bits, step)`: what the family's toolchain makes of a layer's integer
             weights, float32 with gradients; by default it leaves them.
     """
 
-    neuron_step: Callable[
-        [IntegerNetwork, Population, float], tuple[Callable[..., Any], Callable[..., Any]]
-    ]
+    neuron_step: Callable[[IntegerNetwork, Population, float], Step]
     weights: Callable[[jax.Array, int, int], jax.Array] = lambda values, bits, step: values
 
 

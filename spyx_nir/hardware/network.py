@@ -124,7 +124,7 @@ class IntegerNetwork:
 
 
 def _most(profile: Profile, what: str) -> int:
-    """The largest integer that stands for a decay: a shift, or n of n / 2^bits."""
+    """The largest integer that encodes a decay: a shift, or n of n / 2^bits."""
     full = 2 ** profile["neuron.decay_bits"]
     return full if profile["neuron.decay"] == "fraction" and what == "mem" else full - 1
 
@@ -149,9 +149,11 @@ class Run:
 
 
 def start(
-    network: IntegerNetwork, semantics: str, x: dict[str, np.ndarray]
-) -> tuple[int, int, Run]:
-    """Check network and input; (T, B) and an empty result.
+    network: IntegerNetwork, semantics: str, x: dict[str, np.ndarray], record: bool
+) -> tuple[int, dict[str, np.ndarray], Run]:
+    """Check network and input; T, states of 0 (population -> (B, *shape), int64), an empty result.
+
+    record: the result has room for states.
 
     Raises:
         GraphError: another family's network, values the chip cannot hold, or input that does not fit.
@@ -178,15 +180,10 @@ def start(
     if len(sizes) != 1:
         raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}")
     steps, batch = sizes.pop()
-    names = [population.name for population in network.populations]
-    run = Run({}, dict.fromkeys(names, 0), dict.fromkeys(names, 0), dict.fromkeys(names, 0))
-    for population in network.populations:
-        run.spikes[population.name] = np.zeros((steps, batch, *population.shape), np.uint16)
-    return steps, batch, run
-
-
-def keep(run: Run, network: IntegerNetwork, steps: int, batch: int) -> None:
-    """Make room for the states of every population."""
-    for population in network.populations:
-        for states in (run.currents, run.membranes):
-            states[population.name] = np.zeros((steps, batch, *population.shape), np.int32)
+    shapes = {p.name: (batch, *p.shape) for p in network.populations}
+    run = Run({}, dict.fromkeys(shapes, 0), dict.fromkeys(shapes, 0), dict.fromkeys(shapes, 0))
+    for name, shape in shapes.items():
+        run.spikes[name] = np.zeros((steps, *shape), np.uint16)
+        for states in (run.currents, run.membranes) if record else ():
+            states[name] = np.zeros((steps, *shape), np.int32)
+    return steps, {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}, run

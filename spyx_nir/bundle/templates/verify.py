@@ -8,7 +8,6 @@ missing.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -23,6 +22,7 @@ except ImportError as missing:
     sys.exit(2)
 
 # <reference>
+from spyx_nir.bundle.templates.shared import difference, main, read
 from spyx_nir.meaning.reference import run
 
 # </reference>
@@ -59,13 +59,6 @@ def read_graph(path: Path) -> dict[str, Any]:
         return read_group(file["node"])
 
 
-def read_vectors(folder: Path) -> dict[str, np.ndarray]:
-    """The golden vectors: input, output and the spikes of every neuron node, (T, N, ...)."""
-    # numpy leaves a broken archive open when it is given a path.
-    with open(folder / VECTORS, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return dict(archive)
-
-
 def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
     """Lines that say which files are missing, changed or not listed in SHA256SUMS; those as listed."""
     lines = (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -94,7 +87,10 @@ def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
 
 
 def wrong_spikes(folder: Path, name: str, vectors: dict[str, np.ndarray], dt: float) -> list[str]:
-    """Lines that say where the file `name`, run on the vectors, differs from them."""
+    """Lines that say where the file `name`, run on the vectors, differs from them.
+
+    vectors: input, output and the spikes of every neuron node, (T, N, ...).
+    """
     result = run(read_graph(folder / name), vectors["input"], dt)
     (output,) = result.outputs.values()
     problems = []
@@ -110,12 +106,7 @@ def wrong_spikes(folder: Path, name: str, vectors: dict[str, np.ndarray], dt: fl
         if got.shape != expected.shape:
             problems.append(f"{name}: {key} has shape {got.shape}, expected {expected.shape}")
         elif (got != expected).any():
-            count = int((got != expected).sum())
-            first = tuple(int(i) for i in np.argwhere(got != expected)[0])
-            problems.append(
-                f"{name}: {count} of {expected.size} entries of {key} differ, "
-                f"the first at (step, sample, neuron...) = {first}"
-            )
+            problems.append(f"{name}: {difference(got != expected, f' of {key}')}")
     return problems
 
 
@@ -134,7 +125,7 @@ def check(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [*problems, f"manifest.json: no dt to be read ({type(error).__name__}: {error})"]
     try:
-        vectors = read_vectors(folder)
+        vectors = read(folder / VECTORS)
     except Exception as error:  # a broken file must become a line, whatever breaks
         return [*problems, f"{VECTORS}: not readable ({type(error).__name__}: {error})"]
     for name in MODELS:
@@ -148,34 +139,12 @@ def check(folder: Path) -> list[str]:
     return problems
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Check a bundle: its digests and its golden vectors.",
-        epilog="Needs numpy and h5py. Exit code 0: pass, 1: something differs, 2: a package is missing.",
-    )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path(__file__)
-        .absolute()
-        .parent,  # not resolved: DVC may link every file to its cache
-        help="the bundle; default: where this file lies",
-    )
-    folder = parser.parse_args().folder
-    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    problems = check(folder)
-    for problem in problems:
-        print(f"differs: {problem}", file=sys.stderr)
-    if problems:
-        print(f"FAIL: {folder}: {len(problems)} problem{'s' * (len(problems) > 1)}")
-        return 1
-    samples = read_vectors(folder)["input"].shape[1]
-    print(f"pass: {folder}: digests right, {samples} vectors reproduced by {' and '.join(MODELS)}")
-    return 0
+def passed(folder: Path) -> str:
+    """What was seen where `check` finds nothing."""
+    samples = read(folder / VECTORS)["input"].shape[1]
+    return f"digests right, {samples} vectors reproduced by {' and '.join(MODELS)}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    about = "Check a bundle: its digests and its golden vectors. Needs numpy and h5py."
+    sys.exit(main(check, passed, about))

@@ -6,7 +6,6 @@ test_data_set_0/integer_vectors.npz. 1: something differs, and is named. 2: nump
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ except ImportError as missing:
     sys.exit(2)
 
 # <reference>
+from spyx_nir.bundle.templates.shared import difference, main, read
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.simulate import run
 
@@ -70,19 +70,13 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
     return IntegerNetwork(chip, inputs, tuple(populations), tuple(weights))
 
 
-def read(folder: Path, name: Path = VECTORS) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file of the bundle."""
-    with open(folder / name, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return dict(archive)
-
-
 def output(folder: Path, x: np.ndarray) -> np.ndarray:
     """What the chip's rule answers to recordings of one's own.
 
-    x: (steps, recordings, *shape), counts of spikes. Steps without input, which let late spikes through,
-    are added. The result: (steps and those, recordings, classes), counts of spikes.
+    x: (steps, recordings, *shape), counts of spikes. Steps without input, in which delayed spikes
+    arrive, are added. The result: (steps and those, recordings, classes), counts of spikes.
     """
-    arrays = read(folder)
+    arrays = read(folder / VECTORS)
     network = network_of(arrays)
     (name,) = network.inputs
     silent = json.loads(str(arrays["network"]))["silent_steps"]
@@ -106,7 +100,14 @@ def frames(stored: dict[str, np.ndarray]) -> np.ndarray:
 
 def check(folder: Path) -> list[str]:
     """A line for every population whose spikes or states differ, and for events beside the input."""
-    arrays = read(folder)
+    try:
+        return _differences(folder)
+    except Exception as error:  # a broken file must become a line, whatever breaks
+        return [f"{VECTORS}: not to be run ({type(error).__name__}: {error})"]
+
+
+def _differences(folder: Path) -> list[str]:
+    arrays = read(folder / VECTORS)
     network = network_of(arrays)
     (name,) = network.inputs
     found = run(network, {name: arrays["input"].astype(np.int64)}, record=True)
@@ -114,49 +115,15 @@ def check(folder: Path) -> list[str]:
     problems = []
     for key, expected in arrays.items():
         kind, _, neurons = key.partition("/")
-        if kind not in kinds:
-            continue
-        differs = kinds[kind][neurons] != expected
-        if differs.any():
-            first = tuple(int(i) for i in np.argwhere(differs)[0])
-            problems.append(
-                f"{key}: {int(differs.sum())} of {differs.size} entries differ, the first at (step, "
-                f"sample, neuron...) = {first}"
-            )
+        if kind in kinds and (differs := kinds[kind][neurons] != expected).any():
+            problems.append(f"{key}: {difference(differs)}")
     if (folder / EVENTS).exists():
-        counted = frames(read(folder, EVENTS))
+        counted = frames(read(folder / EVENTS))
         if (counted != arrays["input"][: len(counted)]).any():
             problems.append(f"{EVENTS.name}: counted by bins, its events are not the input")
     return problems
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Check a chip's integers: every spike and every state of the golden samples.",
-        epilog="Needs numpy. Exit code 0: pass, 1: something differs, 2: numpy is missing.",
-    )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path(__file__)
-        .absolute()
-        .parent,  # not resolved: DVC may link every file to its cache
-        help="the bundle; default: where this file lies",
-    )
-    folder = parser.parse_args().folder
-    if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
-        folder = folder.relative_to(Path.cwd())
-    try:
-        problems = check(folder)
-    except Exception as error:  # a broken file must become a line, whatever breaks
-        problems = [f"{VECTORS}: not to be run ({type(error).__name__}: {error})"]
-    for problem in problems:
-        print(f"differs: {problem}", file=sys.stderr)
-    print(f"{'FAIL' if problems else 'pass'}: {folder}: integer vectors")
-    return int(bool(problems))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    about = "Check a chip's integers: every spike and state of the golden samples. Needs numpy."
+    sys.exit(main(check, lambda folder: "integer vectors", about))

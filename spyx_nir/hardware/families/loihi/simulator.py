@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spyx_nir.hardware.network import IntegerNetwork, Run, keep, start
+from spyx_nir.hardware.network import IntegerNetwork, Run, start
 
 UNITY_BITS = 12
 
@@ -30,13 +30,10 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
     Raises:
         GraphError: values the chip cannot hold, or input that does not fit.
     """
-    steps, batch, result = start(network, "lava", x)
+    steps, zeros, result = start(network, "lava", x, record)
     bound = 2 ** (network.profile["state.bits"] - 1)
     shift = network.profile["state.threshold_shift"]
     most = network.profile["neuron.input_spikes_per_step"]
-    if record:
-        keep(result, network, steps, batch)
-    zeros = {p.name: np.zeros((batch, *p.shape), np.int64) for p in network.populations}
     u, v, last = dict(zeros), dict(zeros), dict(zeros)
     last |= {name: np.zeros(data.shape[1:], np.int64) for name, data in x.items()}
     for t in range(steps):

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from spyx_nir.hardware.family import Step
 from spyx_nir.hardware.grid import weight_range
 from spyx_nir.hardware.network import IntegerNetwork, Population
 from spyx_nir.hardware.straight_through import constant, counters, fire, straight_through
 
 
-def neuron_step(
-    network: IntegerNetwork, population: Population, steepness: float
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """`step(state, drive) -> state, spikes, counts` and `start(shape) -> state`.
-
-    drive, spikes and every array of the state are (B, *shape), the population's shape with channels
-    last, float32 that hold integers; counts as `straight_through.counters`; shape is (B, *shape).
-    """
+def neuron_step(network: IntegerNetwork, population: Population, steepness: float) -> Step:
+    """See `Training.neuron_step`."""
     profile = network.profile
     bound = 2.0 ** (profile["state.bits"] - 1)
     floored = profile["state.floor"] == "threshold"

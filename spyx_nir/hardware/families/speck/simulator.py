@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spyx_nir.hardware.network import IntegerNetwork, Run, keep, start
+from spyx_nir.hardware.network import IntegerNetwork, Run, start
 
 
 def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False) -> Run:
@@ -28,12 +28,9 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
     Raises:
         GraphError: values the chip cannot hold, or input that does not fit.
     """
-    steps, batch, result = start(network, "dynapcnn", x)
+    steps, v, result = start(network, "dynapcnn", x, record)
     bound = 2 ** (network.profile["state.bits"] - 1)
     floored = network.profile["state.floor"] == "threshold"
-    if record:
-        keep(result, network, steps, batch)
-    v = {p.name: np.zeros((batch, *p.shape), np.int64) for p in network.populations}
     for t in range(steps):
         now = {name: data[t] for name, data in x.items()}
         for population in network.populations:

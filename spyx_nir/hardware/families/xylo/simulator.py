@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spyx_nir.hardware.network import IntegerNetwork, Population, Run, Weight, keep, start
+from spyx_nir.hardware.network import IntegerNetwork, Population, Run, Weight, start
 
 
 def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False) -> Run:
@@ -29,16 +29,13 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
     Raises:
         GraphError: values the chip cannot hold, or input that does not fit.
     """
-    steps, batch, result = start(network, "xylo", x)
+    steps, zeros, result = start(network, "xylo", x, record)
     profile = network.profile
     bound = 2 ** (profile["state.bits"] - 1)
     most = {
         p.name: profile["neuron.output_spikes_per_step" if p.output else "neuron.spikes_per_step"]
         for p in network.populations
     }
-    if record:
-        keep(result, network, steps, batch)
-    zeros = {p.name: np.zeros((batch, *p.shape), np.int64) for p in network.populations}
     i, v, last = dict(zeros), dict(zeros), dict(zeros)
     for t in range(steps):
         arriving = {
