@@ -26,6 +26,7 @@ from pipeline.evaluation.backends import (
     reference_backend,
     trained_model,
 )
+from pipeline.evaluation.confidence import accuracy_entry
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
 from pipeline.training import safetensors
 from spyx_nir import files, neurobench
@@ -51,9 +52,51 @@ class Tally:
     membrane: dict[str, float] = field(default_factory=lambda: dict.fromkeys(OTHERS, 0.0))
 
 
-def chunks(n: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover range(n)."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+class Comparison:
+    """What the backends did, chunk by chunk.
+
+    picture: the index of one sample, the first with a difference, else the first of all, and each
+    backend's recording of it. costs: what the reference cost. differing: indices of samples.
+    """
+
+    picture: tuple[int, dict[str, Recording]]
+
+    def __init__(self, layers: list[Layer], limits: schema.Parity):
+        self.layers, self.limits = layers, limits
+        self.tallies = {layer.name: Tally() for layer in layers}
+        self.ties = Ties()
+        self.predictions: dict[str, list[np.ndarray]] = {name: [] for name in BACKENDS}
+        self.costs: list[neurobench.Counts] = []
+        self.differing: list[int] = []
+
+    def add(self, start: int, done: Mapping[str, Recording]) -> None:
+        """Count a chunk, whose first sample has the index `start`."""
+        trained, reference = done["trained"], done["reference"]
+        for name, recording in done.items():
+            self.predictions[name].append(recording.predictions())
+        self.costs.append(reference.counts)
+        for name, tally in self.tallies.items():
+            tally.entries += trained.spikes[name].size
+            tally.spikes += int(trained.spikes[name].sum(dtype=np.int64))
+        touched = np.any([self._count(trained, done[other], other) for other in OTHERS], axis=0)
+        largest, membranes = self.limits.max_tie_distance, reference.membranes
+        self.ties.add(explain(self.layers, trained.spikes, reference.spikes, membranes, largest))
+        if start == 0 or (touched.any() and not self.differing):
+            sample = int(np.argmax(touched))
+            one = {name: recording.one(sample) for name, recording in done.items()}
+            self.picture = start + sample, one
+        self.differing += (start + np.nonzero(touched)[0]).tolist()
+
+    def _count(self, trained: Recording, recording: Recording, other: str) -> np.ndarray:
+        """Count the differences between two backends; whether a sample has one, (B,)."""
+        differs = {name: trained.spikes[name] != recording.spikes[name] for name in self.tallies}
+        touched = np.any([_per_sample(different) for different in differs.values()], axis=0)
+        for name, tally in self.tallies.items():
+            tally.differing[other] += int(differs[name].sum())
+            # After a differing spike membranes are whole thresholds apart: no rounding error.
+            gap = _largest_gap(trained, recording, name, ~touched)
+            tally.membrane[other] = max(tally.membrane[other], gap)
+        return np.asarray(touched)
 
 
 def compare(
@@ -74,66 +117,15 @@ def compare(
 
     Returns:
         The report (without names and digests of files), each backend's recording of one sample for
-        the picture (the first with a difference, else the first), and what the reference cost.
+        the picture (see `Comparison`), and what the reference cost.
     """
-    tallies = {layer.name: Tally() for layer in layers}
-    ties = Ties()
-    predictions: dict[str, list[np.ndarray]] = {name: [] for name in BACKENDS}
-    counted: list[neurobench.Counts] = []
-    differing_samples: list[int] = []
-    shown: tuple[int, dict[str, Recording]] | None = None
-
-    for part in chunks(len(events), chunk):
-        size = part.stop - part.start
+    found = Comparison(layers, limits)
+    for start in range(0, len(events), chunk):
+        size = min(chunk, len(events) - start)
         x = np.zeros((chunk, *events.shape[1:]), events.dtype)
-        x[:size] = events[part]
-        done = {name: execute(x).samples(size) for name, execute in backends.items()}
-        for name, recording in done.items():
-            predictions[name].append(recording.predictions())
-        counted.append(done["reference"].counts)
-        differs = {
-            other: {
-                layer.name: done["trained"].spikes[layer.name] != done[other].spikes[layer.name]
-                for layer in layers
-            }
-            for other in OTHERS
-        }
-        touched = {
-            other: np.any([_per_sample(d) for d in differs[other].values()], axis=0)
-            for other in OTHERS
-        }
-        for layer in layers:
-            tally = tallies[layer.name]
-            spikes = done["trained"].spikes[layer.name]
-            tally.entries += spikes.size
-            tally.spikes += int(spikes.sum(dtype=np.int64))
-            for other in OTHERS:
-                tally.differing[other] += int(differs[other][layer.name].sum())
-                # After a differing spike membranes are whole thresholds apart: no rounding error.
-                same = ~touched[other]
-                gap = _largest_gap(done["trained"], done[other], layer.name, same)
-                tally.membrane[other] = max(tally.membrane[other], gap)
-        ties.add(
-            explain(
-                layers,
-                done["trained"].spikes,
-                done["reference"].spikes,
-                done["reference"].membranes,
-                limits.max_tie_distance,
-            )
-        )
-        any_touched = np.any(list(touched.values()), axis=0)
-        differing_samples += (part.start + np.nonzero(any_touched)[0]).tolist()
-        picture = int(np.argmax(any_touched))
-        if shown is None or (any_touched.any() and shown[0] not in differing_samples):
-            one = {name: _one(recording, picture) for name, recording in done.items()}
-            shown = part.start + picture, one
-
-    assert shown is not None
-    classes = {name: np.concatenate(p) for name, p in predictions.items()}
-    report = _report(tallies, ties, classes, labels, differing_samples, limits)
-    report["picture_sample"] = shown[0]
-    return report, shown[1], counted
+        x[:size] = events[start : start + size]
+        found.add(start, {name: run(x).samples(size) for name, run in backends.items()})
+    return _report(found, labels), found.picture[1], found.costs
 
 
 def _per_sample(differs: np.ndarray) -> np.ndarray:
@@ -148,87 +140,79 @@ def _largest_gap(a: Recording, b: Recording, name: str, same: np.ndarray) -> flo
     return float(known.max(initial=0.0))
 
 
-def _one(recording: Recording, sample: int) -> Recording:
-    return Recording(
-        recording.outputs[:, sample : sample + 1],
-        {name: a[:, sample : sample + 1].copy() for name, a in recording.spikes.items()},
-        {},
-    )
-
-
-def _report(
-    tallies: dict[str, Tally],
-    ties: Ties,
-    classes: dict[str, np.ndarray],
-    labels: np.ndarray,
-    differing_samples: list[int],
-    limits: schema.Parity,
-) -> dict[str, Any]:
-    from pipeline.evaluation.confidence import accuracy_entry
-
-    entries = sum(t.entries for t in tallies.values())
-    differing = {other: sum(t.differing[other] for t in tallies.values()) for other in OTHERS}
-    fraction = differing["reference"] / entries
-    changed = {other: int((classes["trained"] != classes[other]).sum()) for other in OTHERS}
-    distance = ties.largest_distance
-    reasons = []
-    if differing["reimported"]:
-        reasons.append(
-            f"{differing['reimported']} of {entries} spike entries differ between the trained and "
-            "the re-imported model; 0 allowed"
-        )
-    for other, count in changed.items():
-        if count:
-            reasons.append(
-                f"{count} of {len(labels)} predicted classes differ between the trained model and "
-                f"the {other} one; 0 allowed"
-            )
-    if ties.unexplained:
-        reasons.append(
-            f"{ties.unexplained} differences from the reference start farther from threshold than "
-            f"max_tie_distance {limits.max_tie_distance:g} (largest {distance:.3g}): not rounding"
-        )
-    if fraction > limits.max_differing_fraction:
-        reasons.append(
-            f"a fraction {fraction:.3g} of the spike entries differs from the reference, more than "
-            f"max_differing_fraction {limits.max_differing_fraction:g}"
-        )
-    return {
-        "verdict": "fail" if reasons else "pass",
-        "reasons": reasons,
+def _report(found: Comparison, labels: np.ndarray) -> dict[str, Any]:
+    classes = {name: np.concatenate(parts) for name, parts in found.predictions.items()}
+    tallies, ties = found.tallies.values(), found.ties
+    entries = sum(tally.entries for tally in tallies)
+    differing = {other: sum(tally.differing[other] for tally in tallies) for other in OTHERS}
+    report: dict[str, Any] = {
         "samples": len(labels),
         "accuracy": {
             name: accuracy_entry(int((predicted == labels).sum()), len(labels))
             for name, predicted in classes.items()
         },
-        "differing_predictions": changed,
+        "differing_predictions": {
+            other: int((classes["trained"] != classes[other]).sum()) for other in OTHERS
+        },
         "differing_spikes": {
             **differing,
             "entries": entries,
-            "reference_fraction": fraction,
-            "reference_fraction_limit": limits.max_differing_fraction,
+            "reference_fraction": differing["reference"] / entries,
+            "reference_fraction_limit": found.limits.max_differing_fraction,
         },
         "ties": {
             "starts": ties.starts,
             "following": ties.following,
             "unexplained": ties.unexplained,
             # JSON has no infinity: a spike before any crossing is as far away as can be said.
-            "largest_distance": distance if np.isfinite(distance) else None,
-            "distance_limit": limits.max_tie_distance,
+            "largest_distance": ties.largest_distance
+            if np.isfinite(ties.largest_distance)
+            else None,
+            "distance_limit": found.limits.max_tie_distance,
         },
         # A list, so that `dvc metrics show` keeps to the few numbers above.
         "layers": [
             {
                 "node": name,
-                "entries": t.entries,
-                "spike_rate": t.spikes / t.entries,
-                "differing_spikes": t.differing,
-                "max_membrane_difference": t.membrane,
+                "entries": tally.entries,
+                "spike_rate": tally.spikes / tally.entries,
+                "differing_spikes": tally.differing,
+                "max_membrane_difference": tally.membrane,
             }
-            for name, t in tallies.items()
+            for name, tally in found.tallies.items()
         ],
-        "differing_samples": differing_samples,
+        "differing_samples": found.differing,
+        "picture_sample": found.picture[0],
     }
+    reasons = [*_reasons(report, ties)]
+    return {"verdict": "fail" if reasons else "pass", "reasons": reasons, **report}
+
+
+def _reasons(report: dict[str, Any], ties: Ties) -> Iterator[str]:
+    """Why the verdict is `fail`."""
+    differing, limit = report["differing_spikes"], report["ties"]["distance_limit"]
+    if differing["reimported"]:
+        yield (
+            f"{differing['reimported']} of {differing['entries']} spike entries differ between the "
+            "trained and the re-imported model; 0 allowed"
+        )
+    for other, count in report["differing_predictions"].items():
+        if count:
+            yield (
+                f"{count} of {report['samples']} predicted classes differ between the trained model "
+                f"and the {other} one; 0 allowed"
+            )
+    if ties.unexplained:
+        yield (
+            f"{ties.unexplained} differences from the reference start farther from threshold than "
+            f"max_tie_distance {limit:g} (largest {ties.largest_distance:.3g}): not rounding"
+        )
+    fraction, limit = differing["reference_fraction"], differing["reference_fraction_limit"]
+    if fraction > limit:
+        yield (
+            f"a fraction {fraction:.3g} of the spike entries differs from the reference, more than "
+            f"max_differing_fraction {limit:g}"
+        )
 
 
 def parity(task: schema.Task, root: Path = Path(".")) -> None:

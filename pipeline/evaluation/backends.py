@@ -45,6 +45,12 @@ class Recording:
             {key: a[:n] for key, a in self.counts.items()},
         )
 
+    def one(self, sample: int) -> Recording:
+        """Outputs and spikes of one sample, copied."""
+        at = slice(sample, sample + 1)
+        spikes = {name: a[:, at].copy() for name, a in self.spikes.items()}
+        return Recording(self.outputs[:, at], spikes, {})
+
 
 Backend = Callable[[np.ndarray], Recording]  # events (B, T, ...) uint8 -> Recording
 
