@@ -42,7 +42,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
 
     Raises:
         UserError: the task has no such target, parity has not passed, the network does not fit, the
-            chip cannot do what it needs, or a state overflows where nobody says what happens then.
+            chip cannot do what it needs, or a state overflows and no source says what happens then.
     """
     if name not in task.targets:
         known = ", ".join(task.targets) or "none"

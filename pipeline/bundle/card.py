@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a person wants to know, with the YAML head that model hubs read."""
+"""MODEL_CARD.md: facts for people, with the YAML head that model hubs read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""manifest.json: what a machine wants to know about a bundle. No time stamps, no revision."""
+"""manifest.json: facts about a bundle for machines. No time stamps, no revision."""
 
 from __future__ import annotations
 

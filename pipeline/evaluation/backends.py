@@ -24,7 +24,7 @@ class Recording:
 
     outputs: (T, B, classes). spikes: per neuron node (T, B, ...) uint8, as they leave the layer.
     membranes: per neuron node (T, B, ...) before the reset; NaN where the backend has lost it.
-    counts: what it cost, (B,) per key of `cost.PER_SAMPLE`; empty where nobody counted.
+    counts: what it cost, (B,) per key of `neurobench.PER_SAMPLE`; empty where it is not counted.
     """
 
     outputs: np.ndarray

@@ -25,7 +25,7 @@ def write(path: Path, title: str, recordings: Mapping[str, Any], layers: list[st
     import matplotlib
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # nobody's own matplotlibrc
+        matplotlib.rcdefaults()  # not those of a matplotlibrc
         _draw(path, title, recordings, layers)
 
 

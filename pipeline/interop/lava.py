@@ -125,7 +125,9 @@ def link(layer, gain, before, bits, samples):
     if node is None:
         raise Refused(f"node `{layer.path}`: nothing with a weight leads into it")
     if np.any(getattr(node, "bias", 0)):
-        raise Refused(f"the weight into `{layer.path}` has a bias, which would be one step late")
+        raise Refused(
+            f"the weight into `{layer.path}` has a bias, which would be delayed by one step"
+        )
     weight = np.asarray(node.weight, float)
     size = math.prod(int(np.ravel(p.kernel_size)[0]) for p in layer.pools)
     for pool in layer.pools:
@@ -219,8 +221,8 @@ def run(request: protocol.Request) -> protocol.Answer:
         for start in range(0, len(request.x), AT_ONCE)
     ]
     spikes = {name: np.concatenate([part[name] for part in parts]) for name in request.nodes}
-    late = {layer.path: number for number, layer in enumerate(layers, 1)}
-    return protocol.Answer(spikes, late)
+    delays = {layer.path: number for number, layer in enumerate(layers, 1)}
+    return protocol.Answer(spikes, delays)
 
 
 if __name__ == "__main__":

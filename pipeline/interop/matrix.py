@@ -225,8 +225,8 @@ def reasons(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{counted['starts']:,} ties, {where}"
     if moved := row.get("profile_differing_spikes"):
         yield f"in the reference the profile changes {moved:,} spikes ({row['profile_verdict']})"
-    if late := max(row.get("delay", {}).values(), default=0):
-        yield f"layer k is k steps late, 1 to {late}"
+    if delay := max(row.get("delay", {}).values(), default=0):
+        yield f"layer k is delayed by k steps, 1 to {delay}"
 
 
 def into(page: str, text: str) -> str:

@@ -72,7 +72,7 @@ def readout(plan: Plan) -> str:
 def aligned(answer: Answer, name: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """A node's spikes without its delay, (N, n, ...) with n <= steps, and those before, (N, delay, ...).
 
-    A reader that is late and stops in time leaves out the last steps.
+    A reader that delays and stops in time leaves out the last steps.
     """
     spikes, delay = answer.spikes[name], answer.delay.get(name, 0)
     return spikes[:, delay : delay + steps], spikes[:, :delay]

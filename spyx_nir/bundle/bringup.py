@@ -33,10 +33,10 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
     loading = registry.family(chip).bringup(
         network, "model-nir-1.0.4.nir" if old else "model.nir", samples.channels, samples.bin_us
     )
-    late = simulate.delays(network)
+    delays = simulate.delays(network)
     rows = [
         f"| `{p.name}` | {run.spikes[p.name][:, 0].sum()} | {_first(run.spikes[p.name][:, 0])} "
-        f"| {late[p.name]} |"
+        f"| {delays[p.name]} |"
         for p in network.populations
     ]
     counts = run.spikes[output].sum(axis=0, dtype=np.int64)
@@ -47,7 +47,7 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
     ]
     numbers = ", ".join(["`weight/`", "`threshold/`", *kept])
     states = "`current/` and `membrane/`" if "`decay_syn/`" in kept else "`membrane/`"
-    steps, silence = len(run.spikes[output]), max(late.values())
+    steps, silence = len(run.spikes[output]), max(delays.values())
     return "\n".join(
         [
             f"# Bring-up on {chip.chip}",
@@ -59,9 +59,9 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             "## Compare, in this order",
             "",
             f"1. What the toolchain reports, with {numbers} in "
-            "`test_data_set_0/integer_vectors.npz`. One that differs makes all further comparison idle.",
+            "`test_data_set_0/integer_vectors.npz`. If one differs, stop and reload them.",
             f"2. The first sample (`input[:, 0]`, {steps - silence} steps"
-            + (f" and {silence} without input, in which late spikes arrive" if silence else "")
+            + (f" and {silence} without input, in which delayed spikes arrive" if silence else "")
             + "), spikes of each population:",
             "",
             # Indented, the table belongs to its item, and the list goes on behind it.
@@ -71,7 +71,7 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             "",
             f"   Where a count differs, compare {states} in the step before the first difference.",
             "",
-            f"3. Output spikes of the first sample: {counts[0].tolist()}, which says class "
+            f"3. Output spikes of the first sample: {counts[0].tolist()}, which is class "
             f"{samples.classes[counts[0].argmax()]}; its label is {samples.classes[samples.labels[0]]}.",
             f"4. Classes of all {len(samples.labels)} samples: {counts.argmax(-1).tolist()} (labels "
             f"{samples.labels.tolist()}).",

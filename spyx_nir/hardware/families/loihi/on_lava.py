@@ -91,6 +91,6 @@ def run(v):
 
 if __name__ == "__main__":
     v = dict(np.load("test_data_set_0/integer_vectors.npz"))
-    found = run(v | {"input": v["input"][:, :1]})  # the first sample; Lava hands out states slowly
+    found = run(v | {"input": v["input"][:, :1]})  # the first sample; Lava returns states slowly
     for key in sorted(found):
         print(f"{key}: {(found[key] != v[key][:, :1]).sum()} of {found[key].size} differ")

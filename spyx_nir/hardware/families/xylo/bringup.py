@@ -52,7 +52,7 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
 
 
 def _specification(network: IntegerNetwork) -> str:
-    """Xylo's specification, as lines of Python; hidden populations lie one behind the other there."""
+    """Xylo's specification, as lines of Python; hidden populations are one behind the other there."""
     sizes = {name: shape[0] for name, shape in network.inputs.items()}
     sizes |= {p.name: p.shape[0] for p in network.populations}
     hidden, shown = (
