@@ -3,7 +3,7 @@
 facts.py  profile.py   a chip's limits and number formats, read from profiles/*.yaml, with sources
 family.py  registry.py the record of a chip family, and the table that finds those in families/
 families/<family>/     integer simulator in NumPy, its step in JAX, bring-up text, placement
-topology.py            a graph as populations of neurons and the weights between them
+topology.py            a graph with its plan; the same as populations and the weights between them
 constraints.py         does a graph fit a chip: violations, placement on cores, utilisation (findings.py)
 judge.py               the same, with the verdict that quantise and constrain give
 constrain.py           a graph with the chip's reset and decays, as fine-tuning takes it
