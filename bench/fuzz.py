@@ -48,20 +48,21 @@ def seeds() -> list[dict[str, Any]]:
 
     from spyx_nir.converter.registry import KINDS
     from spyx_nir.meaning.equations import EQUATIONS
+    from tests.converter.node_examples import examples
 
     rng = np.random.default_rng(0)
     made = []
-    for name, kind in sorted(KINDS.items()):
+    for name in sorted(KINDS):
         if name in ("Input", "Output"):
             continue
-        for node, shape in kind.examples(rng):
+        for node, shape in examples(name, rng):
             fields = {k: v for k, v in node.to_dict().items() if k != "metadata"}
             out = EQUATIONS[name].shape(fields, shape) if name in EQUATIONS else shape
             nodes = {"i": nir.Input(np.array(shape)), "n": node, "o": nir.Output(np.array(out))}
             made.append(
                 nir.NIRGraph(nodes, [("i", "n"), ("n", "o")], {"dt": 1.0}, type_check=False)
             )
-    (lif, shape), _ = KINDS["LIF"].examples(rng)
+    (lif, shape), _ = examples("LIF", rng)
     weight = nir.Affine(rng.normal(size=(3, 3)).astype("f4"), rng.normal(size=3).astype("f4"))
     ends = {"i": nir.Input(np.array(shape)), "o": nir.Output(np.array(shape))}
     flat = [("i", "n"), ("n", "w"), ("w", "n"), ("n", "o")]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import nir
-import numpy as np
 
 from spyx_nir.converter.known import class_name, runs_as
 from spyx_nir.converter.layout import Site
@@ -22,8 +21,6 @@ Exported: TypeAlias = list[tuple[str, nir.NIRNode]]
 Exporter: TypeAlias = Callable[[Any, Site], Exported]
 # A node as a plan has it: its type, its fields as arrays, its part of the contract beside them.
 Node: TypeAlias = dict[str, Any]
-# Nodes, each with the NIR shape that arrives at it.
-Examples: TypeAlias = list[tuple[nir.NIRNode, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,10 @@ class Kind:
         load: `load(node, site) -> layer` with Spyx's contract. None: the node has no layer (Input,
             Output).
         exports: layer class ("module.Class") -> `export(layer, site) -> Exported`.
-        examples: `examples(rng) -> [(node, shape that arrives), ...]`, the cases every test runs.
     """
 
     type: str
     load: Callable[[Node, Site], Any] | None
-    examples: Callable[[np.random.Generator], Examples]
     exports: dict[str, Exporter] = field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ import h5py
 import nir
 import numpy as np
 import pytest
+from node_examples import examples
 
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file, hdf5, load
@@ -28,7 +29,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "graphs"
 
 def example(kind: str) -> nir.NIRGraph:
     """Input, the first example of a kind of node, Output."""
-    node, shape = KINDS[kind].examples(np.random.default_rng(3))[0]
+    node, shape = examples(kind, np.random.default_rng(3))[0]
     nodes = {"in": nir.Input(np.array(shape)), "node": node, "out": nir.Output(np.array(shape))}
     return nir.NIRGraph(nodes, [("in", "node"), ("node", "out")], {"dt": 0.5}, type_check=False)
 

@@ -12,6 +12,7 @@ import numpy as np
 import plain
 import pytest
 from agree import back, by_steps, first
+from node_examples import examples
 from small_graphs import chain, full, graph
 
 from spyx_nir.converter import file, from_nir, load, to_nir
@@ -26,7 +27,7 @@ CLASSES = {
 
 
 def shaped(name, index):
-    """The examples that stand beside each kind, and corners of our own."""
+    """The examples of each kind, and corners of our own."""
     rng = np.random.default_rng(len(name))
     one = np.array([1.0], np.float32)
     own = {
@@ -53,7 +54,7 @@ def shaped(name, index):
         "Input": [(None, (3,)), (None, (2, 3, 4))],
         "Output": [(None, (2, 3))],
     }
-    beside = [] if name == "Output" else KINDS[name].examples(rng)
+    beside = [] if name == "Output" else examples(name, rng)
     return [*beside, *own.get(name, [])][index]
 
 

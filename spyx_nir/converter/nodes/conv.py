@@ -14,7 +14,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import (
     ENSEMBLE,
@@ -163,29 +163,7 @@ def _each(value: Any, rank: int) -> list[int]:
     return [int(n) for n in value]
 
 
-def conv1d_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    weight = rng.normal(size=(4, 2, 3)).astype(np.float32)
-    bias = rng.normal(size=4).astype(np.float32)
-    return [
-        (nir.Conv1d(7, weight, 2, 1, 1, 1, bias), (2, 7)),
-        (nir.Conv1d(7, weight, 1, "same", 2, 1, bias), (2, 7)),
-    ]
-
-
-def conv2d_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    weight = rng.normal(size=(4, 2, 3, 3)).astype(np.float32)
-    oblong = rng.normal(size=(4, 1, 3, 5)).astype(np.float32)
-    bias = rng.normal(size=4).astype(np.float32)
-    return [
-        (nir.Conv2d((6, 7), weight, (2, 1), (1, 0), (1, 2), 1, bias), (2, 6, 7)),
-        (nir.Conv2d((6, 7), weight, 1, "same", 1, 1, np.zeros(4, np.float32)), (2, 6, 7)),
-        (nir.Conv2d((6, 7), oblong, 1, (1, 2), 1, 2, bias), (2, 6, 7)),
-    ]
-
-
 KINDS = [
-    Kind("Conv1d", load, conv1d_examples),
-    Kind("Conv2d", load, conv2d_examples, {"flax.nnx.Conv": export}),
+    Kind("Conv1d", load),
+    Kind("Conv2d", load, {"flax.nnx.Conv": export}),
 ]

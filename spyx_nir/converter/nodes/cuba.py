@@ -18,9 +18,8 @@ from __future__ import annotations
 from typing import Any
 
 import nir
-import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     contract_metadata,
@@ -92,40 +91,11 @@ def export_li(layer: Any, site: Site) -> Exported:
     return [("", nir.CubaLI(**fields(site, **_values(layer, site, False)), metadata=contract))]
 
 
-def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    return {
-        "tau_syn": rng.uniform(1.5, 5.0, shape).astype(np.float32),
-        "tau_mem": rng.uniform(1.5, 9.0, shape).astype(np.float32),
-        "r": rng.uniform(2.0, 6.0, shape).astype(np.float32),
-        "v_leak": rng.uniform(-0.1, 0.1, shape).astype(np.float32),
-        "w_in": rng.uniform(0.5, 3.0, shape).astype(np.float32),
-    }
-
-
-def lif_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-
-    def node(shape: tuple[int, ...]) -> nir.CubaLIF:
-        return nir.CubaLIF(
-            **_random(rng, shape),
-            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
-            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
-        )
-
-    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
-
-
-def li_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [(nir.CubaLI(**_random(rng, shape)), shape) for shape in ((3,), (2, 3, 4))]
-
-
 KINDS = [
     Kind(
         "CubaLIF",
         load_lif,
-        lif_examples,
         {"spyx.nn.CuBaLIF": export_spyx, "spyx_nir.neurons.CubaLIF": export_lif},
     ),
-    Kind("CubaLI", load_li, li_examples, {"spyx_nir.neurons.CubaLI": export_li}),
+    Kind("CubaLI", load_li, {"spyx_nir.neurons.CubaLI": export_li}),
 ]

@@ -10,7 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import delay_steps
@@ -40,12 +40,4 @@ def export(layer: Any, site: Site) -> Exported:
     return [("", nir.Delay(delay))]
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.Delay(rng.integers(0, 4, size=(3,)).astype(np.float32)), (3,)),
-        (nir.Delay(rng.integers(0, 3, size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),
-    ]
-
-
-KINDS = [Kind("Delay", load, examples, {"spyx_nir.converter.layers.Delay": export})]
+KINDS = [Kind("Delay", load, {"spyx_nir.converter.layers.Delay": export})]

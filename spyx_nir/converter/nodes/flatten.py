@@ -10,7 +10,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.meaning.equations import shape_flatten
 
@@ -42,19 +42,10 @@ def export_first(layer: Any, site: Site) -> Exported:
     return [("", nir.Flatten({"input": np.array(shape)}, start_dim=start, end_dim=end))]
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.Flatten({"input": np.array([2, 3, 4])}, 0, -1), (2, 3, 4)),
-        (nir.Flatten({"input": np.array([2, 3, 4])}, 1, -1), (2, 3, 4)),
-    ]
-
-
 KINDS = [
     Kind(
         "Flatten",
         load,
-        examples,
         {
             "spyx.nn.Flatten": export,
             "spyx_nir.converter.layers.FlattenFirst": export_first,

@@ -15,7 +15,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
@@ -67,19 +67,4 @@ def node_of(
     return nir.IF(**found, metadata=contract)
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-
-    def node(shape: tuple[int, ...]) -> nir.IF:
-        return nir.IF(
-            r=rng.uniform(0.5, 1.5, shape).astype(np.float32),
-            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
-            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
-        )
-
-    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
-
-
-KINDS = [
-    Kind("IF", load, examples, {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact})
-]
+KINDS = [Kind("IF", load, {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact})]

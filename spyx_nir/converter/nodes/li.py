@@ -17,7 +17,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import Site, last
 from spyx_nir.converter.neuron_fields import (
@@ -99,37 +99,15 @@ def export_i(layer: Any, site: Site) -> Exported:
     return [("", nir.I(**fields(site, r=r)))]
 
 
-def li_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-
-    def node(shape: tuple[int, ...]) -> nir.LI:
-        return nir.LI(
-            tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
-            r=rng.uniform(0.5, 3.0, shape).astype(np.float32),
-            v_leak=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
-        )
-
-    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
-
-
-def i_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.I(rng.uniform(0.5, 3.0, (3,)).astype(np.float32)), (3,)),
-        (nir.I(rng.uniform(0.5, 3.0, (2, 3, 4)).astype(np.float32)), (2, 3, 4)),
-    ]
-
-
 KINDS = [
     Kind(
         "LI",
         load_li,
-        li_examples,
         {
             "spyx.nn.LI": export_spyx,
             "spyx.nn.PSU_LIF": export_psu,
             "spyx_nir.neurons.LI": export_exact,
         },
     ),
-    Kind("I", load_i, i_examples, {"spyx_nir.neurons.I": export_i}),
+    Kind("I", load_i, {"spyx_nir.neurons.I": export_i}),
 ]

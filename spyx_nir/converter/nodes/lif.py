@@ -16,9 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 import nir
-import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
@@ -82,21 +81,4 @@ def export_exact(layer: Any, site: Site) -> Exported:
     return [("", nir.LIF(**values, metadata=contract))]
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-
-    def node(shape: tuple[int, ...]) -> nir.LIF:
-        return nir.LIF(
-            tau=rng.uniform(1.5, 9.0, shape).astype(np.float32),
-            r=rng.uniform(2.0, 6.0, shape).astype(np.float32),
-            v_leak=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
-            v_threshold=rng.uniform(0.5, 1.5, shape).astype(np.float32),
-            v_reset=rng.uniform(-0.2, 0.2, shape).astype(np.float32),
-        )
-
-    return [(node((3,)), (3,)), (node((2, 3, 4)), (2, 3, 4))]
-
-
-KINDS = [
-    Kind("LIF", load, examples, {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact})
-]
+KINDS = [Kind("LIF", load, {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact})]

@@ -12,7 +12,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import ENSEMBLE, Site
 
@@ -89,29 +89,14 @@ def _pointwise(kernel: np.ndarray, bias: np.ndarray | None, site: Site) -> Expor
     return [("", nir.Conv2d(tuple(places), weight, (1, 1), (0, 0), (1, 1), 1, bias))]
 
 
-def linear_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [(nir.Linear(rng.normal(size=(4, 3)).astype(np.float32)), (3,))]
-
-
-def affine_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    weight = rng.normal(size=(4, 3)).astype(np.float32)
-    return [
-        (nir.Affine(weight, rng.normal(size=4).astype(np.float32)), (3,)),
-        (nir.Affine(rng.normal(size=(2, 4, 3)), rng.normal(size=(2, 4))), (2, 3)),
-    ]
-
-
 KINDS = [
     Kind(
         "Linear",
         load,
-        linear_examples,
         {
             "flax.nnx.Linear": export,
             "spyx_nir.converter.layers.MatrixPerIndex": export_matrices,
         },
     ),
-    Kind("Affine", load, affine_examples),
+    Kind("Affine", load),
 ]

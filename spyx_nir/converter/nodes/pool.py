@@ -11,7 +11,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layer_cache import assemble
 from spyx_nir.converter.layout import Site, explicit_padding
 from spyx_nir.meaning.equations import whole
@@ -107,28 +107,11 @@ def export_average(layer: Any, site: Site) -> Exported:
     return _export(nir.AvgPool2d, tuple(window), tuple(strides), padding, site)
 
 
-def sum_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.SumPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
-        (nir.SumPool2d(np.array([3, 2]), np.array([1, 2]), np.array([1, 0])), (2, 5, 6)),
-    ]
-
-
-def avg_examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.AvgPool2d(np.array([2, 2]), np.array([2, 2]), np.array([0, 0])), (2, 4, 6)),
-        (nir.AvgPool2d(np.array([3, 3]), np.array([2, 1]), np.array([1, 1])), (2, 5, 6)),
-    ]
-
-
 KINDS = [
     Kind(
         "SumPool2d",
         load,
-        sum_examples,
         {"spyx.nn.SumPool": export_spyx, "spyx_nir.converter.layers.Pool": export_pool},
     ),
-    Kind("AvgPool2d", load, avg_examples, {"flax.nnx.avg_pool": export_average}),
+    Kind("AvgPool2d", load, {"flax.nnx.avg_pool": export_average}),
 ]

@@ -15,7 +15,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Exporter, Kind, Node, exporter, load_layer
+from spyx_nir.converter.kind import Exported, Exporter, Kind, Node, exporter, load_layer
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import parts, spyx_layer
@@ -127,31 +127,10 @@ def _exact(delayed: bool, *, cell: Any, weight: Any, bias: Any) -> Any:
     return SpikeDelay(layer) if delayed else layer
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-
-    def subgraph(bias: bool) -> tuple[nir.NIRNode, tuple[int, ...]]:
-        cell, shape = lif.examples(rng)[0]
-        weight = rng.normal(size=(3, 3)).astype(np.float32)
-        nodes = {
-            "input": nir.Input(np.array(shape)),
-            "lif": cell,
-            "w_rec": nir.Affine(weight, rng.normal(size=3).astype(np.float32))
-            if bias
-            else nir.Linear(weight),
-            "output": nir.Output(np.array(shape)),
-        }
-        edges = [("input", "lif"), ("lif", "output"), ("lif", "w_rec"), ("w_rec", "lif")]
-        return nir.NIRGraph(nodes, edges, type_check=False), shape
-
-    return [subgraph(False), subgraph(True)]
-
-
 KINDS = [
     Kind(
         "NIRGraph",
         None,
-        examples,
         {
             "spyx.nn.RIF": export_spyx(if_.export_spyx),
             "spyx.nn.RLIF": export_spyx(lif.export_spyx),

@@ -7,7 +7,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 
 
@@ -23,12 +23,4 @@ def export(layer: Any, site: Site) -> Exported:
     return [("", nir.Scale(site.to_nir(layer.scale[...], "scale").astype(np.float32)))]
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.Scale(rng.normal(size=(3,)).astype(np.float32)), (3,)),
-        (nir.Scale(rng.normal(size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),
-    ]
-
-
-KINDS = [Kind("Scale", load, examples, {"spyx_nir.converter.layers.Scale": export})]
+KINDS = [Kind("Scale", load, {"spyx_nir.converter.layers.Scale": export})]

@@ -7,7 +7,7 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.converter.kind import Examples, Exported, Kind, Node
+from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 
 
@@ -24,12 +24,4 @@ def export(layer: Any, site: Site) -> Exported:
     return [("", nir.Threshold(value))]
 
 
-def examples(rng: np.random.Generator) -> Examples:
-    """Nodes and the shapes that arrive at them; see `Kind.examples`."""
-    return [
-        (nir.Threshold(rng.uniform(0.2, 0.8, size=(3,)).astype(np.float32)), (3,)),
-        (nir.Threshold(rng.uniform(0.2, 0.8, size=(2, 3, 4)).astype(np.float32)), (2, 3, 4)),
-    ]
-
-
-KINDS = [Kind("Threshold", load, examples, {"spyx_nir.converter.layers.Threshold": export})]
+KINDS = [Kind("Threshold", load, {"spyx_nir.converter.layers.Threshold": export})]
