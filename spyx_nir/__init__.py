@@ -43,22 +43,16 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_PLACES = {
-    "GraphError": "errors",
-    "Loaded": "converter.graph",
-    "UserError": "errors",
-    "check": "hardware.chip_check",
-    "export_named": "converter.graph",
-    "from_nir": "converter.runner",
-    "lint": "converter.lint",
-    "load": "converter.graph",
-    "read": "converter.file",
-    "reorder_layers": "converter.runner",
-    "run": "converter.runner",
-    "to_nir": "converter.graph",
-    "upgrade": "converter.upgrade",
-    "write": "converter.file",
+_MODULES = {
+    "converter.file": ("read", "write"),
+    "converter.graph": ("Loaded", "export_named", "load", "to_nir"),
+    "converter.lint": ("lint",),
+    "converter.runner": ("from_nir", "reorder_layers", "run"),
+    "converter.upgrade": ("upgrade",),
+    "errors": ("GraphError", "UserError"),
+    "hardware.chip_check": ("check",),
 }
+_PLACES = {name: module for module, names in _MODULES.items() for name in names}
 _ROOMS = {
     "bundle": "bundle",
     "converter": "converter",

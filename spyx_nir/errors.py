@@ -80,6 +80,11 @@ class GraphError(UserError, ValueError):
         return found
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, else its class: without line breaks, at most 200 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
 class MissingPackage(UserError, ImportError):
     """A package is not installed: names what to install. Exit code 2."""
 

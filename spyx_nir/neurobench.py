@@ -134,14 +134,14 @@ def watch(plan: Any, meter: Meter) -> Watch:
     }
     spiking = {path for path, node in plan.nodes.items() if EQUATIONS[node["type"]].spikes}
     # The reference asks these when a spike is sent, the harness when it arrives, one step later.
-    late = set(fans) - {
+    delayed = set(fans) - {
         source for found in plan.sources.values() for source, closes in found if not closes
     }
     kept: dict[str, np.ndarray] = {}
 
     def seen(path: str, x: np.ndarray, y: np.ndarray, state: Mapping[str, Any]) -> None:
         if path in fans:
-            arrived = kept.get(path, np.zeros_like(x)) if path in late else x
+            arrived = kept.get(path, np.zeros_like(x)) if path in delayed else x
             kept[path] = x
             meter.connection(*fans[path], arrived)
         if path in spiking:

@@ -35,7 +35,8 @@ import jax.numpy as jnp
 from flax import nnx
 from spyx import axn
 
-RESETS = ("v_reset", "subtract", "subtract_after_decay")
+from spyx_nir.meaning.equations import RESETS as RESETS
+
 # What a neuron fires with: a step from 0 to 1 just above 0, and its surrogate gradient.
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -73,7 +74,6 @@ class Integrator(nnx.Module):
     def __init__(
         self,
         hidden_shape: Sequence[int],
-        *,
         alpha: Any = None,
         beta: Any = None,
         gain: Any = None,
@@ -142,7 +142,6 @@ class SpikingIntegrator(Integrator):
     def __init__(
         self,
         hidden_shape: Sequence[int],
-        *,
         threshold: Any = 1.0,
         activation: Activation | None = None,
         reset: str = "v_reset",
@@ -215,15 +214,7 @@ class CubaLI(Integrator):
         start_at_leak: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        super().__init__(
-            hidden_shape,
-            alpha=alpha,
-            beta=beta,
-            gain=gain,
-            gain_in=gain_in,
-            v_leak=v_leak,
-            start_at_leak=start_at_leak,
-        )
+        super().__init__(hidden_shape, alpha, beta, gain, gain_in, v_leak, start_at_leak)
 
 
 class IF(SpikingIntegrator):
@@ -240,14 +231,7 @@ class IF(SpikingIntegrator):
         gain: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
-        super().__init__(
-            hidden_shape,
-            threshold=threshold,
-            activation=activation,
-            reset=reset,
-            v_reset=v_reset,
-            gain=gain,
-        )
+        super().__init__(hidden_shape, threshold, activation, reset, v_reset, gain=gain)
 
 
 class LIF(SpikingIntegrator):
@@ -267,17 +251,8 @@ class LIF(SpikingIntegrator):
         start_at_leak: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        super().__init__(
-            hidden_shape,
-            beta=beta,
-            threshold=threshold,
-            activation=activation,
-            reset=reset,
-            v_reset=v_reset,
-            gain=gain,
-            v_leak=v_leak,
-            start_at_leak=start_at_leak,
-        )
+        leaks = {"beta": beta, "gain": gain, "v_leak": v_leak, "start_at_leak": start_at_leak}
+        super().__init__(hidden_shape, threshold, activation, reset, v_reset, **leaks)
 
 
 class CubaLIF(SpikingIntegrator):
@@ -299,19 +274,9 @@ class CubaLIF(SpikingIntegrator):
         start_at_leak: bool = False,
         rngs: nnx.Rngs | None = None,
     ):
-        super().__init__(
-            hidden_shape,
-            alpha=alpha,
-            beta=beta,
-            threshold=threshold,
-            activation=activation,
-            reset=reset,
-            v_reset=v_reset,
-            gain=gain,
-            gain_in=gain_in,
-            v_leak=v_leak,
-            start_at_leak=start_at_leak,
-        )
+        leaks = {"beta": beta, "gain": gain, "v_leak": v_leak, "start_at_leak": start_at_leak}
+        leaks |= {"alpha": alpha, "gain_in": gain_in}
+        super().__init__(hidden_shape, threshold, activation, reset, v_reset, **leaks)
 
 
 class Recurrent(nnx.Module):

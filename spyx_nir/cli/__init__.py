@@ -47,17 +47,16 @@ def _repaired(
     from spyx_nir.converter import file
     from spyx_nir.converter.repair import means_something, repair
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph, faults = repair(content)
-        if not faults or not means_something(graph):
-            return False
+    with warnings.catch_warnings(action="ignore"):
+        graph_dict, faults = repair(content)
         try:
-            file.build(graph)
+            if not faults or not means_something(graph_dict):
+                return False
+            file.build(graph_dict)
         except GraphError:
             return False
         try:
-            work(graph)
+            work(graph_dict)
         except GraphError as error:
             return (error.code, error.node, error.field) != (reason.code, reason.node, reason.field)
         except UserError:

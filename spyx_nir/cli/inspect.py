@@ -42,12 +42,12 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
             entry `refused` then says why it cannot be run.
     """
     content = hdf5.read(path)
-    graph = file.outline(content, path)
-    metadata = dict(graph.get("metadata", {}))
+    graph_dict = file.outline(content, path)
+    metadata = dict(graph_dict.get("metadata", {}))
     if dt is None and isinstance(metadata.get("dt"), (float, np.floating)) and metadata["dt"] > 0:
         dt = float(metadata["dt"])
-    plan, refused = _plan(graph)
-    nodes = dict(file.nodes(graph))
+    plan, refused = _plan(graph_dict)
+    nodes = dict(file.nodes(graph_dict))
     return {
         "file": str(path),
         "nir_version": file.version(content),
@@ -57,7 +57,7 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
         "refused": refused,
         "parameters": sum(map(_parameters, nodes.values())),
         "nodes": [_node(name, nodes[name], plan, dt) for name in (_along(plan) if plan else nodes)],
-        "edges": plan.edges if plan else graph["edges"],
+        "edges": plan.edges if plan else graph_dict["edges"],
     }
 
 
@@ -74,13 +74,11 @@ def _along(plan: Plan) -> list[str]:
     return sorted(order, key=lambda path: path in plan.outputs)
 
 
-def _plan(graph: dict[str, Any]) -> tuple[Plan | None, str | None]:
+def _plan(graph_dict: dict[str, Any]) -> tuple[Plan | None, str | None]:
     try:
-        for path, node in file.nodes(graph):
-            file.check_node(node, path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make_plan(graph), None
+        file.check_nodes(graph_dict)
+        with warnings.catch_warnings(action="ignore"):
+            return make_plan(graph_dict), None
     except GraphError as error:
         return None, str(error)
 

@@ -15,7 +15,7 @@ from spyx_nir.cli import check_name, mendable, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.errors import GraphError, about
+from spyx_nir.errors import GraphError, about, one_line
 from spyx_nir.files import atomic
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.equations import RESETS
@@ -53,12 +53,11 @@ def main(arguments: argparse.Namespace) -> int:
         check_name(arguments.output, ".npz", "--output")
 
     def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, Plan]:
-        for path, node in file.nodes(content):
-            file.check_node(node, path)
+        file.check_nodes(content)
         plan = make_plan(content, arguments.reset)
         return file.build(content), plan
 
-    graph, plan = mendable(arguments.file, planned)
+    nir_graph, plan = mendable(arguments.file, planned)
     with about(f"{arguments.file}: --dt"):
         step_dt(plan, arguments.dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
@@ -67,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
             result = reference.run(plan, data, arguments.dt)
             outputs, spikes = result.outputs, result.spikes
         else:
-            outputs, spikes = _jax(graph, plan, data, arguments.dt, arguments.reset), {}
+            outputs, spikes = _jax(nir_graph, plan, data, arguments.dt, arguments.reset), {}
         classes = _classes(plan, outputs)
         if arguments.output:
             _write(arguments.output, outputs, spikes)
@@ -91,7 +90,8 @@ def main(arguments: argparse.Namespace) -> int:
 def _write(path: str, outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray]) -> None:
     named = outputs if len(outputs) > 1 else {"output": next(iter(outputs.values()))}
     if clash := sorted(set(named) & set(spikes)):
-        raise GraphError(f"node `{clash[0]}` has the name of an output")
+        what = f"node `{clash[0]}` has the name of an output"
+        raise GraphError(what, node=clash[0], code="name")
     with atomic(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
 
@@ -113,10 +113,10 @@ def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
         names = reference.classes(plan.metadata)
     except (ValueError, TypeError):
         if "contract_version" in plan.metadata:
-            raise GraphError("the contract's `classes` is no JSON list of names") from None
-        warnings.warn(
-            "`classes` of the file is no JSON list of names: no class is named", stacklevel=2
-        )
+            what = "the contract's `classes` is no JSON list of names"
+            raise GraphError(what, node="", field="classes", code="contract") from None
+        text = "`classes` of the file is no JSON list of names: no class is named"
+        warnings.warn(text, stacklevel=2)
         return None
     readout = plan.metadata.get("readout")
     if not isinstance(names, list) or not isinstance(readout, str) or readout not in READOUTS:
@@ -131,13 +131,15 @@ def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
 
 
 def _jax(
-    graph: Any, plan: Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
+    nir_graph: Any, plan: Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
 ) -> dict[str, np.ndarray]:
     """The imported model's outputs, channels first."""
     from spyx_nir import converter
 
-    graph.metadata.pop("output_order", None)  # results are channels first, whatever it was before
-    loaded = converter.load(graph, dt, reset=reset)
+    nir_graph.metadata.pop(
+        "output_order", None
+    )  # results are channels first, whatever it was before
+    loaded = converter.load(nir_graph, dt, reset=reset)
     turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
     only = len(plan.inputs) == 1
     outputs, _ = converter.run(loaded.model, turned[plan.inputs[0]] if only else turned)
@@ -151,27 +153,33 @@ def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.nda
     Raises:
         GraphError: no such file, not NumPy's format, too large, or arrays that do not fit.
     """
-    if not Path(path).is_file():
-        raise GraphError(f"{path}: no such file")
-    try:
-        found = _arrays(path)
-    except GraphError:
-        raise
-    except Exception as error:  # NumPy and zipfile raise many kinds on damage
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise GraphError(f"{path}: no .npy or .npz file of numbers: {text[:200]}") from None
-    if len(shapes) == 1:
-        (name,) = shapes
-        keys = [key for key in (name, "input") if key in found] or list(found)
-        if keys[0] in (name, "input") or len(found) == 1:
-            found = {name: found[keys[0]]}
-    if sorted(found) != sorted(shapes):
-        raise GraphError(
-            f"{path}: holds the arrays {', '.join(sorted(found)) or '(none)'}; the graph's inputs are "
-            f"{', '.join(sorted(shapes))}: one array of that name for each"
-        )
     with about(path):
-        return {name: _time_major(found[name], name, shape) for name, shape in shapes.items()}
+        if not Path(path).is_file():
+            raise GraphError("no such file", code="unreadable")
+        try:
+            found = _arrays(path)
+        except GraphError:
+            raise
+        except Exception as error:  # NumPy and zipfile raise many kinds on damage
+            what = f"no .npy or .npz file of numbers: {one_line(error)}"
+            raise GraphError(what, code="unreadable") from None
+        if len(shapes) == 1:
+            (name,) = shapes
+            keys = [key for key in (name, "input") if key in found] or list(found)
+            if keys[0] in (name, "input") or len(found) == 1:
+                found = {name: found[keys[0]]}
+        if sorted(found) != sorted(shapes):
+            what = (
+                f"holds the arrays {', '.join(sorted(found)) or '(none)'}; the graph's inputs are"
+            )
+            what += f" {', '.join(sorted(shapes))}: one array of that name for each"
+            raise GraphError(what, code="input")
+        for name, shape in shapes.items():
+            one = found[name]
+            if one.ndim == 1 + len(shape) and one.shape[1:] == shape:
+                one = one[:, None]
+            found[name] = reference.check_input(one, name, shape)
+        return found
 
 
 def _arrays(path: str) -> dict[str, np.ndarray]:
@@ -179,18 +187,14 @@ def _arrays(path: str) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_BYTES:
-            raise GraphError(f"{path}: unpacks to {size} bytes; at most {MAX_BYTES} are read")
+            what = f"unpacks to {size} bytes; at most {MAX_BYTES} are read"
+            raise GraphError(what, code="too-large")
         with np.load(path, allow_pickle=False) as loaded:
             return {name: loaded[name] for name in loaded.files}
     if Path(path).stat().st_size > MAX_BYTES:
-        raise GraphError(f"{path}: is larger than {MAX_BYTES} bytes")
+        raise GraphError(f"is larger than {MAX_BYTES} bytes", code="too-large")
     with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
-        if not stream.read(6) == b"\x93NUMPY":
-            raise GraphError(f"{path}: no .npy or .npz file of numbers: it begins like neither")
+        if stream.read(6) != b"\x93NUMPY":
+            what = "no .npy or .npz file of numbers: it begins like neither"
+            raise GraphError(what, code="unreadable")
     return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
-
-
-def _time_major(x: np.ndarray, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if x.ndim == 1 + len(shape) and x.shape[1:] == shape:
-        x = x[:, None]
-    return reference.check_input(x, name, shape)

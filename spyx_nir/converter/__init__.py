@@ -19,15 +19,8 @@ if TYPE_CHECKING:
     from spyx_nir.converter.runner import reorder_layers as reorder_layers
     from spyx_nir.converter.runner import run as run
 
-_PLACES = {
-    "Loaded": "graph",
-    "export_named": "graph",
-    "from_nir": "runner",
-    "load": "graph",
-    "reorder_layers": "runner",
-    "run": "runner",
-    "to_nir": "graph",
-}
+_PLACES = dict.fromkeys(("Loaded", "export_named", "load", "to_nir"), "graph")
+_PLACES |= dict.fromkeys(("from_nir", "reorder_layers", "run"), "runner")
 
 
 def __getattr__(name: str) -> Any:

@@ -14,41 +14,36 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import says_nothing
-from spyx_nir.meaning.plan import make_plan, step_dt
+from spyx_nir.meaning.equations import field_error, node_error, says_nothing
+from spyx_nir.meaning.plan import dt_error, make_plan, step_dt
 
 Graph = dict[str, Any]
 # An IF as a LIF: 1 - 2^-30 is 1 in float32, and in float64 a membrane loses 1e-9 of itself a step.
 LONG = 2.0**30
-SNNTORCH_DT = 1e-4
+SNNTORCH_DT = 1e-4  # the only step that snnTorch takes, s
 SCALED = ("v_threshold", "v_leak", "v_reset")
 
 
-def _dt(graph: Graph) -> float:
+def _dt(graph_dict: Graph) -> float:
     """The contract's step."""
-    plan = make_plan(graph)
+    plan = make_plan(graph_dict)
     if "dt" not in plan.metadata:
-        raise GraphError(
-            "`dt` is in no contract of this graph: `upgrade --dt DT` writes one",
-            node="",
-            field="dt",
-            code="dt",
-        )
+        raise dt_error("`dt` is in no contract of this graph: `upgrade --dt DT` writes one")
     return step_dt(plan, None)
 
 
-def flat(graph: Graph) -> Graph:
+def flat(graph_dict: Graph) -> Graph:
     """Subgraphs dissolved: their nodes under dotted names, their Inputs and Outputs gone.
 
     Raises:
         GraphError: as `meaning.plan.make_plan`.
     """
-    plan = make_plan(graph)
-    stored = dict(file.nodes(graph))
+    plan = make_plan(graph_dict)
+    stored = dict(file.nodes(graph_dict))
     ports = {
         path
         for path, node in plan.nodes.items()
-        if node["type"] in ("Input", "Output") and path not in graph["nodes"]
+        if node["type"] in ("Input", "Output") and path not in graph_dict["nodes"]
     }
     edges = list(plan.edges)
     for port in ports:
@@ -57,10 +52,10 @@ def flat(graph: Graph) -> Graph:
         edges = [edge for edge in edges if port not in edge]
         edges += [(source, target) for source in into for target in out_of]
     nodes = {path: stored[path] for path in plan.nodes if path not in ports}
-    return {**graph, "nodes": nodes, "edges": edges}
+    return {**graph_dict, "nodes": nodes, "edges": edges}
 
 
-def affine(graph: Graph) -> Graph:
+def affine(graph_dict: Graph) -> Graph:
     """Every Linear as an Affine with a bias of 0."""
 
     def rewrite(_: str, node: Graph) -> Graph:
@@ -69,12 +64,12 @@ def affine(graph: Graph) -> Graph:
         weight = np.asarray(node["weight"])
         return {**node, "type": "Affine", "bias": np.zeros(weight.shape[:-1], weight.dtype)}
 
-    return _rewritten(graph, rewrite)
+    return _rewritten(graph_dict, rewrite)
 
 
-def leaky(graph: Graph) -> Graph:
+def leaky(graph_dict: Graph) -> Graph:
     """Every IF as a LIF whose leak is too small for float32."""
-    dt = _dt(graph)
+    dt = _dt(graph_dict)
 
     def rewrite(_: str, node: Graph) -> Graph:
         if node["type"] != "IF":
@@ -83,15 +78,15 @@ def leaky(graph: Graph) -> Graph:
         tau = np.full_like(r, dt * LONG)
         return {**node, "type": "LIF", "tau": tau, "r": r * tau, "v_leak": np.zeros_like(r)}
 
-    return _rewritten(graph, rewrite)
+    return _rewritten(graph_dict, rewrite)
 
 
-def rescaled(graph: Graph, dt: float) -> Graph:
+def rescaled(graph_dict: Graph, dt: float) -> Graph:
     """The same steps with another length `dt`, in seconds: time constants grow with it.
 
     What a neuron does in a step depends on dt/tau (and on dt*r of IF and I) alone.
     """
-    scale = dt / _dt(graph)
+    scale = dt / _dt(graph_dict)
 
     def rewrite(_: str, node: Graph) -> Graph:
         changed = {
@@ -104,13 +99,13 @@ def rescaled(graph: Graph, dt: float) -> Graph:
             changed["r"] = r / r.dtype.type(scale)
         return {**node, **changed}
 
-    metadata = {**graph.get("metadata", {}), "dt": dt, "time_unit": "s"}
-    return {**_rewritten(graph, rewrite), "metadata": metadata}
+    metadata = {**graph_dict.get("metadata", {}), "dt": dt, "time_unit": "s"}
+    return {**_rewritten(graph_dict, rewrite), "metadata": metadata}
 
 
-def unit_gain(graph: Graph) -> Graph:
+def unit_gain(graph_dict: Graph) -> Graph:
     """The r of every LIF and IF as 1 (IF: 1/dt), its value moved into the weights in front."""
-    dt = _dt(graph)
+    dt = _dt(graph_dict)
 
     def factor(node: Graph) -> Any:
         gain = np.asarray(node["r"], np.float64)
@@ -121,20 +116,16 @@ def unit_gain(graph: Graph) -> Graph:
         one = {"LIF": 1.0, "IF": 1.0 / dt}.get(node["type"])
         return node if one is None else {**node, "r": np.full_like(r, one)}
 
-    return _moved(graph, factor, rewrite)
+    return _moved(graph_dict, factor, rewrite)
 
 
-def unit_threshold(graph: Graph) -> Graph:
+def unit_threshold(graph_dict: Graph) -> Graph:
     """Every threshold as 1: membranes, and the weights in front, in units of it."""
 
     def factor(node: Graph) -> Any:
         theta = np.asarray(node["v_threshold"], np.float64)
         if not (theta > 0).all():
-            raise GraphError(
-                f"`v_threshold` holds {theta.min():g}; above 0 is needed",
-                field="v_threshold",
-                code="field-value",
-            )
+            raise field_error("v_threshold", f"holds {theta.min():g}; above 0 is needed")
         return 1 / theta
 
     def rewrite(node: Graph) -> Graph:
@@ -142,10 +133,10 @@ def unit_threshold(graph: Graph) -> Graph:
         scaled = {name: np.asarray(node[name]) / theta for name in SCALED if name in node}
         return {**node, **scaled}
 
-    return _moved(graph, factor, rewrite)
+    return _moved(graph_dict, factor, rewrite)
 
 
-def forward_bias(graph: Graph) -> Graph:
+def forward_bias(graph_dict: Graph) -> Graph:
     """The bias of every recurrent Affine moved into the weight that leads in from outside.
 
     Readers that start with an empty cycle leave a recurrent bias out in the first step.
@@ -153,8 +144,8 @@ def forward_bias(graph: Graph) -> Graph:
     Raises:
         GraphError: no Linear or Affine leads in from outside.
     """
-    plan = make_plan(graph)
-    stored = dict(file.nodes(graph))
+    plan = make_plan(graph_dict)
+    stored = dict(file.nodes(graph_dict))
     changed: dict[str, Graph] = {}
     for path in plan.nodes:
         for inner, closes in plan.sources[path]:
@@ -166,33 +157,32 @@ def forward_bias(graph: Graph) -> Graph:
                 if weight != inner and stored[weight]["type"] in ("Linear", "Affine")
             ]
             if not outer:
-                raise GraphError(
-                    f"node `{path}`: the bias of `{inner}` cannot be moved: no Linear or Affine leads "
-                    "there from outside the cycle",
-                    node=path,
-                    code="unsupported",
-                )
+                why = "no Linear or Affine leads there from outside the cycle"
+                what = f"the bias of `{inner}` cannot be moved: {why}"
+                raise node_error(path, what, "unsupported")
             bias = np.asarray(stored[inner]["bias"])
             front = changed.get(outer[0], stored[outer[0]])
             moved = bias + np.asarray(front.get("bias", np.zeros_like(bias)))
             changed[outer[0]] = {**front, "type": "Affine", "bias": moved}
             changed[inner] = {**stored[inner], "bias": np.zeros_like(bias)}
-    return _rewritten(graph, lambda path, node: changed.get(path, node))
+    return _rewritten(graph_dict, lambda path, node: changed.get(path, node))
 
 
-def _rewritten(graph: Graph, rewrite: Callable[[str, Graph], Graph], prefix: str = "") -> Graph:
+def _rewritten(
+    graph_dict: Graph, rewrite: Callable[[str, Graph], Graph], prefix: str = ""
+) -> Graph:
     """`rewrite(path, node)` applied to every node, subgraphs included."""
     nodes = {
         name: _rewritten(node, rewrite, f"{prefix}{name}.")
         if node["type"] == "NIRGraph"
         else rewrite(prefix + name, node)
-        for name, node in graph["nodes"].items()
+        for name, node in graph_dict["nodes"].items()
     }
-    return {**graph, "nodes": nodes}
+    return {**graph_dict, "nodes": nodes}
 
 
 def _moved(
-    graph: Graph, factor: Callable[[Graph], Any], rewrite: Callable[[Graph], Graph]
+    graph_dict: Graph, factor: Callable[[Graph], Any], rewrite: Callable[[Graph], Graph]
 ) -> Graph:
     """Neurons rewritten, and every weight in front of one multiplied by the neuron's `factor`.
 
@@ -200,8 +190,8 @@ def _moved(
         GraphError: something else than a weight that leads to this neuron alone is in front, or a
             factor differs within a channel of a convolution.
     """
-    plan = make_plan(graph)
-    stored = dict(file.nodes(graph))
+    plan = make_plan(graph_dict)
+    stored = dict(file.nodes(graph_dict))
     changed: dict[str, Graph] = {}
     for path, node in plan.nodes.items():
         if "v_threshold" not in node or "r" not in node:
@@ -215,7 +205,7 @@ def _moved(
             continue
         for weight in _weights(plan, path):
             changed[weight] = _scaled(stored[weight], weight, path, by)
-    return _rewritten(graph, lambda path, node: changed.get(path, node))
+    return _rewritten(graph_dict, lambda path, node: changed.get(path, node))
 
 
 def _weights(plan: Any, path: str) -> list[str]:
@@ -228,19 +218,13 @@ def _weights(plan: Any, path: str) -> list[str]:
             todo += [source for source, _ in plan.sources[at]]
         elif kind in ("Linear", "Affine", "Conv1d", "Conv2d"):
             if sum(source == at for source, _ in plan.edges) != 1:
-                raise GraphError(
-                    f"weight `{at}` leads to `{path}` and to others: the scale of one cannot be moved "
-                    "into it",
-                    node=path,
-                    code="unsupported",
-                )
+                what = f"weight `{at}` leads to `{path}` and to others"
+                what += ": the scale of one cannot be moved into it"
+                raise GraphError(what, node=path, code="unsupported")
             found.append(at)
         else:
-            raise GraphError(
-                f"node `{path}`: its scale cannot be moved into a weight: {kind} `{at}` leads to it",
-                node=path,
-                code="unsupported",
-            )
+            what = f"its scale cannot be moved into a weight: {kind} `{at}` leads to it"
+            raise node_error(path, what, "unsupported")
     return found
 
 
@@ -249,49 +233,32 @@ def _scaled(node: Graph, path: str, neuron: str, by: np.ndarray) -> Graph:
     weight = np.asarray(node["weight"])
     rows = by.reshape(len(by), -1)
     if weight.ndim > 2 and np.any(rows != rows[:, :1]):
-        raise GraphError(
-            f"node `{neuron}`: r or v_threshold differ within a channel of `{path}`, whose kernel is one "
-            "for the channel: they cannot be moved into it",
-            node=neuron,
-            code="unsupported",
-        )
+        what = f"r or v_threshold differ within a channel of `{path}`, whose kernel is one for the"
+        raise node_error(neuron, f"{what} channel: they cannot be moved into it", "unsupported")
     first = rows[:, 0]
-    made = {**node, "weight": (weight * _column(first, weight.ndim)).astype(weight.dtype)}
+    column = first.reshape(-1, *[1] * (weight.ndim - 1))
+    made = {**node, "weight": (weight * column).astype(weight.dtype)}
     if "bias" in node:
         bias = np.asarray(node["bias"])
         made["bias"] = (bias * first).astype(bias.dtype)
     return made
 
 
-def _column(values: np.ndarray, axes: int) -> np.ndarray:
-    return values.reshape(-1, *[1] * (axes - 1))
-
-
-def for_norse(graph: Graph) -> Graph:
-    """No recurrent bias, gains of 1 in LIF and IF."""
-    return unit_gain(forward_bias(graph))
-
-
-def for_spikingjelly(graph: Graph) -> Graph:
+def _one_threshold(graph_dict: Graph) -> Graph:
     """No recurrent bias, one threshold for a layer."""
-    return unit_threshold(forward_bias(graph))
-
-
-def for_snntorch(graph: Graph) -> Graph:
-    """As for SpikingJelly, IF as LIF, steps of 1e-4: the only ones that snnTorch takes."""
-    return rescaled(leaky(for_spikingjelly(graph)), SNNTORCH_DT)
+    return unit_threshold(forward_bias(graph_dict))
 
 
 DIALECTS: dict[str, Callable[[Graph], Graph]] = {
-    "norse": for_norse,
-    "snntorch": for_snntorch,
-    "spikingjelly": for_spikingjelly,
+    "norse": lambda graph: unit_gain(forward_bias(graph)),
+    "snntorch": lambda graph: rescaled(leaky(_one_threshold(graph)), SNNTORCH_DT),
+    "spikingjelly": _one_threshold,
     "sinabs": affine,
     "snn-mlir": flat,
 }
 
 
-def dialect(graph: Graph, reader: str) -> Graph:
+def dialect(graph_dict: Graph, reader: str) -> Graph:
     """The graph as `reader` wants it, one of `DIALECTS`.
 
     Raises:
@@ -299,12 +266,12 @@ def dialect(graph: Graph, reader: str) -> Graph:
             it is needed, or the graph cannot be said in that way.
     """
     if reader not in DIALECTS:
-        raise GraphError(f"`reader` must be one of {', '.join(DIALECTS)}, got {reader!r}")
-    graph = _rewritten(graph, _said)
-    make_plan(graph)  # what has no meaning is refused, also where the dialect asks for nothing
-    return DIALECTS[reader](graph)
+        what = f"`reader` must be one of {', '.join(DIALECTS)}, got {reader!r}"
+        raise GraphError(what, code="argument")
 
+    def without_empty(_: str, node: Graph) -> Graph:
+        return {name: value for name, value in node.items() if not says_nothing(name, value)}
 
-def _said(_: str, node: Graph) -> Graph:
-    """A node without the fields that say nothing."""
-    return {name: value for name, value in node.items() if not says_nothing(name, value)}
+    graph_dict = _rewritten(graph_dict, without_empty)
+    make_plan(graph_dict)  # what has no meaning is refused, also where the dialect asks for nothing
+    return DIALECTS[reader](graph_dict)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, one_line
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.equations import uniform
 from spyx_nir.meaning.plan import Plan
@@ -56,6 +56,8 @@ def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     Raises:
         GraphError: a layer or the model does not run, or puts out something else; names the first.
     """
+    import spyx.nn as snn
+
     x, scales = inputs(plan)
     left: dict[str, list[np.ndarray]] = {row.path: [] for row in rows if row.path}
 
@@ -73,18 +75,19 @@ def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     for row in rows:
         leaving = np.stack(left.pop(row.path)) if row.path else arriving
         held = ~near[row.path] if row.path in near else np.array(True)
-        found = _run(row.where, _alone(row.layer), {"input": _to_spyx(arriving, order)})
+        alone = snn.Sequential(row.layer)
+        found = _run(row, alone, {"input": _to_spyx(arriving, order)})
         order, arriving = row.order, leaving
-        _compare(row.where, found, leaving, order, held, scales)
-    where = f"the model ({type(model).__name__})"
-    found = _run(where, model, {name: _to_spyx(array, None) for name, array in x.items()})
+        _compare(row, found, leaving, order, held, scales)
+    whole = Row(f"the model ({type(model).__name__})", model, "")
+    found = _run(whole, model, {name: _to_spyx(array, None) for name, array in x.items()})
     for name, right in expected.outputs.items():
         seen = found[name] if isinstance(found, dict) else found
-        _compare(where, seen, right, order, _spread(sure, right.ndim - 2), scales)
+        _compare(whole, seen, right, order, _spread(sure, right.ndim - 2), scales)
 
 
 def _compare(
-    where: str,
+    row: Row,
     seen: np.ndarray,
     right: np.ndarray,
     order: np.ndarray | None,
@@ -102,9 +105,8 @@ def _compare(
     rank = right.ndim - 2
     seen = to_first(seen, rank)
     if seen.shape != right.shape:
-        raise GraphError(
-            f"{where} puts out {seen.shape[2:]} (channels first), its graph {right.shape[2:]}"
-        )
+        what = f"puts out {seen.shape[2:]} (channels first), its graph {right.shape[2:]}"
+        raise _refused(row, what, "disagreement")
     seen = seen if order is None else seen[..., order]
     size = np.abs(right).max(axis=tuple(range(2, right.ndim)))
     held = held & _spread(np.logical_and.accumulate(size < HUGE, axis=0), rank)
@@ -115,11 +117,15 @@ def _compare(
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         step, sample, *place = at
-        raise GraphError(
-            f"{where} does something else than the graph written for it; on random input of size "
-            f"{scales[sample]:g}, step {step}, output {tuple(place)}: {seen[at]:g} by spyx.nn.run, "
-            f"{right[at]:g} by NIR's equations"
+        what = "does something else than the graph written for it; on random input of size"
+        what += (
+            f" {scales[sample]:g}, step {step}, output {tuple(place)}: {seen[at]:g} by spyx.nn.run"
         )
+        raise _refused(row, f"{what}, {right[at]:g} by NIR's equations", "disagreement")
+
+
+def _refused(row: Row, what: str, code: str) -> GraphError:
+    return GraphError(f"{row.where} {what}", node=row.path, code=code)
 
 
 def inputs(plan: Plan) -> tuple[dict[str, np.ndarray], list[float]]:
@@ -142,13 +148,7 @@ def inputs(plan: Plan) -> tuple[dict[str, np.ndarray], list[float]]:
     return x, 2 * scales
 
 
-def _alone(layer: Any) -> Any:
-    import spyx.nn as snn
-
-    return snn.Sequential(layer)
-
-
-def _run(where: str, model: Any, x: dict[str, np.ndarray]) -> Any:
+def _run(row: Row, model: Any, x: dict[str, np.ndarray]) -> Any:
     """What a model puts out, float64 or complex arrays (T, B, ...), channels last."""
     import jax
     import spyx.nn as snn
@@ -162,10 +162,8 @@ def _run(where: str, model: Any, x: dict[str, np.ndarray]) -> Any:
         return jax.tree.map(lambda a: np.asarray(a, np.result_type(a.dtype, np.float64)), out)
     except Exception as error:  # whatever its layers raise
         shapes = ", ".join(str(("batch", *array.shape[2:])) for array in x.values())
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise GraphError(
-            f"{where} does not run by spyx.nn.run on inputs of shape {shapes}: {text:.200}"
-        ) from None
+        what = f"does not run by spyx.nn.run on inputs of shape {shapes}: {one_line(error)}"
+        raise _refused(row, what, "not-run") from None
 
 
 def _near(plan: Plan, path: str, u: np.ndarray) -> np.ndarray:

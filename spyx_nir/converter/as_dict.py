@@ -7,52 +7,50 @@ from typing import Any
 
 import nir
 
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, one_line
+from spyx_nir.meaning.equations import graph_error
+from spyx_nir.meaning.plan import MOST_NESTED
 
 
-def as_dict(graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()) -> dict[str, Any]:
-    """`graph.to_dict()`, which names no node where it fails.
+def as_dict(
+    nir_graph: nir.NIRGraph, path: str = "", within: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    """`nir_graph.to_dict()`, which names no node where it fails.
 
     Raises:
         GraphError: the graph contains itself, or something that is no NIR node.
     """
-    where = f"subgraph `{path[:-1]}`" if path else "the graph"
-    if not isinstance(graph, nir.NIRGraph):
-        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}", code="no-graph")
-    if id(graph) in within:
-        raise GraphError(f"{where} contains itself", node=path[:-1], code="cycle")
-    if not isinstance(graph.nodes, dict):
+    own = path[:-1]
+    if not isinstance(nir_graph, nir.NIRGraph):
         raise GraphError(
-            f"{where}: `nodes` must be a dict, got {type(graph.nodes).__name__}",
-            node=path[:-1],
-            field="nodes",
-            code="field-value",
+            f"a nir.NIRGraph is needed, got {type(nir_graph).__name__}", code="no-graph"
         )
+    if id(nir_graph) in within:
+        raise graph_error(own, " contains itself", "cycle")
+    if not isinstance(nir_graph.nodes, dict):
+        what = f": `nodes` must be a dict, got {type(nir_graph.nodes).__name__}"
+        raise graph_error(own, what, "field-value", "nodes")
     nodes = {}
-    for name, node in graph.nodes.items():
+    for name, node in nir_graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
-            if len(within) > 16:
-                raise GraphError(
-                    f"{where}: nested more than 16 deep", node=path[:-1], code="too-large"
-                )
-            nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(graph)))
+            if len(within) > MOST_NESTED:
+                raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
+            nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(nir_graph)))
         elif isinstance(node, nir.ir.NIRNode):
             try:
                 nodes[name] = node_dict(node)
             except Exception as error:  # nir takes its own fields apart without looking at them
-                text = " ".join(str(error).split())
-                raise GraphError(
-                    f"`{path}{name}`: its fields cannot be read: {text}",
-                    node=f"{path}{name}",
-                    code="field-value",
-                ) from None
+                what = f"`{path}{name}`: its fields cannot be read: {one_line(error)}"
+                raise GraphError(what, node=f"{path}{name}", code="field-value") from None
         else:
-            raise GraphError(
-                f"`{path}{name}` is no NIR node but a {type(node).__name__}",
-                node=f"{path}{name}",
-                code="unknown-type",
-            )
-    return {"type": "NIRGraph", "nodes": nodes, "edges": graph.edges, "metadata": graph.metadata}
+            what = f"`{path}{name}` is no NIR node but a {type(node).__name__}"
+            raise GraphError(what, node=f"{path}{name}", code="unknown-type")
+    return {
+        "type": "NIRGraph",
+        "nodes": nodes,
+        "edges": nir_graph.edges,
+        "metadata": nir_graph.metadata,
+    }
 
 
 def node_dict(node: nir.NIRNode) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from spyx_nir.errors import GraphError
+from spyx_nir.meaning.equations import field_error
 from spyx_nir.meaning.plan import CONTRACT_VERSION as VERSION
 
 READOUTS = ("spike_count", "max_membrane")
@@ -48,28 +49,27 @@ def make(
     Raises:
         GraphError: a key that the contract does not have, or a value outside what it allows.
     """
+
+    def refuse(name: str, allowed: str, value: object) -> GraphError:
+        return field_error(name, f"must be {allowed}, got {value!r:.200}", "contract")
+
     if unknown:
-        raise GraphError(
-            f"the contract has no key `{next(iter(unknown))}`; to be given are time_unit, "
-            "input_bin_s, n_steps, classes and readout"
-        )
+        given = "to be given are time_unit, input_bin_s, n_steps, classes and readout"
+        name = next(iter(unknown))
+        what = f"the contract has no key `{name}`; {given}"
+        raise GraphError(what, field=name, code="contract")
     unit = time_unit or ("step" if dt == 1 else "s")
     for name, value, allowed in (("time_unit", unit, UNITS), ("readout", readout, READOUTS)):
         if value is not None and value not in allowed:
-            raise GraphError(f"`{name}` must be one of {', '.join(allowed)}, got {value!r}")
+            raise refuse(name, f"one of {', '.join(allowed)}", value)
     whole = isinstance(n_steps, Integral) and not isinstance(n_steps, bool)
     if n_steps is not None and not (whole and 1 <= n_steps < 2**31):
-        raise GraphError(
-            f"`n_steps` must be a whole number from 1 to 2^31 - 1, got {n_steps!r:.60}"
-        )
+        raise refuse("n_steps", "a whole number from 1 to 2^31 - 1", n_steps)
     if input_bin_s is not None and not (isinstance(input_bin_s, Real) and 0 < input_bin_s < inf):
-        raise GraphError(f"`input_bin_s` must be a finite number above 0, got {input_bin_s!r}")
-    if classes is not None and (
-        isinstance(classes, str)
-        or not isinstance(classes, Sequence)
-        or not all(isinstance(name, str) for name in classes)
-    ):
-        raise GraphError(f"`classes` must be a list of names, got {classes!r}")
+        raise refuse("input_bin_s", "a finite number above 0", input_bin_s)
+    listed = isinstance(classes, Sequence) and not isinstance(classes, str)
+    if classes is not None and not (listed and all(isinstance(name, str) for name in classes)):
+        raise refuse("classes", "a list of names", classes)
     metadata: dict[str, Any] = {
         "contract_version": VERSION,
         "dt": float(dt),

@@ -15,16 +15,25 @@ import numpy as np
 
 from spyx_nir.converter import hdf5
 from spyx_nir.converter.as_dict import as_dict
-from spyx_nir.errors import GraphError, about
+from spyx_nir.errors import GraphError, about, one_line
 from spyx_nir.files import hdf5 as hdf5_file
-from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, as_array, same_shape, says_nothing
+from spyx_nir.meaning.equations import (
+    DEFAULTS,
+    EQUATIONS,
+    SIZES,
+    as_array,
+    graph_error,
+    node_error,
+    same_shape,
+    says_nothing,
+)
+from spyx_nir.meaning.plan import MOST_NESTED, check_type
 
 # What a function for files takes: a file's name, a graph, or a graph's dictionary.
 Source: TypeAlias = str | os.PathLike[str] | nir.NIRGraph | Mapping[str, Any]
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
 MAX_NODES = 1024
-MAX_NESTING = 16
 # Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
 MOST_WRITTEN_OUT = 2**24
 # Nodes that have no metadata in nir 1.0.4: it fails where there is some.
@@ -80,15 +89,14 @@ def read_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
 def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, Any]:
     """As `read_dict`, for what `hdf5.read(path)` gave."""
     with about(path):
-        graph = content.get("node")
-        if not isinstance(graph, dict):
+        graph_dict = content.get("node")
+        if not isinstance(graph_dict, dict):
             raise GraphError("no NIR graph: the group `node` is missing", node="", code="no-graph")
-        kind = graph.get("type")
+        kind = graph_dict.get("type")
         if not isinstance(kind, str) or kind != "NIRGraph":
-            raise GraphError(
-                f"`node` is of type {kind!r:.60}; a NIRGraph is needed", node="", code="no-graph"
-            )
-        return _graph(graph, "", [0], 0)
+            what = f"`node` is of type {kind!r:.60}; a NIRGraph is needed"
+            raise GraphError(what, node="", code="no-graph")
+        return _graph(graph_dict, "", [0], 0)
 
 
 def version(content: dict[str, Any]) -> str | None:
@@ -98,20 +106,13 @@ def version(content: dict[str, Any]) -> str | None:
 
 
 def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
-    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
-    if depth > MAX_NESTING:
-        raise GraphError(
-            f"{where}: nested more than {MAX_NESTING} deep", node=prefix[:-1], code="too-large"
-        )
+    own = prefix[:-1]
+    if depth > MOST_NESTED:
+        raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
     members = group.get("nodes")
     if not isinstance(members, dict):
-        raise GraphError(
-            f"{where}: the group `nodes` is missing",
-            node=prefix[:-1],
-            field="nodes",
-            code="missing-field",
-        )
-    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), where, prefix[:-1])}
+        raise graph_error(own, ": the group `nodes` is missing", "missing-field", "nodes")
+    result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), own)}
     for name, node in members.items():
         count[0] += 1
         if count[0] > MAX_NODES:
@@ -119,43 +120,28 @@ def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> 
         path = prefix + name
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, str):
-            raise GraphError(
-                f"node `{path}` has no `type` that is text",
-                node=path,
-                field="type",
-                code="unknown-type",
-            )
+            what = f"node `{path}` has no `type` that is text"
+            raise GraphError(what, node=path, field="type", code="unknown-type")
         if kind == "NIRGraph":
             node = _graph(node, path + ".", count, depth + 1)
-        _metadata(node, f"node `{path}`", path)
+        if not isinstance(node.get("metadata", {}), dict):
+            raise node_error(path, "`metadata` is no group", "field-value", "metadata")
         result["nodes"][name] = node
-    _metadata(group, where, prefix[:-1])
+    if not isinstance(group.get("metadata", {}), dict):
+        raise graph_error(own, ": `metadata` is no group", "field-value", "metadata")
     return result
 
 
-def _metadata(group: dict[str, Any], where: str, path: str) -> None:
-    if not isinstance(group.get("metadata", {}), dict):
-        raise GraphError(
-            f"{where}: `metadata` is no group", node=path, field="metadata", code="field-value"
-        )
-
-
-def _edges(edges: Any, where: str, path: str) -> list[tuple[str, str]]:
+def _edges(edges: Any, path: str) -> list[tuple[str, str]]:
     if edges is None:
-        raise GraphError(
-            f"{where}: `edges` is missing", node=path, field="edges", code="missing-field"
-        )
+        raise graph_error(path, ": `edges` is missing", "missing-field", "edges")
     if isinstance(edges, np.ndarray) and edges.size == 0:
         return []
     if not isinstance(edges, np.ndarray) or edges.dtype != object or edges.shape[1:] != (2,):
         kind = "text" if isinstance(edges, str) else getattr(edges, "dtype", "a group")
-        shape = getattr(edges, "shape", ())
-        raise GraphError(
-            f"{where}: `edges` is {kind} of shape {shape}; (edges, 2) names of nodes are needed",
-            node=path,
-            field="edges",
-            code="field-value",
-        )
+        what = f": `edges` is {kind} of shape {getattr(edges, 'shape', ())}"
+        allowed = "(edges, 2) names of nodes are needed"
+        raise graph_error(path, f"{what}; {allowed}", "field-value", "edges")
     return [(source, target) for source, target in edges]
 
 
@@ -165,15 +151,10 @@ def build(content: Mapping[str, Any], prefix: str = "") -> nir.NIRGraph:
     Raises:
         GraphError: an unknown type of node, a field that is missing, unknown or of the wrong kind.
     """
-    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
     for name in content:
         if name not in ("type", "nodes", "edges", "metadata"):
-            raise GraphError(
-                f"{where}: the field `{name}` has no meaning here; remove it",
-                node=prefix[:-1],
-                field=name,
-                code="unknown-field",
-            )
+            what = f": the field `{name}` has no meaning here; remove it"
+            raise graph_error(prefix[:-1], what, "unknown-field", name)
     made = {}
     for name, node in content["nodes"].items():
         path = prefix + name
@@ -186,11 +167,10 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
     check_node(node, path)
     kind = node["type"]
     fields = {name: value for name, value in node.items() if name not in ("type", "metadata")}
-    for word in EQUATIONS[kind].fields.split():
-        name = word.rstrip("?")
-        if word != name and says_nothing(name, fields.get(name)):
+    for name in (name for name, optional in EQUATIONS[kind].names.items() if optional):
+        if says_nothing(name, fields.get(name)):
             del fields[name]
-        if word != name and name != "v_reset" and name not in DEFAULTS:
+        if name != "v_reset" and name not in DEFAULTS:
             fields.setdefault(name, None)
     for name in {"shape", "input_type"} & set(fields):
         fields[name] = None if fields[name] is None else np.atleast_1d(fields[name])
@@ -200,14 +180,10 @@ def _node(node: Mapping[str, Any], path: str) -> nir.NIRNode:
         with np.errstate(all="ignore"):
             return make(**fields, metadata=dict(node.get("metadata", {})))
     except Exception as error:  # nir's constructors compute with what they get
-        text = " ".join(str(error).split()) or type(error).__name__
         shapes = {np.shape(value) for value in fields.values() if value is not None}
         unequal = EQUATIONS[kind].shape is same_shape and len(shapes) > 1
-        raise GraphError(
-            f"{kind} node `{path}`: nir refuses it: {text[:200]}",
-            node=path,
-            code="parameter-shapes" if unequal else "nir-refuses",
-        ) from None
+        code = "parameter-shapes" if unequal else "nir-refuses"
+        raise node_error(path, f"nir refuses it: {one_line(error)}", code, kind=kind) from None
 
 
 def _spread(kind: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -229,36 +205,24 @@ def check_node(node: Mapping[str, Any], path: str) -> None:
         GraphError: an unknown type, or a field that is missing, unknown or of the wrong kind.
     """
     kind = node["type"]
-    if kind not in EQUATIONS:
-        raise GraphError(
-            f"node `{path}`: unknown type {kind[:80]!r}; known are {', '.join(sorted(EQUATIONS))}",
-            node=path,
-            field="type",
-            code="unknown-type",
-        )
-    where = f"{kind} node `{path}`"
-    words = EQUATIONS[kind].fields.split()
-    names = {word.rstrip("?") for word in words}
+    check_type(path, kind)
+    names = EQUATIONS[kind].names
     for name, value in node.items():
         if name in names:
-            if name in words or not says_nothing(name, value):
-                with about(where):
-                    _check_field(kind, path, name, value)
+            if not names[name] or not says_nothing(name, value):
+                _check_field(kind, path, name, value)
         elif name not in ("type", "metadata"):
-            raise GraphError(
-                f"{where}: the field `{name}` has no meaning here; remove it",
-                node=path,
-                field=name,
-                code="unknown-field",
-            )
-    for word in words:
-        if not word.endswith("?") and word not in node:
-            raise GraphError(
-                f"{where}: the field `{word}` is missing",
-                node=path,
-                field=word,
-                code="missing-field",
-            )
+            what = f"the field `{name}` has no meaning here; remove it"
+            raise node_error(path, what, "unknown-field", name, kind)
+    for name, optional in names.items():
+        if not optional and name not in node:
+            raise node_error(path, f"the field `{name}` is missing", "missing-field", name, kind)
+
+
+def check_nodes(graph_dict: Mapping[str, Any]) -> None:
+    """`check_node` for every node of a graph's dictionary, those of subgraphs included."""
+    for path, node in nodes(graph_dict):
+        check_node(node, path)
 
 
 def is_number(value: Any) -> bool:
@@ -266,19 +230,19 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf"
 
 
-def nodes(graph: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes(graph_dict: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every node of a graph's dictionary that is no subgraph, with its dotted path."""
-    for name, node in graph["nodes"].items():
+    for name, node in graph_dict["nodes"].items():
         if node["type"] == "NIRGraph":
             yield from nodes(node, f"{prefix}{name}.")
         else:
             yield prefix + name, node
 
 
-def graphs(graph: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def graphs(graph_dict: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """The graph itself, as path "", and every subgraph with its dotted path; outer ones first."""
-    yield prefix[:-1], graph
-    for name, node in graph["nodes"].items():
+    yield prefix[:-1], graph_dict
+    for name, node in graph_dict["nodes"].items():
         if node["type"] == "NIRGraph":
             yield from graphs(node, f"{prefix}{name}.")
 
@@ -292,24 +256,15 @@ _MAKE = {
 }
 
 # Fields of whole numbers, and how many axes the others have where that is fixed.
-WHOLE = {"shape", "input_shape", "input_type", "stride", "dilation", "groups"} | {
-    "kernel_size",
-    "start_dim",
-    "end_dim",
-    "padding",
-}
+WHOLE = {*SIZES, "stride", "dilation", "groups", "kernel_size", "start_dim", "end_dim", "padding"}
 AXES = {"Linear": (2, 8), "Affine": (2, 8), "Conv1d": (3, 3), "Conv2d": (4, 4)}
 
 
 def _check_field(kind: str, path: str, name: str, value: Any) -> None:
-    """Refuse a field's value that no node of this kind has.
-
-    Raises:
-        GraphError: says the field and what is allowed; the caller puts the node in front.
-    """
+    """Refuse a field's value that no node of this kind has."""
 
     def refuse(found: str, code: str = "field-value") -> GraphError:
-        return GraphError(f"`{name}` {found}", node=path, field=name, code=code)
+        return node_error(path, f"`{name}` {found}", code, name, kind)
 
     if isinstance(value, str) and name == "padding" and value in ("same", "valid"):
         return
@@ -334,7 +289,9 @@ def _check_field(kind: str, path: str, name: str, value: Any) -> None:
 # ----------------------------------------------------------------------------------------- writing
 
 
-def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = "1.0.8") -> None:
+def write(
+    path: str | os.PathLike[str], nir_graph: nir.NIRGraph, nir_version: str = "1.0.8"
+) -> None:
     """Write a graph: nodes, edges and metadata sorted, so that equal graphs are equal bytes.
 
     Args:
@@ -346,8 +303,9 @@ def write(path: str | os.PathLike[str], graph: nir.NIRGraph, nir_version: str = 
         GraphError: something that the version asked for cannot say, or no file can hold.
     """
     if nir_version not in NIR_VERSIONS:
-        raise GraphError(f"`nir_version` must be one of {NIR_VERSIONS}, got {nir_version!r}")
-    content = _sorted(as_dict(graph))
+        what = f"`nir_version` must be one of {NIR_VERSIONS}, got {nir_version!r}"
+        raise GraphError(what, code="argument")
+    content = _sorted(as_dict(nir_graph))
     if nir_version == "1.0.4":
         content = _without_reset(content, "")
     with hdf5_file(path) as file:
@@ -359,10 +317,8 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
     for name, value in content.items():
         inner = f"{place}/{name}"
         if not isinstance(name, str) or name in ("", ".") or "/" in name:
-            raise GraphError(
-                f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it",
-                code="name",
-            )
+            what = f"`{place}` holds the name {name!r}, which no HDF5 file can; rename it"
+            raise GraphError(what, code="name")
         if isinstance(value, dict):
             if name != "metadata" or value:
                 _write(group.create_group(name), value, inner)
@@ -372,12 +328,11 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
             try:
                 _store(group, name, np.array(value, object) if name == "edges" else value)
             except (TypeError, ValueError):
-                raise GraphError(
-                    f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, "
-                    "text and arrays of numbers",
-                    field=name,
-                    code="field-value",
-                ) from None
+                what = (
+                    f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, text"
+                )
+                what += " and arrays of numbers"
+                raise GraphError(what, field=name, code="field-value") from None
 
 
 def _store(group: h5py.Group, name: str, value: Any) -> None:
@@ -420,36 +375,26 @@ def _edge_order(content: Mapping[str, Any], source: str, target: str) -> tuple[s
     return source, isinstance(node, Mapping) and node.get("type") == "Output", target
 
 
-def _without_reset(graph: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _without_reset(graph_dict: dict[str, Any], prefix: str) -> dict[str, Any]:
     """A graph without `v_reset`, which must be 0 everywhere; nir 1.0.4 has no CubaLI."""
     kept = {}
-    for name, node in graph["nodes"].items():
+    for name, node in graph_dict["nodes"].items():
         path = prefix + name
         if node["type"] == "NIRGraph":
             node = _without_reset(node, path + ".")
         elif node["type"] == "CubaLI":
-            raise GraphError(
-                f"node `{path}`: nir 1.0.4 has no CubaLI", node=path, field="type", code="older-nir"
-            )
+            raise node_error(path, "nir 1.0.4 has no CubaLI", "older-nir", "type")
         elif node["type"] in BARE and node.get("metadata"):
-            keys = ", ".join(node["metadata"])
-            raise GraphError(
-                f"node `{path}`: {node['type']} has no metadata in nir 1.0.4, remove {keys}",
-                node=path,
-                field="metadata",
-                code="older-nir",
+            what = (
+                f"{node['type']} has no metadata in nir 1.0.4, remove {', '.join(node['metadata'])}"
             )
+            raise node_error(path, what, "older-nir", "metadata")
         elif np.any(node.get("v_reset", 0)):
             value = np.ravel(node["v_reset"])
-            first = value[np.nonzero(value)[0][0]]
-            raise GraphError(
-                f"node `{path}`: v_reset is {first:g}; nir 1.0.4 can only say 0",
-                node=path,
-                field="v_reset",
-                code="older-nir",
-            )
+            what = f"v_reset is {value[np.nonzero(value)[0][0]]:g}; nir 1.0.4 can only say 0"
+            raise node_error(path, what, "older-nir", "v_reset")
         kept[name] = {field: value for field, value in node.items() if field != "v_reset"}
-    return {**graph, "nodes": kept}
+    return {**graph_dict, "nodes": kept}
 
 
 def digest(path: str | os.PathLike[str]) -> str:

@@ -14,15 +14,24 @@ import nir
 import numpy as np
 
 from spyx_nir.converter import agreement, contract
+from spyx_nir.converter import registry as registry  # fills the table of kinds
 from spyx_nir.converter.agreement import Row
 from spyx_nir.converter.as_dict import as_dict, node_dict
+from spyx_nir.converter.kind import Exported, exported_layers, exporter, load_layer
 from spyx_nir.converter.known import class_name, parent, redefined, runs_as
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
-from spyx_nir.converter.registry import Exported, exported_layers, exporter, load_layer
 from spyx_nir.errors import GraphError, naming_extra
-from spyx_nir.meaning.equations import EQUATIONS
-from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
+from spyx_nir.meaning.equations import EQUATIONS, Shape, field_error
+from spyx_nir.meaning.plan import (
+    Plan,
+    check_dt,
+    make_plan,
+    neighbours,
+    positive_number,
+    settled,
+    step_dt,
+)
 
 # Layers whose output is their input when a trained model runs: nothing to write.
 COUNTS = "spyx.nn.ActivityRegularization"
@@ -134,17 +143,18 @@ def _export(
     metadata: dict[str, Any],
 ) -> Written:
     """As `to_nir`, without its check."""
-    dt = _positive(dt)
+    dt = positive_number(dt, "`dt`")
     if recurrent not in ("nested", "flat"):
-        raise GraphError(f"`recurrent` must be nested or flat, got {recurrent!r}")
+        what = f"`recurrent` must be nested or flat, got {recurrent!r}"
+        raise GraphError(what, code="argument")
     if base := parent(model, {GRAPH_MODEL}):
         if name := redefined(model, base):
-            raise GraphError(f"the model ({_label(model)}): {_own(model, name, base)}")
+            raise _unsupported(f"the model ({_label(model)}): {_own(model, name, base)}")
         return _export_graph(model, input_shape, output_shape, dt, metadata)
     entry, shape = _port(input_shape, "input_shape")
     exit_, last_shape = _port(output_shape, "output_shape")
     if entry == exit_:
-        raise GraphError(f"input and output are both called `{entry}`")
+        raise GraphError(f"input and output are both called `{entry}`", code="ports")
     nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
     edges: list[tuple[str, str]] = []
     rows: list[Row] = []
@@ -178,19 +188,17 @@ def _export(
             order = None if getattr(layer, "nir_order", False) else order
         rows.append(Row(where, layer, leaving, order))
     if left_out and before == entry:
-        raise GraphError(f"nothing would be left of the model: {left_out[0]}")
+        raise _unsupported(f"nothing would be left of the model: {left_out[0]}")
     for reason in left_out:
         warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
     if shape != last_shape:
-        raise GraphError(
-            f"`output_shape` is {last_shape}, but the model puts out {shape} (channels first)"
-        )
+        what = f"is {last_shape}, but the model puts out {shape} (channels first)"
+        raise field_error("output_shape", what, "shape-mismatch")
     nodes[exit_] = nir.Output(np.array(shape))
     edges.append((before, exit_))
-    graph = _checked(
-        nodes, edges, dt, {**metadata, "output_order": None if order is None else "HWC"}
-    )
-    return Written(graph, rows, left_out=tuple(left_out))
+    metadata = {**metadata, "output_order": None if order is None else "HWC"}
+    nir_graph = _checked(nodes, edges, dt, metadata)
+    return Written(nir_graph, rows, left_out=tuple(left_out))
 
 
 def _made(layer: Any, site: Site) -> Exported | None:
@@ -204,8 +212,7 @@ def _made(layer: Any, site: Site) -> Exported | None:
     if export is None:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        with warnings.catch_warnings(action="error", category=np.exceptions.ComplexWarning):
             return export(layer, site)
     except GraphError:
         raise
@@ -217,9 +224,11 @@ def _checked(
     nodes: dict[str, nir.NIRNode], edges: list[tuple[str, str]], dt: float, metadata: dict[str, Any]
 ) -> nir.NIRGraph:
     metadata = contract.make(dt, **metadata)
-    graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
-    make_plan(as_dict(graph))  # refuses NaN and infinite numbers, and whatever else has no meaning
-    return graph
+    nir_graph = nir.NIRGraph(dict(sorted(nodes.items())), sorted(edges), metadata, type_check=False)
+    make_plan(
+        as_dict(nir_graph)
+    )  # refuses NaN and infinite numbers, and whatever else has no meaning
+    return nir_graph
 
 
 def _export_graph(
@@ -235,7 +244,8 @@ def _export_graph(
         own = {path: shapes[path] for path in ports}
         found = given if isinstance(given, Mapping) else {}
         if {name: tuple(np.ravel(shape).tolist()) for name, shape in found.items()} != own:
-            raise GraphError(f"`{what}` must be {own}, as this graph was imported; got {given!r}")
+            allowed = f"must be {own}, as this graph was imported"
+            raise field_error(what, f"{allowed}; got {given!r}", "ports")
     nodes: dict[str, nir.NIRNode] = {p: nir.Input(np.array(shapes[p])) for p in model.inputs}
     entries: dict[str, str] = {}
     leaving: dict[str, str] = {path: path for path in model.inputs}
@@ -269,9 +279,9 @@ def _export_graph(
 
     for path, entry in entries.items():
         edges += [(origin, entry) for origin in origins(path)]
-    graph = _checked(nodes, edges, dt, metadata)
+    nir_graph = _checked(nodes, edges, dt, metadata)
     rows = [Row(f"node `{path}`", layer, leaving[path]) for path, layer in layers.items()]
-    return Written(graph, rows, chain=False)
+    return Written(nir_graph, rows, chain=False)
 
 
 def _layers(model: Any) -> list[Any]:
@@ -281,7 +291,7 @@ def _layers(model: Any) -> list[Any]:
         GraphError: a container that may run otherwise than its layers in a row.
     """
     if isinstance(model, nir.NIRGraph):
-        raise GraphError("`model` is a NIR graph already; a Spyx model is needed")
+        raise field_error("model", "is a NIR graph already; a Spyx model is needed", "argument")
     layers: list[Any] = []
 
     def unroll(part: Any, alone: bool) -> None:
@@ -291,10 +301,10 @@ def _layers(model: Any) -> list[Any]:
             return
         where = "the model" if alone else f"layer {len(layers)}"
         if name := redefined(part, base):
-            raise GraphError(f"{where} ({_label(part)}): {_own(part, name, base)}")
+            raise _unsupported(f"{where} ({_label(part)}): {_own(part, name, base)}")
         keeps = any(hasattr(layer, "initial_state") for layer in part.layers)
         if keeps and class_name(base) == STATELESS and not alone:
-            raise GraphError(
+            raise _unsupported(
                 f"{where} ({_label(part)}) is an nnx.Sequential of layers that keep a state, which "
                 "it loses when it runs; use a spyx.nn.Sequential"
             )
@@ -349,16 +359,20 @@ def _reason_to_omit(layer: Any, where: str, strict: bool) -> str:
     from flax import nnx
 
     if isinstance(layer, type):
-        raise GraphError(f"{where} is a class; a layer made from it is needed")
+        raise _unsupported(f"{where} is a class; a layer made from it is needed")
     if parent(layer, {GRAPH_MODEL}):
-        raise GraphError(
-            f"{where} is a graph that branches: it is exported alone, in no Sequential"
-        )
+        what = "is a graph that branches: it is exported alone, in no Sequential"
+        raise _unsupported(f"{where} {what}")
     several = isinstance(layer, nnx.Module) and len(list(nnx.iter_modules(layer))) > 1
     text = _why_not(layer)
     if strict or several:
-        raise GraphError(f"{where}: {text}")
+        raise _unsupported(f"{where}: {text}")
     return text.split("; ")[0]
+
+
+def _unsupported(what: str) -> GraphError:
+    """The error of a layer or model that NIR cannot express."""
+    return GraphError(what, code="unsupported")
 
 
 def _transparent(layer: Any) -> bool:
@@ -375,42 +389,37 @@ def _refuse_quantised(layer: Any, where: str) -> None:
     raw = [value.get_raw_value() if isinstance(value, nnx.Variable) else value for value in held]
     integers = any(type(value).__module__.startswith(QUANTISED) for value in raw)
     if integers or hasattr(layer, QWIX_MARK):
-        raise GraphError(
+        raise _unsupported(
             f"{where} is quantised: NIR holds float weights. Export the float model that it was "
             "made from, or put its dequantised weights into nnx.Linear or nnx.Conv"
         )
 
 
-def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, tuple[int, ...]]:
+def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, Shape]:
     if not isinstance(shapes, Mapping) or len(shapes) != 1:
-        raise GraphError(
-            f"`{what}` must be a mapping from one name to a shape, such as "
-            f"{{'input': (2, 34, 34)}}, got {shapes!r}"
-        )
+        such = "a mapping from one name to a shape, such as {'input': (2, 34, 34)}"
+        raise field_error(what, f"must be {such}, got {shapes!r}", "ports")
     ((name, shape),) = shapes.items()
-    sizes = shape if isinstance(shape, Sequence | np.ndarray | int | np.integer) else ()
+    numbers = isinstance(shape, Sequence | np.ndarray | int | np.integer)
     try:
-        found = np.ravel(sizes) if not isinstance(sizes, str) else np.array([])
+        found = np.ravel(shape if numbers and not isinstance(shape, str) else ())
     except ValueError:  # rows that differ in length
         found = np.array([])
     whole = found.size and found.dtype.kind in "iu" and found.min() >= 1
     if not isinstance(name, str) or not name or "/" in name or not whole:
-        raise GraphError(f"`{what}` must map a name to sizes of 1 or more, got {shapes!r}")
+        raise field_error(what, f"must map a name to sizes of 1 or more, got {shapes!r}", "ports")
     return name, tuple(int(n) for n in found)
 
 
 def _free(paths: set[str], ports: tuple[str, str], where: str) -> None:
     if taken := paths.intersection(ports):
-        raise GraphError(f"{where} is written as `{taken.pop()}`: give the port another name")
-
-
-def _positive(dt: Any) -> float:
-    return step_dt(Plan({}, [], [], []), dt)
+        what = f"{where} is written as `{taken.pop()}`: give the port another name"
+        raise GraphError(what, code="name")
 
 
 def _after(
-    node: nir.NIRNode, shape: tuple[int, ...], order: np.ndarray | None, where: str
-) -> tuple[tuple[int, ...], np.ndarray | None]:
+    node: nir.NIRNode, shape: Shape, order: np.ndarray | None, where: str
+) -> tuple[Shape, np.ndarray | None]:
     """The shape and the feature order behind a node."""
     if isinstance(node, nir.NIRGraph):
         return shape, order
@@ -444,11 +453,11 @@ class Loaded:
     chain: bool
 
 
-def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
+def load(nir_graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
     """Build a model from a graph without running it.
 
     Args:
-        graph: of any writer. Its contract counts where it has one, else NIR's own rule.
+        nir_graph: of any writer. Its contract counts where it has one, else NIR's own rule.
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
         reset: "v_reset", "subtract" or "subtract_after_decay" for every neuron, or a mapping from
             node path to one of them; overrides the contract.
@@ -457,11 +466,12 @@ def load(graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> 
         GraphError: no graph, or one with a part that has no meaning; names the node.
         MissingPackage: JAX, Flax or Spyx are not installed.
     """
-    if not isinstance(graph, nir.NIRGraph):
-        name = isinstance(graph, str | os.PathLike)
+    if not isinstance(nir_graph, nir.NIRGraph):
+        name = isinstance(nir_graph, str | os.PathLike)
         read = "; read a file with spyx_nir.converter.file.read" if name else ""
-        raise GraphError(f"a nir.NIRGraph is needed, got {type(graph).__name__}{read}")
-    plan = make_plan(as_dict(graph), reset)
+        what = f"a nir.NIRGraph is needed, got {type(nir_graph).__name__}{read}"
+        raise GraphError(what, code="no-graph")
+    plan = make_plan(as_dict(nir_graph), reset)
     step = step_dt(plan, dt)
     check_dt(plan, step)
     plan = settled(plan, step)
@@ -475,11 +485,7 @@ def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
     """The nodes from Input to Output as (path, path of its recurrent weight); None if no chain."""
     if len(plan.inputs) != 1 or len(plan.outputs) != 1:
         return None
-    after: dict[str, list[str]] = {path: [] for path in plan.nodes}
-    before: dict[str, list[str]] = {path: [] for path in plan.nodes}
-    for source, target in plan.edges:
-        after[source].append(target)
-        before[target].append(source)
+    after, before = neighbours(plan.nodes, plan.edges)
     recurrent: dict[str, str] = {}
     for path, node in plan.nodes.items():
         if node["type"] in ("Linear", "Affine") and before[path] == after[path] != []:

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, one_line
+from spyx_nir.meaning.equations import Shape
 
 # Limits of one file. The largest networks that chips of today run have some ten million weights.
 MAX_VALUES = 2**28  # numbers, all arrays together
@@ -66,22 +67,22 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         with h5py.File(path, "r") as file, open(path, "rb") as stream:
             creation = file.id.get_create_plist()
             if creation.get_userblock() or creation.get_sizes() != (8, 8):
-                raise GraphError(
-                    "HDF5 with a user block or addresses of other than 64 bits; nir.write makes neither"
-                )
+                what = "HDF5 with a user block or addresses of other than 64 bits"
+                raise GraphError(f"{what}; nir.write makes neither")
             return _Reader(size, _Heap(stream, size)).contents(file)
     except GraphError as error:
         error.code = "unreadable"
         raise error.within(path) from None
     except OSError as error:
-        reason = error.strerror if error.errno and error.strerror else _line(error)
+        reason = error.strerror if error.errno and error.strerror else one_line(error)
         raise GraphError(f"{path}: not to be read: {reason}", code="unreadable") from None
     except Exception as error:  # what h5py raises on damage has no common class
-        raise GraphError(f"{path}: damaged HDF5: {_line(error)}", code="unreadable") from None
+        raise GraphError(f"{path}: damaged HDF5: {one_line(error)}", code="unreadable") from None
 
 
-def _line(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+def _error(place: str, what: str) -> GraphError:
+    """The error of a group or array, by its place in the file."""
+    return GraphError(f"`{place}` {what}")
 
 
 @dataclass
@@ -91,19 +92,14 @@ class _Array:
     place: str
     item: h5py.h5d.DatasetID
     dtype: np.dtype
-    shape: tuple[int, ...]
+    shape: Shape
     text: bool
-    vlen: bool
 
 
 def _numbers(array: _Array) -> np.ndarray:
     found = np.empty(array.shape, array.dtype)
     array.item.read(h5py.h5s.ALL, h5py.h5s.ALL, found)
     return found
-
-
-def _fixed(array: _Array) -> list[bytes]:
-    return [bytes(one) for one in _numbers(array).ravel()]
 
 
 @dataclass
@@ -129,7 +125,7 @@ class _Heap:
                 continue
             text = self.collection(address, array.place).get(index)
             if text is None or len(text) < length:
-                raise GraphError(f"`{array.place}` points to a text that is not in the file")
+                raise _error(array.place, "points to a text that is not in the file")
             yield text[:length].rstrip(b"\0")
 
     def descriptors(self, array: _Array, count: int) -> bytes:
@@ -151,14 +147,13 @@ class _Heap:
                     return raw[: 16 * count]
         if count == 0:
             return b""
-        raise GraphError(
-            f"`{array.place}` stores its texts in a way that is not read here, and not as nir.write does"
-        )
+        what = "stores its texts in a way that is not read here, and not as nir.write does"
+        raise _error(array.place, what)
 
     def part(self, offset: int, size: int, place: str) -> bytes:
         self.spent += size
         if min(offset, size) < 0 or offset + size > self.size:
-            raise GraphError(f"`{place}` is outside the file")
+            raise _error(place, "is outside the file")
         if self.spent > 4 * MAX_TEXT:
             raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
         self.file.seek(offset)
@@ -171,7 +166,7 @@ class _Heap:
         head = self.part(address, 16, place)
         (size,) = struct.unpack("<Q", head[8:])
         if head[:5] != b"GCOL\x01" or size < 32:
-            raise GraphError(f"`{place}` points to a text that is not in the file")
+            raise _error(place, "points to a text that is not in the file")
         raw = self.part(address, size, place)
         found: dict[int, bytes] = {}
         at = 16
@@ -180,7 +175,7 @@ class _Heap:
             if index == 0:  # the free rest
                 break
             if length > size - at - 16:
-                raise GraphError(f"`{place}` points to texts that overlap")
+                raise _error(place, "points to texts that overlap")
             found[index] = raw[at + 16 : at + 16 + length]
             at += 16 + -(-length // 8) * 8
         self.collections[address] = found
@@ -216,7 +211,7 @@ class _Reader:
         info = h5py.h5o.get_info(item)
         first = self.seen.setdefault((info.fileno, info.addr), place)
         if first != place:
-            raise GraphError(f"`{place}` and `{first}` are one object: a cycle, or a second name")
+            raise _error(place, f"and `{first}` are one object: a cycle, or a second name")
         if len(self.seen) > MAX_OBJECTS:
             raise GraphError(f"more than {MAX_OBJECTS} groups and arrays")
 
@@ -232,7 +227,7 @@ class _Reader:
                     h5py.h5l.TYPE_SOFT: "a soft link",
                     h5py.h5l.TYPE_EXTERNAL: "a link to a file",
                 }
-                raise GraphError(f"`{place}` is {what.get(kind, 'a link')}; only data is read")
+                raise _error(place, f"is {what.get(kind, 'a link')}; only data is read")
             item = h5py.h5o.open(group, raw)
             self.once(item, place)
             if isinstance(item, h5py.h5g.GroupID):
@@ -243,37 +238,32 @@ class _Reader:
                 found[name] = None
                 self.arrays.append((found, name, self.weigh(place, item)))
             else:
-                raise GraphError(f"`{place}` is a named type; only groups and arrays are read")
+                raise _error(place, "is a named type; only groups and arrays are read")
 
     def weigh(self, place: str, item: h5py.h5d.DatasetID) -> _Array:
         """Refuse an array by its description, before a byte of it is read."""
         try:
             dtype = item.dtype
         except (TypeError, ValueError) as error:
-            raise GraphError(f"`{place}` holds a type that is no number: {_line(error)}") from None
+            raise _error(place, f"holds a type that is no number: {one_line(error)}") from None
         text = h5py.check_string_dtype(dtype) is not None
         if not text and (dtype.kind not in "biuf" or dtype.itemsize > 8):
-            raise GraphError(
-                f"`{place}` holds {_type(dtype)}; numbers up to 64 bits and text are read"
-            )
+            raise _error(place, f"holds {_type(dtype)}; numbers up to 64 bits and text are read")
         if item.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-            return _Array(place, item, dtype, (0,), text, False)
+            return _Array(place, item, dtype, (0,), text)
         shape = item.shape
         count = stored = math.prod(shape)
         creation = item.get_create_plist()
         layout = creation.get_layout()
         if layout == h5py.h5d.VIRTUAL:
-            raise GraphError(
-                f"`{place}` is put together from other arrays (virtual); only data is read"
-            )
+            raise _error(place, "is put together from other arrays (virtual); only data is read")
         if creation.get_external_count():
-            raise GraphError(f"`{place}` is in another file (external storage); only data is read")
+            raise _error(place, "is in another file (external storage); only data is read")
         for index in range(creation.get_nfilters()):
             code = creation.get_filter(index)[0]
             if code not in FILTERS:
-                raise GraphError(
-                    f"`{place}` is packed with filter {code}; known are {', '.join(FILTERS.values())}"
-                )
+                known = ", ".join(FILTERS.values())
+                raise _error(place, f"is packed with filter {code}; known are {known}")
         if layout == h5py.h5d.CHUNKED:
             chunks = creation.get_chunk()
             whole = [-(-n // c) * c for n, c in zip(shape, chunks, strict=True)]
@@ -286,14 +276,15 @@ class _Reader:
                 f"({self.unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
             )
         if text and (len(shape) > 2 or math.prod(shape[1:]) > 64):
-            raise GraphError(f"`{place}` holds texts in shape {_shape(shape)}; pairs are read")
-        return _Array(place, item, dtype, shape, text, text and dtype.kind == "O")
+            raise _error(place, f"holds texts in shape {_shape(shape)}; pairs are read")
+        return _Array(place, item, dtype, shape, text)
 
     def value(self, array: _Array) -> Any:
         if array.shape == (0,):  # also an empty dataspace, which HDF5 does not read
             return np.empty(0, object if array.text else array.dtype.newbyteorder("="))
         if array.text:
-            raw = self.heap.texts(array) if array.vlen else _fixed(array)
+            long = array.dtype.kind == "O"  # of any length
+            raw = self.heap.texts(array) if long else map(bytes, _numbers(array).ravel())
             texts = [self.decoded(array.place, one) for one in raw]
             if array.shape == ():
                 return texts[0]
@@ -309,7 +300,7 @@ class _Reader:
         try:
             return raw.decode("utf8")
         except UnicodeDecodeError:
-            raise GraphError(f"`{place}` holds {raw[:40]!r}, which is no UTF-8 text") from None
+            raise _error(place, f"holds {raw[:40]!r}, which is no UTF-8 text") from None
 
 
 def _names(group: Any, prefix: str) -> Iterator[tuple[bytes, str]]:
@@ -345,5 +336,5 @@ def _type(dtype: np.dtype) -> str:
     return f"values of type {dtype}"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _shape(shape: Shape) -> str:
     return f"({', '.join(map(str, shape))})"

@@ -26,6 +26,16 @@ class _Given:
 GIVEN: Any = _Given()
 
 
+def initial_values(kernel: Any, bias: Any) -> dict[str, Any]:
+    """What makes an `nnx.Linear` or `nnx.Conv` hold this kernel, and this bias or none."""
+    return {
+        "use_bias": bias is not None,
+        "kernel_init": lambda *_: kernel,
+        "bias_init": lambda *_: bias,
+        "rngs": GIVEN,
+    }
+
+
 def assemble(
     make: Callable[..., Any], parts: dict[str, Any], *options: Hashable, place: bool = False
 ) -> Any:

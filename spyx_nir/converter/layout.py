@@ -6,16 +6,17 @@ NIR shapes have no batch axis and put channels first: (C, H, W), (C, L). Flax an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import ENDLESS
+from spyx_nir.meaning.equations import ENDLESS, Pair, Shape, outputs
 
 
-def last(shape: tuple[int, ...]) -> tuple[int, ...]:
+def last(shape: Shape) -> Shape:
     """A NIR shape as Spyx sees it: (C, H, W) -> (H, W, C)."""
     return (*shape[1:], shape[0]) if len(shape) in (2, 3) else tuple(shape)
 
@@ -30,7 +31,7 @@ def to_first(array: Any, rank: int) -> Any:
     return np.moveaxis(array, -1, -rank) if rank in (2, 3) else array
 
 
-def flatten_order(shape: tuple[int, ...]) -> np.ndarray | None:
+def flatten_order(shape: Shape) -> np.ndarray | None:
     """For the flattened NIR shape: position k of NIR's vector is position order[k] of Spyx's.
 
     None where the two are the same.
@@ -88,7 +89,7 @@ class Site:
     """
 
     where: str
-    shape: tuple[int, ...]
+    shape: Shape
     dt: float
     order: np.ndarray | None = None
     node: str | None = None
@@ -108,10 +109,9 @@ class Site:
         try:
             array = np.broadcast_to(array, last(self.shape))
         except ValueError:
-            raise self.refuse(
-                f"`{name}` has shape {array.shape}, but {last(self.shape)} arrives"
-                f"{ENSEMBLE if array.ndim > len(self.shape) else ''}"
-            ) from None
+            remedy = ENSEMBLE if array.ndim > len(self.shape) else ""
+            what = f"`{name}` has shape {array.shape}, but {last(self.shape)} arrives{remedy}"
+            raise self.refuse(what) from None
         array = to_first(array, len(self.shape))
         return array if self.order is None else array[self.order]
 
@@ -136,10 +136,9 @@ class Site:
 
     def check_hidden(self, hidden_shape: Any) -> None:
         """A Spyx neuron's `hidden_shape` must be what arrives."""
-        if tuple(hidden_shape) != last(self.shape):
-            raise self.refuse(
-                f"`hidden_shape` is {tuple(hidden_shape)}, but {last(self.shape)} arrives"
-            )
+        own, arrives = tuple(hidden_shape), last(self.shape)
+        if own != arrives:
+            raise self.refuse(f"`hidden_shape` is {own}, but {arrives} arrives")
 
     def check_arithmetic(self, layer: Any) -> None:
         """An `nnx.Linear` or `nnx.Conv` must compute in float32, with JAX's own product.
@@ -151,19 +150,14 @@ class Site:
         from flax.nnx.nn.dtypes import promote_dtype
         from jax import lax
 
+        rounds = "NIR cannot say that it rounds while it runs"
         for name in ("dtype", "preferred_element_type"):
             kind = getattr(layer, name)
             # Without JAX's 64-bit mode float64 is float32.
             if kind is not None and np.dtype(kind) not in (np.float32, np.float64):
-                raise self.refuse(
-                    f"`{name}` is {np.dtype(kind)}: NIR cannot say that it rounds while it runs; "
-                    "use float32"
-                )
+                raise self.refuse(f"`{name}` is {np.dtype(kind)}: {rounds}; use float32")
         if not _usual_precision(layer.precision):
-            raise self.refuse(
-                f"`precision` is {layer.precision}: NIR cannot say that it rounds while it runs; "
-                "use None"
-            )
+            raise self.refuse(f"`precision` is {layer.precision}: {rounds}; use None")
         own = {
             "dot_general": lax.dot_general,
             "dot_general_cls": None,
@@ -190,9 +184,9 @@ def _usual_precision(precision: Any) -> bool:
 
 def symmetric_padding(
     kernel: np.ndarray,
-    sizes: tuple[int, ...],
+    sizes: Shape,
     strides: list[int],
-    pads: list[tuple[int, int]],
+    pads: list[Pair],
     dilation: list[int],
     square: bool,
 ) -> tuple[np.ndarray, list[int], list[int], list[int]]:
@@ -217,10 +211,7 @@ def symmetric_padding(
         or all 1 or more.
     """
     taps = kernel.shape[2:]
-    wanted = [
-        (n + lo + hi - d * (k - 1) - 1) // s
-        for n, s, (lo, hi), d, k in zip(sizes, strides, pads, dilation, taps, strict=True)
-    ]
+    wanted = [n - 1 for n in outputs(sizes, pads, taps, strides, dilation)]
 
     def before(axis: int, size: int, step: int, own: int, cut: bool) -> tuple[int, int] | None:
         """Zero taps before a kernel of `own` taps that grows to `size`, and the outputs too many."""
@@ -273,20 +264,21 @@ def block_diagonal(kernel: np.ndarray, groups: int) -> np.ndarray:
 
 
 def explicit_padding(
-    padding: Any, sizes: tuple[int, ...], kernel: list[int], strides: list[int], dilation: list[int]
-) -> list[tuple[int, int]]:
-    """Flax's padding argument as (low, high) per spatial axis.
+    site: Site, padding: Any, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int]
+) -> list[Pair]:
+    """Flax's padding argument as (low, high) per spatial axis of what arrives at `site`.
 
     "SAME" follows XLA: ceil(size/stride) outputs, the odd one of the padding at the end, with
     "SAME_LOWER" at the start; in any case of letters. An integer pads every side, an integer per axis
     both its sides.
 
     Raises:
-        ValueError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express; a stride or a
+        GraphError: "CIRCULAR", "REFLECT", "CAUSAL" and others that zeros cannot express; a stride or a
             dilation below 1.
     """
+    sizes = site.shape[1:]
     if min(*strides, *dilation) < 1:
-        raise ValueError(f"stride {strides}, dilation {dilation}: 1 or more is needed")
+        raise site.refuse(f"stride {strides}, dilation {dilation}: 1 or more is needed")
     if isinstance(padding, str):
         name = padding.upper()
         if name == "VALID":
@@ -299,12 +291,12 @@ def explicit_padding(
             return result if name == "SAME" else [(high, low) for low, high in result]
         if padding == "CAUSAL" and len(sizes) == 1:
             return [(dilation[0] * (kernel[0] - 1), 0)]
-        raise ValueError(
-            f"padding {padding!r} has no equivalent in NIR; use SAME, VALID or numbers"
-        )
+        what = f"padding {padding!r} has no equivalent in NIR"
+        raise site.refuse(f"{what}; use SAME, VALID or numbers")
     if isinstance(padding, int):
         padding = [padding] * len(sizes)
     pads = [(p, p) if isinstance(p, int) else (int(p[0]), int(p[1])) for p in padding]
     if len(pads) != len(sizes) or min(map(min, pads)) < 0:
-        raise ValueError(f"padding {padding!r}: {len(sizes)} axes take 0 or more on each side")
+        what = f"{len(sizes)} axes take 0 or more on each side"
+        raise site.refuse(f"padding {padding!r}: {what}")
     return pads

@@ -12,8 +12,8 @@ import numpy as np
 from spyx_nir.converter import file, writers
 from spyx_nir.converter.contract import UNITS
 from spyx_nir.converter.file import Source
-from spyx_nir.converter.repair import Fault, repair, spiking
-from spyx_nir.errors import GraphError, UsageError
+from spyx_nir.converter.repair import repair, spiking
+from spyx_nir.errors import GraphError, UsageError, one_line
 from spyx_nir.meaning.equations import ENDLESS, GAINS
 from spyx_nir.meaning.plan import Plan, make_plan, settled, step_dt, step_meant, too_long
 
@@ -56,9 +56,6 @@ REMEDIES = {
     "parameter-shapes": "give all parameters of the node the shape that arrives",
 }
 OTHERWISE = "write there what NIR has, in the program that wrote the file"
-REPAIRED = dict.fromkeys(
-    ("declared-shape", "duplicate-edge", "dangling-edge", "batch-axis"), "error"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +67,11 @@ class Finding:
     node: str
     reason: str
     remedy: str
+
+
+def _finding(code: str, node: str, reason: str, remedy: str) -> Finding:
+    """A finding, as severe as `CODES` says."""
+    return Finding(CODES[code].partition(":")[0], code, node, reason, remedy)
 
 
 def lint(source: Source, dt: float | None = None, target: str = "generic") -> list[Finding]:
@@ -87,88 +89,72 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
     """
     if target not in TARGETS:
         raise UsageError(f"`target` must be one of {', '.join(TARGETS)}, got {target!r}")
-    graph = file.content_of(source)
-    mended, faults = repair(graph)
-    found = [*map(_of_fault, faults)]
+    graph_dict = file.content_of(source)
+    mended, faults = repair(graph_dict)
+    found = [_finding(f.code, f.node, f.reason, f"`upgrade`: {f.repair}") for f in faults]
     plan = None
     bad = [*_bad_nodes(mended)]
     found += bad
     if not bad:
         plan, refusal = _plan(mended)
         found += refusal
-        found += [*_unbuilt(mended)] if plan is not None else []
     step = None
     if plan is not None:
+        try:
+            file.build(mended)
+        except GraphError as error:
+            found.append(_bad_node(error))
         step = step_dt(plan, dt) if dt is not None or "dt" in plan.metadata else None
-    found += [*_contract(graph, step)]
+    found += [*_contract(graph_dict, step)]
     if plan is not None:
         found += [*_numbers(plan, step), *_channels(plan)]
-        found += [*_type_check(graph, bool(faults))]
+        found += [*_type_check(graph_dict, bool(faults))]
     if target == "nir-1.0.4":
-        found += [*_older(graph)]
+        found += [*_older(graph_dict)]
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
 
-def _of_fault(fault: Fault) -> Finding:
-    remedy = f"`upgrade`: {fault.repair}"
-    return Finding(
-        REPAIRED.get(fault.code, "warning"), fault.code, fault.node, fault.reason, remedy
-    )
-
-
-def _bad_nodes(graph: dict[str, Any]) -> Iterator[Finding]:
-    for path, node in file.nodes(graph):
+def _bad_nodes(graph_dict: dict[str, Any]) -> Iterator[Finding]:
+    for path, node in file.nodes(graph_dict):
         try:
             file.check_node(node, path)
         except GraphError as error:
             yield _bad_node(error)
-    for path, part in file.graphs(graph):
+    for path, part in file.graphs(graph_dict):
         for name in sorted(set(part) - {"type", "nodes", "edges", "metadata"}):
-            yield Finding("error", "bad-node", path, f"the field `{name}` is unknown", "remove it")
-
-
-def _unbuilt(graph: dict[str, Any]) -> Iterator[Finding]:
-    try:
-        file.build(graph)
-    except GraphError as error:
-        yield _bad_node(error)
+            yield _finding("bad-node", path, f"the field `{name}` is unknown", "remove it")
 
 
 def _bad_node(error: GraphError) -> Finding:
     remedy = REMEDIES.get(error.code or "", OTHERWISE)
-    return Finding("error", "bad-node", error.node or "", str(error), remedy)
+    return _finding("bad-node", error.node or "", str(error), remedy)
 
 
-def _plan(graph: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
+def _plan(graph_dict: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make_plan(graph), []
+        with warnings.catch_warnings(action="ignore"):
+            return make_plan(graph_dict), []
     except GraphError as error:
         code = "dangling-edge" if error.code == "dangling-edge" else "refused"
         remedy = "correct the graph; load and run refuse it for this reason"
-        return None, [Finding("error", code, error.node or "", str(error), remedy)]
+        return None, [_finding(code, error.node or "", str(error), remedy)]
 
 
 # ---------------------------------------------------------------------------- what a file leaves out
 
 
-def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
-    metadata = graph.get("metadata", {})
+def _contract(graph_dict: dict[str, Any], dt: float | None) -> Iterator[Finding]:
+    metadata = graph_dict.get("metadata", {})
     if "contract_version" not in metadata:
-        yield Finding(
-            "warning",
-            "no-contract",
-            "",
-            "no contract: dt, its unit and the readout are not said"
-            + ("" if dt else "; without dt neither time constants nor gains are judged"),
-            "ask who made it, then `upgrade --dt DT --reset RESET`"
-            + ("" if dt else "; `lint --dt DT` judges them as it is"),
-        )
-    for path, node in spiking(graph):
+        reason = "no contract: dt, its unit and the readout are not said"
+        remedy = "ask who made it, then `upgrade --dt DT --reset RESET`"
+        if not dt:
+            reason += "; without dt neither time constants nor gains are judged"
+            remedy += "; `lint --dt DT` judges them as it is"
+        yield _finding("no-contract", "", reason, remedy)
+    for path, node in spiking(graph_dict):
         if "reset" not in node.get("metadata", {}):
-            yield Finding(
-                "warning",
+            yield _finding(
                 "legacy-reset",
                 path,
                 "does not say how it resets: NIR means v = v_reset, but files of networks that were "
@@ -178,32 +164,17 @@ def _contract(graph: dict[str, Any], dt: float | None) -> Iterator[Finding]:
             )
         # Not np.any: it warns of a NaN that signals, which a damaged file may hold.
         if file.is_number(node.get("v_reset")) and np.count_nonzero(node["v_reset"]):
-            yield Finding(
-                "note",
-                "reset-value",
-                path,
-                f"resets to {span(node['v_reset'])}; many readers take 0",
-                "check that the target honours `v_reset`",
-            )
+            reason = f"resets to {span(node['v_reset'])}; many readers take 0"
+            yield _finding("reset-value", path, reason, "check that the target honours `v_reset`")
     unit = metadata.get("time_unit")
     if unit is not None and not (isinstance(unit, str) and unit in UNITS):
-        yield Finding(
-            "warning",
-            "time-unit",
-            "",
-            f"time_unit is {unit!r:.60}; {' and '.join(UNITS)} are known",
-            "`upgrade --dt DT --time-unit UNIT`",
-        )
+        reason = f"time_unit is {unit!r:.60}; {' and '.join(UNITS)} are known"
+        yield _finding("time-unit", "", reason, "`upgrade --dt DT --time-unit UNIT`")
         unit = None
     if unit == "s" and dt is not None and dt >= 0.1:
-        yield Finding(
-            "warning",
-            "time-unit",
-            "",
-            f"dt = {dt:g} s is long for a spiking network: milliseconds or steps?",
-            "write dt in seconds, or say `time_unit` step",
-        )
-    for path, node in file.nodes(graph):
+        reason = f"dt = {dt:g} s is long for a spiking network: milliseconds or steps?"
+        yield _finding("time-unit", "", reason, "write dt in seconds, or say `time_unit` step")
+    for path, node in file.nodes(graph_dict):
         for name, value in node.items():
             if name.startswith("tau") and file.is_number(value):
                 # Longer than any that was meant: a membrane without leak.
@@ -219,13 +190,10 @@ def _unit(
     seconds = unit == "s" or (unit is None and (dt is None or dt < 0.1))
     if seconds and tau >= 1:
         what = "s as the contract says" if unit == "s" else "seconds as NIR means"
-        yield Finding(
-            "warning",
-            "time-unit",
-            path,
-            f"{name} = {tau:g}: {what}, or milliseconds or steps?",
-            "bring taus and dt to one unit and say it: `upgrade --dt DT --time-unit step` for steps",
-        )
+        reason = f"{name} = {tau:g}: {what}, or milliseconds or steps?"
+        remedy = "bring taus and dt to one unit and say it"
+        remedy += ": `upgrade --dt DT --time-unit step` for steps"
+        yield _finding("time-unit", path, reason, remedy)
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -234,10 +202,9 @@ def _unit(
 def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
     if dt is not None:
         for path, text in too_long(plan, dt):
-            yield Finding("error", "dt-too-large", path, text, step_meant(plan, dt))
+            yield _finding("dt-too-large", path, text, step_meant(plan, dt))
     if "contract_version" not in plan.metadata and (small := writers.like_norse(plan)):
-        yield Finding(
-            "warning",
+        yield _finding(
             "norse-tau",
             "",
             f"every r is 1 and no time constant is longer than {small:g}: Norse 1.1.0 writes "
@@ -251,17 +218,12 @@ def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
         wide = [name for name in doubles if name not in file.WHOLE]
         wide = [n for n in wide if not (n == "v_reset" and not np.any(node[n]))]
         if wide:
-            changed = [n for n in wide if (np.float32(node[n]) != node[n]).any()]
-            yield Finding(
-                "note",
-                "double-precision",
-                path,
-                f"float64: {', '.join(wide)}; rounding to float32 changes "
-                f"{', '.join(changed) if changed else 'nothing'}",
-                "a float32 reader may move a spike of a membrane at the threshold"
-                if changed
-                else "none needed",
+            changed = ", ".join(n for n in wide if (np.float32(node[n]) != node[n]).any())
+            reason = (
+                f"float64: {', '.join(wide)}; rounding to float32 changes {changed or 'nothing'}"
             )
+            remedy = "a float32 reader may move a spike of a membrane at the threshold"
+            yield _finding("double-precision", path, reason, remedy if changed else "none needed")
         if dt is not None:
             yield from _gains(path, node, dt)
 
@@ -275,13 +237,8 @@ def _endless(path: str, node: dict[str, Any]) -> Iterator[Finding]:
         effect = f"where {gain} is infinite, too, other readers get no number"
         if not np.isinf(node[gain]).any():
             effect = f"{gain} is finite, so the input has no effect"
-        yield Finding(
-            "warning",
-            "infinite",
-            path,
-            f"{tau} is infinite: nothing leaks; {effect}",
-            "load and run read it so; export what `load` gives with `to_nir`",
-        )
+        remedy = "load and run read it so; export what `load` gives with `to_nir`"
+        yield _finding("infinite", path, f"{tau} is infinite: nothing leaks; {effect}", remedy)
 
 
 def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
@@ -299,8 +256,7 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
         # Rounded in between, in float32, as spyx.nir computes it: eight units of the last place.
         decays = tau in node and name == "r" and np.all(rate > 0)
         if decays and np.allclose(value, 1 - rate, rtol=2.0**-20, atol=0):
-            yield Finding(
-                "warning",
+            yield _finding(
                 "spyx-gain",
                 path,
                 f"r = 1 - dt/{tau}: spyx.nir 1.0.0 writes the decay there, so NIR's equations scale "
@@ -309,21 +265,16 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
             )
             continue
         scale = f"{name}*dt/{tau}" if tau in node else f"{name}*dt"
-        yield Finding(
-            "warning",
-            "gain",
-            path,
-            f"{scale} = {span(gain)} scales the input; several readers ignore {name} or want 1",
-            "check that the target honours it, or fold it into the weights before",
-        )
+        reason = f"{scale} = {span(gain)} scales the input; several readers ignore {name} or want 1"
+        remedy = "check that the target honours it, or fold it into the weights before"
+        yield _finding("gain", path, reason, remedy)
 
 
 def _channels(plan: Plan) -> Iterator[Finding]:
     for path in plan.inputs:
         shape = plan.shapes[path]
         if len(shape) == 3 and shape[2] <= 4 < min(shape[:2]):
-            yield Finding(
-                "warning",
+            yield _finding(
                 "channels-last",
                 path,
                 f"shape {shape} looks like (height, width, channels); NIR is (channels, height, width)",
@@ -334,45 +285,34 @@ def _channels(plan: Plan) -> Iterator[Finding]:
 # ------------------------------------------------------------------------------------ other readers
 
 
-def _type_check(graph: dict[str, Any], faulty: bool) -> Iterator[Finding]:
+def _type_check(graph_dict: dict[str, Any], faulty: bool) -> Iterator[Finding]:
     """What `nir.read` says to the file as it is."""
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            built = file.build(graph)
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            built = file.build(graph_dict)
             built.infer_types()
             built.check_types()
     except Exception as error:  # whatever nir raises is what its users meet
-        text = " ".join(str(error).split()) or type(error).__name__
-        yield Finding(
-            "warning",
-            "nir-type-check",
-            "",
-            f"nir's own type check refuses it: {text[:200]}",
-            "`upgrade`" if faulty else "its users need `nir.read(path, type_check=False)`",
-        )
+        remedy = "`upgrade`" if faulty else "its users need `nir.read(path, type_check=False)`"
+        reason = f"nir's own type check refuses it: {one_line(error)}"
+        yield _finding("nir-type-check", "", reason, remedy)
 
 
-def _older(graph: dict[str, Any]) -> Iterator[Finding]:
-    for path, node in file.nodes(graph):
+def _older(graph_dict: dict[str, Any]) -> Iterator[Finding]:
+    for path, node in file.nodes(graph_dict):
         if node["type"] == "CubaLI":
             remedy = "no remedy: read it with nir 1.0.8"
-            yield Finding("error", "older-nir", path, "nir 1.0.4 has no CubaLI", remedy)
+            yield _finding("older-nir", path, "nir 1.0.4 has no CubaLI", remedy)
         if node["type"] in file.BARE and node.get("metadata"):
             reason = f"nir 1.0.4 fails on metadata of {node['type']}: {', '.join(node['metadata'])}"
-            yield Finding("error", "older-nir", path, reason, "remove this metadata")
+            yield _finding("older-nir", path, reason, "remove this metadata")
         if file.is_number(node.get("v_reset")) and np.size(node["v_reset"]):
-            only = np.count_nonzero(node["v_reset"]) > 0
             reason = "nir 1.0.4 fails on the field `v_reset`"
-            yield Finding(
-                "error",
-                "older-nir",
-                path,
-                f"{reason}, which is {span(node['v_reset'])}" if only else reason,
-                "no remedy: nir 1.0.4 can only say 0"
-                if only
-                else "`upgrade --nir-version 1.0.4`: it is 0 and can be left out",
-            )
+            remedy = "`upgrade --nir-version 1.0.4`: it is 0 and can be left out"
+            if np.count_nonzero(node["v_reset"]):
+                reason += f", which is {span(node['v_reset'])}"
+                remedy = "no remedy: nir 1.0.4 can only say 0"
+            yield _finding("older-nir", path, reason, remedy)
 
 
 def span(values: Any) -> str:

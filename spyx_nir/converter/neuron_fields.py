@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import nir
 import numpy as np
 
 from spyx_nir.converter.kind import Node
 from spyx_nir.converter.layer_cache import GIVEN, assemble
 from spyx_nir.converter.layout import Site, decay_of, gain_of, last, tau_of
+from spyx_nir.meaning.equations import Shape
 
+NodeType = Callable[..., nir.NIRNode]
 # All that a Spyx neuron knows of `parts`: its input has the factor 1, its leak goes to 0.
 DECAYS = {"alpha", "beta"}
 
@@ -72,6 +75,11 @@ def membrane(beta: np.ndarray, gain: Any, dt: float) -> tuple[np.ndarray, np.nda
     return tau, factor(gain, dt / np.asarray(tau, np.float64), tau.dtype)
 
 
+def endless(gain: Any, site: Site) -> np.ndarray:
+    """`r` of a membrane without leak whose input has the factor `gain`: r = gain/dt."""
+    return factor(gain, np.full(site.shape, site.dt))
+
+
 def leak_of(layer: Any, site: Site, beta: np.ndarray) -> np.ndarray:
     """`v_leak` in NIR's shape: 0 where nothing leaks to it, unless the membrane starts there."""
     v_leak = optional(layer, "v_leak", site, 0.0)
@@ -129,7 +137,7 @@ CORE = np.array([1e-30, 1e-6, 0.01, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100,
 ASKED = 150_000
 
 
-def _no_step(activation: Callable[[Any], Any], shape: tuple[int, ...]) -> str | None:
+def _no_step(activation: Callable[[Any], Any], shape: Shape) -> str | None:
     """An answer by which an activation is no step over the membranes of a layer; None if it is one.
 
     It is asked without compiling it, in the layer's shape, for numbers of every size that float32
@@ -172,9 +180,24 @@ def _of_every_size() -> np.ndarray:
     return np.random.default_rng(0).permutation(found)
 
 
-def contract_metadata(reset: str, delay: int) -> dict[str, Any]:
-    """The neuron's part of the contract, as its node's metadata."""
-    return {"reset": reset, "spike_delay": delay}
+def spyx_node(make: NodeType, layer: Any, site: Site, reset: str, **values: Any) -> nir.NIRNode:
+    """The node of a Spyx neuron, whose spike is delayed by one step; `values` are its other fields."""
+    values |= {"v_threshold": delayed_threshold(layer, site), "v_reset": 0.0}
+    return make(**fields(site, **values), metadata={"reset": reset, "spike_delay": 1})
+
+
+def exact_node(
+    make: NodeType, layer: Any, site: Site, reset: str | None = None, **values: Any
+) -> nir.NIRNode:
+    """The node of an exact neuron; `values` are the fields of its membrane, `reset` None its own."""
+    contract: dict[str, Any] = {}
+    if layer.spikes:
+        contract = {"reset": reset or layer.reset, "spike_delay": 0}
+        v_reset = optional(layer, "v_reset", site, 0.0)
+        values |= {"v_threshold": threshold_of(layer, site), "v_reset": v_reset}
+    if layer.start_at_leak:
+        contract["v_init"] = "v_leak"
+    return make(**fields(site, **values), metadata=contract)
 
 
 def parts(node: Node, site: Site) -> dict[str, Any]:
@@ -233,7 +256,7 @@ def spyx_layer(name: str, node: Node, site: Site, arrays: dict[str, Any]) -> Any
 
 
 def _spyx(
-    name: str, shape: tuple[int, ...], common: float | None, *, threshold: Any = None, **arrays: Any
+    name: str, shape: Shape, common: float | None, *, threshold: Any = None, **arrays: Any
 ) -> Any:
     import spyx.nn as snn
     from flax import nnx
@@ -255,16 +278,12 @@ def exact_layer(name: str, site: Site, found: dict[str, Any], reset: str | None 
     return assemble(_exact, arrays, name, last(site.shape), reset, "start_at_leak" in found)
 
 
-def _exact(
-    name: str, shape: tuple[int, ...], reset: str | None, start_at_leak: bool, **arrays: Any
-) -> Any:
+def _exact(name: str, shape: Shape, reset: str | None, start_at_leak: bool, **arrays: Any) -> Any:
     from spyx_nir import neurons
 
-    options: dict[str, Any] = (
-        {} if reset is None else {"reset": reset, "activation": neurons.surrogate()}
-    )
-    if start_at_leak:
-        options["start_at_leak"] = True
+    options: dict[str, Any] = {"start_at_leak": True} if start_at_leak else {}
+    if reset is not None:
+        options |= {"reset": reset, "activation": neurons.surrogate()}
     return getattr(neurons, name)(shape, **arrays, **options)
 
 

@@ -8,10 +8,6 @@ import pkgutil
 from spyx_nir.converter import nodes
 from spyx_nir.converter.kind import EXPORTERS, Kind
 from spyx_nir.converter.kind import KINDS as KINDS
-from spyx_nir.converter.kind import Exported as Exported
-from spyx_nir.converter.kind import exported_layers as exported_layers
-from spyx_nir.converter.kind import exporter as exporter
-from spyx_nir.converter.kind import load_layer as load_layer
 
 
 def enter(kind: Kind) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_node, graphs, nodes
+from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_nodes, graphs, nodes
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, SIZES, same_shape, says_nothing
-from spyx_nir.meaning.plan import Plan, inline, make_plan, modern
+from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, SIZES, Shape, same_shape, says_nothing
+from spyx_nir.meaning.plan import Plan, inline, make_plan, modern, neighbours
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Fault:
     repair: str
 
 
-def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def repair(graph_dict: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """A repaired copy of a graph's dictionary, and what was repaired; arrays are shared.
 
     - empty-field: a field that is there and says nothing; taken out, or filled in from the edges.
@@ -46,19 +46,22 @@ def repair(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
       (C, 1, 1); written out in full.
     """
-    graph = copy(graph)
-    empty = [*_empty_fields(graph)]
-    faults = [*_missing_fields(graph), *_declared_types(graph), *_edges(graph), *_legacy(graph)]
-    faults += _renamed(graph)
+    graph_dict = copy(graph_dict)
+    empty = [*_empty_fields(graph_dict)]
+    faults = [
+        *_missing_fields(graph_dict),
+        *_declared_types(graph_dict),
+        *_edges(graph_dict),
+        *_legacy(graph_dict),
+    ]
+    faults += _renamed(graph_dict)
     shapes: list[Fault] = []
     try:
-        for path, node in nodes(graph):
-            check_node(node, path)
-        graph, shapes = _with_shapes(graph)
+        check_nodes(graph_dict)
+        graph_dict, shapes = _with_shapes(graph_dict)
     except GraphError:
         pass  # shapes are of no use where fields or edges are wrong
-    said = [*_emptied(graph, empty)]
-    return graph, [*said, *faults, *shapes]
+    return graph_dict, [*_emptied(graph_dict, empty), *faults, *shapes]
 
 
 def copy(value: Any) -> Any:
@@ -73,19 +76,18 @@ def copy(value: Any) -> Any:
 
 def _optional(kind: str) -> Iterator[str]:
     """The fields that a node of this type may lack."""
-    equation = EQUATIONS.get(kind)
-    words = equation.fields.split() if equation else []
-    return (word[:-1] for word in words if word.endswith("?"))
+    names = EQUATIONS[kind].names if kind in EQUATIONS else {}
+    return (name for name, optional in names.items() if optional)
 
 
-def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+def _empty_fields(graph_dict: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Take out what says nothing: path, field and whether it was not there at all.
 
     Sizes become 0 until it is known what arrives.
 
     A convolution without `input_shape` and a port without `shape` get one: nir 1.0.8 reads none without.
     """
-    for path, node in nodes(graph):
+    for path, node in nodes(graph_dict):
         kind = node["type"]
         for name in [*_optional(kind), *(["shape"] if kind in ("Input", "Output") else [])]:
             missing = name in ("input_shape", "shape") and name not in node
@@ -97,9 +99,9 @@ def _empty_fields(graph: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
             yield path, name, missing
 
 
-def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, bool]]) -> Iterator[Fault]:
+def _emptied(graph_dict: dict[str, Any], empty: list[tuple[str, str, bool]]) -> Iterator[Fault]:
     """What the fields that said nothing are now."""
-    found = dict(nodes(graph))
+    found = dict(nodes(graph_dict))
     for path, name, missing in empty:
         node = found[path]
         reason = f"`{name}` is there and says nothing"
@@ -118,9 +120,9 @@ def _emptied(graph: dict[str, Any], empty: list[tuple[str, str, bool]]) -> Itera
         yield Fault("declared-shape" if name == "shape" else code, path, reason, made)
 
 
-def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
+def _missing_fields(graph_dict: dict[str, Any]) -> Iterator[Fault]:
     """Write out nir's default; `v_reset`, which nir 1.0.4 cannot read, stays out."""
-    for path, node in nodes(graph):
+    for path, node in nodes(graph_dict):
         for name in sorted(set(_optional(node["type"])) & set(DEFAULTS)):
             if node.get(name) is not None:
                 continue
@@ -132,8 +134,8 @@ def _missing_fields(graph: dict[str, Any]) -> Iterator[Fault]:
             yield Fault("missing-field", path, reason, "written out")
 
 
-def _declared_types(graph: dict[str, Any]) -> Iterator[Fault]:
-    for path, group in [*graphs(graph), *nodes(graph)]:
+def _declared_types(graph_dict: dict[str, Any]) -> Iterator[Fault]:
+    for path, group in [*graphs(graph_dict), *nodes(graph_dict)]:
         for name in ("input_type", "output_type"):
             if name in group and not (group["type"] == "Flatten" and name == "input_type"):
                 del group[name]
@@ -144,14 +146,14 @@ def _declared_types(graph: dict[str, Any]) -> Iterator[Fault]:
 # ------------------------------------------------------------------------------------------- edges
 
 
-def _edges(graph: dict[str, Any]) -> Iterator[Fault]:
+def _edges(graph_dict: dict[str, Any]) -> Iterator[Fault]:
     """Edges that are there twice, and edges across the border of a subgraph."""
     around: dict[str, tuple[str, dict[str, Any]]] = {"": ("", {"nodes": {}, "edges": []})}
-    for path, part in graphs(graph):
+    for path, part in graphs(graph_dict):
         for name, node in part["nodes"].items():
             if node["type"] == "NIRGraph":
                 around[f"{path}.{name}" if path else name] = (name, part)
-    for path, part in graphs(graph):
+    for path, part in graphs(graph_dict):
         kept: list[tuple[str, str]] = []
         for edge in part["edges"]:
             if edge in kept:
@@ -222,13 +224,12 @@ def _at_port(sub: dict[str, Any], inner: str, kind: str) -> bool:
     return inner == ports[0] or neighbours == {inner}
 
 
-def _legacy(graph: dict[str, Any]) -> Iterator[Fault]:
-    for path, part in list(graphs(graph)):
+def _legacy(graph_dict: dict[str, Any]) -> Iterator[Fault]:
+    for path, part in list(graphs(graph_dict)):
         if not path:
             continue
         try:
-            with warnings.catch_warnings(record=True):
-                warnings.simplefilter("always")
+            with warnings.catch_warnings(action="ignore"):
                 rewired = modern(part, path)
         except GraphError:
             continue
@@ -240,9 +241,9 @@ def _legacy(graph: dict[str, Any]) -> Iterator[Fault]:
             yield Fault("legacy-wiring", path, reason, f"edge {removed[0]} is now {added[0]}")
 
 
-def _renamed(graph: dict[str, Any]) -> Iterator[Fault]:
+def _renamed(graph_dict: dict[str, Any]) -> Iterator[Fault]:
     """Edges to one name that is no node, and one node without an edge: it is meant."""
-    for path, part in graphs(graph):
+    for path, part in graphs(graph_dict):
         ends = {end for edge in part["edges"] for end in edge}
         unknown, loose = ends - set(part["nodes"]), set(part["nodes"]) - ends
         if len(unknown) != 1 or len(loose) != 1:
@@ -261,55 +262,51 @@ def _renamed(graph: dict[str, Any]) -> Iterator[Fault]:
 # ------------------------------------------------------------------------------------------ shapes
 
 
-def _with_shapes(graph: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def _with_shapes(graph_dict: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """A copy whose declared shapes and parameters agree, and what had to be changed for that.
 
     Where a graph has no meaning as it is and has one with the leading axis of 1 of its Inputs gone,
     that axis is a batch.
     """
-    made = copy(graph)
+    made = copy(graph_dict)
     faults = [*_shapes(made)]
     if means_something(made):
         return made, faults
-    tried = copy(graph)
+    tried = copy(graph_dict)
     stripped = [*_without_batch(tried)]
     stripped += _shapes(tried) if stripped else []
     return (tried, stripped) if stripped and means_something(tried) else (made, faults)
 
 
-def _without_batch(graph: dict[str, Any]) -> Iterator[Fault]:
-    for name, node in graph["nodes"].items():
+def _without_batch(graph_dict: dict[str, Any]) -> Iterator[Fault]:
+    for name, node in graph_dict["nodes"].items():
         if node["type"] == "Input" and len(shape := _declared(node["shape"])) > 1 and shape[0] == 1:
             node["shape"] = np.array(shape[1:])
             reason = f"declares `shape` {shape}, whose first axis is a batch"
             yield Fault("batch-axis", name, reason, f"`shape` is now {shape[1:]}")
 
 
-def means_something(graph: dict[str, Any]) -> bool:
+def means_something(graph_dict: dict[str, Any]) -> bool:
     """Whether `load` and the reference take the graph."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            make_plan(graph)
+        with warnings.catch_warnings(action="ignore"):
+            make_plan(graph_dict)
     except GraphError:
         return False
     return True
 
 
-def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
+def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
     """Walk along the edges from the Inputs; every node is made to agree with what arrives."""
     plan = Plan({}, [], [], [])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plan.inputs, plan.outputs = inline(graph, "", plan, 0)
-    originals = dict(nodes(graph))
-    targets: dict[str, list[str]] = {path: [] for path in originals}
-    for source, target in plan.edges:
-        targets[source].append(target)
+    with warnings.catch_warnings(action="ignore"):
+        plan.inputs, plan.outputs = inline(graph_dict, "", plan, 0)
+    originals = dict(nodes(graph_dict))
+    targets, _ = neighbours(originals, plan.edges)
 
-    def wanted(path: str, seen: frozenset[str] = frozenset()) -> set[tuple[int, ...]]:
+    def wanted(path: str, seen: frozenset[str] = frozenset()) -> set[Shape]:
         """The shapes that the nodes behind this one take, through the ports of subgraphs."""
-        found: set[tuple[int, ...]] = set()
+        found: set[Shape] = set()
         for target in targets[path]:
             if originals[target]["type"] in ("Input", "Output") and target not in seen:
                 found |= wanted(target, seen | {target})
@@ -317,7 +314,7 @@ def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
                 found.add(shape)
         return found
 
-    arrives: dict[str, tuple[int, ...]] = {}
+    arrives: dict[str, Shape] = {}
     todo = []
     for path in plan.inputs:
         node = originals[path]
@@ -342,37 +339,34 @@ def _shapes(graph: dict[str, Any]) -> Iterator[Fault]:
         node = originals[path]
         takers = wanted(path)
         yield from _fit(path, node, shape, takers.pop() if len(takers) == 1 else None)
-        try:
-            out = tuple(int(n) for n in EQUATIONS[node["type"]].shape(node, shape))
-        except (GraphError, ValueError, OverflowError):
-            continue  # the reference names the mismatch
-        todo += [(target, out) for target in targets[path]]
+        if (out := _result(node, shape)) is not None:  # else the reference names the mismatch
+            todo += [(target, out) for target in targets[path]]
 
 
-def _declared(value: Any) -> tuple[int, ...]:
+def _declared(value: Any) -> Shape:
     return tuple(int(n) for n in np.ravel(value))
 
 
-def _means(declared: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def _means(declared: Shape, shape: Shape) -> bool:
     """Whether an Input's shape is `shape` with axes of 1 too many, or says nothing of it."""
     return _same_but_ones(declared, shape) and (
         len(declared) > len(shape) or all(n in (0, 1) for n in declared)
     )
 
 
-def _same_but_ones(declared: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def _same_but_ones(declared: Shape, shape: Shape) -> bool:
     """Whether a declared shape is one of a single number, or the same but for axes of size 1."""
     squeezed = [n for n in declared if n != 1]
     return not any(squeezed) or squeezed == [n for n in shape if n != 1]
 
 
-def _ones_before(longer: tuple[int, ...], shape: tuple[int, ...]) -> int:
+def _ones_before(longer: Shape, shape: Shape) -> int:
     """How many leading axes of 1 `longer` has before it is `shape`; 0 where it is something else."""
     more = len(longer) - len(shape)
     return more if more > 0 and longer == (1,) * more + shape else 0
 
 
-def _wanted(node: dict[str, Any]) -> tuple[int, ...] | None:
+def _wanted(node: dict[str, Any]) -> Shape | None:
     """The shape that a node takes, as far as its own fields say so."""
     kind = node["type"]
     if kind in ("Linear", "Affine"):
@@ -387,9 +381,7 @@ def _wanted(node: dict[str, Any]) -> tuple[int, ...] | None:
     return None
 
 
-def _fit(
-    path: str, node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
-) -> Iterator[Fault]:
+def _fit(path: str, node: dict[str, Any], shape: Shape, taken: Shape | None) -> Iterator[Fault]:
     """Make a node agree with the shape that arrives; `taken` is what the nodes behind it take."""
     kind = node["type"]
     if kind in ("Input", "Output"):
@@ -406,7 +398,7 @@ def _fit(
 
 
 def _declare(
-    path: str, node: dict[str, Any], name: str, shape: tuple[int, ...], confirmed: bool
+    path: str, node: dict[str, Any], name: str, shape: Shape, confirmed: bool
 ) -> Iterator[Fault]:
     """Put the shape that arrives where another one is declared and cannot be meant.
 
@@ -425,9 +417,7 @@ def _declare(
     yield Fault("declared-shape", path, reason, f"`{name}` is now {shape}")
 
 
-def _conv_confirms(
-    node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
-) -> bool:
+def _conv_confirms(node: dict[str, Any], shape: Shape, taken: Shape | None) -> bool:
     """Whether a convolution's declared shape is (C, H, W) of what arrives, or its result is taken."""
     declared = _declared(node["input_shape"]) if node.get("input_shape") is not None else ()
     if _ones_before(declared, shape) or declared == shape:
@@ -435,16 +425,14 @@ def _conv_confirms(
     return taken is not None and _result({**node, "input_shape": None}, shape) == taken
 
 
-def _result(node: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def _result(node: dict[str, Any], shape: Shape) -> Shape | None:
     try:
         return tuple(int(n) for n in EQUATIONS[node["type"]].shape(node, shape))
     except (GraphError, ValueError, OverflowError):
         return None
 
 
-def _flatten(
-    path: str, node: dict[str, Any], shape: tuple[int, ...], taken: tuple[int, ...] | None
-) -> Iterator[Fault]:
+def _flatten(path: str, node: dict[str, Any], shape: Shape, taken: Shape | None) -> Iterator[Fault]:
     """A Flatten whose declared shape, or whose start_dim and end_dim, count a batch axis.
 
     The node behind decides: it takes what the axes give as they are, or what they give without one.
@@ -485,9 +473,9 @@ def _dims(node: dict[str, Any], rank: int, batch: int) -> dict[str, int]:
     return found
 
 
-def _without_ones(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
+def _without_ones(path: str, node: dict[str, Any], shape: Shape) -> Iterator[Fault]:
     """Parameters with a leading axis of 1, which is for a batch, where none arrives."""
-    wanted: dict[str, tuple[int, ...]] = {}
+    wanted: dict[str, Shape] = {}
     if EQUATIONS[node["type"]].shape is same_shape:
         wanted = {n: shape for n, v in node.items() if np.size(v) > 1 and n != "metadata"}
     elif node["type"] in ("Linear", "Affine"):
@@ -505,7 +493,7 @@ def _without_ones(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> It
     yield Fault("batch-axis", path, reason, f"now {after}")
 
 
-def _written_out(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Iterator[Fault]:
+def _written_out(path: str, node: dict[str, Any], shape: Shape) -> Iterator[Fault]:
     single = [
         name
         for name, value in node.items()
@@ -523,16 +511,16 @@ def _written_out(path: str, node: dict[str, Any], shape: tuple[int, ...]) -> Ite
     yield Fault("scalar-parameter", path, reason, f"written out to {shape}")
 
 
-def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def _spreads(given: Shape, shape: Shape) -> bool:
     """Whether parameters are one number for all of `shape`, or one along axes of theirs that are 1."""
     if given == shape or math.prod(given) == 1:
         return given != shape
     return len(given) == len(shape) and all(n in (1, m) for n, m in zip(given, shape, strict=True))
 
 
-def spiking(graph: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def spiking(graph_dict: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The nodes that spike and then reset: those whose contract says how."""
-    for path, node in nodes(graph):
+    for path, node in nodes(graph_dict):
         equation = EQUATIONS.get(node["type"])
         if equation and equation.spikes and "v_threshold" in node:
             yield path, node

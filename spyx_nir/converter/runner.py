@@ -13,9 +13,8 @@ from flax import nnx
 
 from spyx_nir.converter.graph import Loaded, load
 from spyx_nir.converter.layout import last, to_last
-from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import as_array
-from spyx_nir.meaning.reference import check_input
+from spyx_nir.meaning.equations import as_array, field_error
+from spyx_nir.meaning.reference import check_input, check_sizes, named_inputs
 
 
 def _walk(graphdef: Any, variables: Any, x: Any, every: bool) -> Any:
@@ -107,17 +106,13 @@ def model_input(loaded: Loaded, data: Any) -> Any:
     Raises:
         GraphError: shape, type or values do not fit; names the input.
     """
-    names = loaded.plan.inputs
-    if not isinstance(data, Mapping):
-        if len(names) != 1:
-            raise GraphError(f"the graph has inputs {names}: give a mapping by name")
-        return _channels_last(data, names[0], loaded.plan.shapes[names[0]])
-    if set(data) != set(names):
-        raise GraphError(f"inputs must be {sorted(names)}, got {sorted(map(str, data))}")
-    made = {name: _channels_last(data[name], name, loaded.plan.shapes[name]) for name in names}
-    if len({array.shape[:2] for array in made.values()}) != 1:
-        raise GraphError("inputs differ in (T, B): " + str({n: a.shape for n, a in made.items()}))
-    return made[names[0]] if len(names) == 1 else made
+    plan = loaded.plan
+    made = {
+        name: _channels_last(array, name, plan.shapes[name])
+        for name, array in named_inputs(data, plan).items()
+    }
+    check_sizes(made)
+    return made[plan.inputs[0]] if len(made) == 1 else made
 
 
 def _channels_last(data: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -153,13 +148,11 @@ def reorder_layers(init_params: Any, trained_params: Any) -> Any:
 
     for name, value in (("init_params", init_params), ("trained_params", trained_params)):
         if not isinstance(value, Mapping):
-            raise GraphError(f"`{name}` must be a mapping, got {type(value).__name__}")
+            what = f"must be a mapping, got {type(value).__name__}"
+            raise field_error(name, what, "argument")
     ordered = walk(init_params, trained_params, "")
     if missing or extra:
-        parts = [
-            f"{what}: {', '.join(keys)}"
-            for what, keys in (("missing", missing), ("extra", extra))
-            if keys
-        ]
-        raise GraphError(f"`trained_params` does not match `init_params`; {'; '.join(parts)}")
+        found = {"missing": missing, "extra": extra}
+        parts = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in found.items() if keys)
+        raise field_error("trained_params", f"does not match `init_params`; {parts}", "argument")
     return ordered

@@ -44,49 +44,38 @@ def upgrade(
         raise UsageError(f"`writer` must be one of {', '.join(WRITERS)}, got {writer!r}")
     content = file.content_of(source)
     with file.naming(source):
-        return _upgraded(content, dt, time_unit, reset, spike_delay, writer)
+        graph_dict, faults = repair(content)
+        changes = [
+            f"{fault.code}: {f'`{fault.node}`: ' if fault.node else ''}{fault.reason}; {fault.repair}"
+            for fault in faults
+        ]
+        file.check_nodes(graph_dict)
+        if writer is not None and dt is not None:
+            if "contract_version" in graph_dict.get("metadata", {}):
+                what = f"has a contract, which {writer} does not write: nothing to put right"
+                raise GraphError(what, node="", code="contract")
+            graph_dict, lines = WRITERS[writer](graph_dict, dt)
+            changes += lines
+        if dt is not None:
+            changes += _set_dt(graph_dict, dt, time_unit)
+        for path, node in spiking(graph_dict):
+            for name, value in (("reset", reset), ("spike_delay", spike_delay)):
+                own = node.setdefault("metadata", {})
+                if value is not None and own.get(name) != value:
+                    before = f" (was {own[name]})" if name in own else ""
+                    own[name] = value
+                    changes.append(f"contract: `{path}`: {name} = {value}{before}")
+        make_plan(graph_dict)  # whatever is left that has no meaning is refused here
+        return file.build(graph_dict), changes
 
 
-def _upgraded(
-    content: dict[str, Any],
-    dt: float | None,
-    time_unit: str | None,
-    reset: str | None,
-    spike_delay: int | None,
-    writer: str | None,
-) -> tuple[nir.NIRGraph, list[str]]:
-    graph, faults = repair(content)
-    changes = [
-        f"{fault.code}: {f'`{fault.node}`: ' if fault.node else ''}{fault.reason}; {fault.repair}"
-        for fault in faults
-    ]
-    for path, node in file.nodes(graph):
-        file.check_node(node, path)
-    if writer is not None and dt is not None:
-        if "contract_version" in graph.get("metadata", {}):
-            raise GraphError(
-                f"has a contract, which {writer} does not write: nothing to put right",
-                node="",
-                code="contract",
-            )
-        graph, lines = WRITERS[writer](graph, dt)
-        changes += lines
-    metadata = graph.setdefault("metadata", {})
-    if dt is not None:
-        plan = make_plan(graph)
-        step_dt(plan, dt)
-        check_dt(plan, dt)
-        made = contract.make(dt, time_unit=time_unit)
-        new = {name: value for name, value in made.items() if metadata.get(name) != value}
-        metadata.update(new)
-        if new:
-            changes.append("contract: " + ", ".join(f"{k} = {v}" for k, v in new.items()))
-    for path, node in spiking(graph):
-        for name, value in (("reset", reset), ("spike_delay", spike_delay)):
-            own = node.setdefault("metadata", {})
-            if value is not None and own.get(name) != value:
-                before = f" (was {own[name]})" if name in own else ""
-                own[name] = value
-                changes.append(f"contract: `{path}`: {name} = {value}{before}")
-    make_plan(graph)  # whatever is left that has no meaning is refused here
-    return file.build(graph), changes
+def _set_dt(graph_dict: dict[str, Any], dt: float, time_unit: str | None) -> list[str]:
+    """Write a contract with this step, and say what of it is new."""
+    plan = make_plan(graph_dict)
+    step_dt(plan, dt)
+    check_dt(plan, dt)
+    metadata = graph_dict.setdefault("metadata", {})
+    made = contract.make(dt, time_unit=time_unit)
+    new = {name: value for name, value in made.items() if metadata.get(name) != value}
+    metadata.update(new)
+    return ["contract: " + ", ".join(f"{k} = {v}" for k, v in new.items())] if new else []

@@ -13,7 +13,7 @@ import numpy as np
 
 from spyx_nir.converter.file import nodes
 from spyx_nir.converter.repair import copy
-from spyx_nir.errors import GraphError
+from spyx_nir.meaning.equations import node_error
 from spyx_nir.meaning.plan import Plan
 
 # No time constant is shorter than 0.1 ms; Norse's usual 10 ms and dt of 1 ms come out as 0.01 ms.
@@ -22,7 +22,7 @@ SHORT = 1e-4
 Changed = tuple[dict[str, Any], list[str]]
 
 
-def norse(graph: dict[str, Any], dt: float) -> Changed:
+def norse(graph_dict: dict[str, Any], dt: float) -> Changed:
     """A file of Norse 1.1.0: tau = dt/tau_mem_inv, r = 1, and no w_in, which nir reads as 1.
 
     A step of Norse is v += dt*tau_mem_inv*(v_leak - v + i), an IAFCell's v += i, and a LIFCell's
@@ -31,17 +31,14 @@ def norse(graph: dict[str, Any], dt: float) -> Changed:
     Raises:
         GraphError: a neuron that Norse does not write so.
     """
-    graph = copy(graph)
+    graph_dict = copy(graph_dict)
     changes = []
-    for path, node in nodes(graph):
+    for path, node in nodes(graph_dict):
         if "r" not in node:
             continue
         if (np.asarray(node["r"]) != 1).any() or (np.asarray(node.get("w_in", 1)) != 1).any():
-            raise GraphError(
-                f"node `{path}`: Norse writes r and w_in as 1, and this one has others",
-                node=path,
-                code="writer",
-            )
+            what = "Norse writes r and w_in as 1, and this one has others"
+            raise node_error(path, what, "writer")
         made = {name: _scaled(node[name], 1 / dt) for name in node if name.startswith("tau")}
         if node["type"] in ("IF", "I"):
             made["r"] = _scaled(node["r"], 1 / dt)
@@ -50,7 +47,7 @@ def norse(graph: dict[str, Any], dt: float) -> Changed:
         node.update(made)
         said = ", ".join(f"{name} = {np.ravel(value)[0]:g}" for name, value in made.items())
         changes.append(f"norse-1.1.0: `{path}`: {said}")
-    return graph, changes
+    return graph_dict, changes
 
 
 def _scaled(value: Any, factor: float) -> np.ndarray:

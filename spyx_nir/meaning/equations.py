@@ -9,7 +9,7 @@ spike's delay, the membrane before the first step) is in a node's metadata, see 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ Node = dict[str, Any]
 State = dict[str, Any]
 Step = tuple[np.ndarray, State]
 Shape = tuple[int, ...]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,43 @@ class Equation:
     stateful: bool = False
     spikes: bool = False
 
+    @property
+    def names(self) -> dict[str, bool]:
+        """The fields by name, and whether each may be missing."""
+        return {word.rstrip("?"): word.endswith("?") for word in self.fields.split()}
+
 
 # What the classes of nir take where a file has no such field.
 DEFAULTS = {"w_in": 1.0, "start_dim": 1, "end_dim": -1}
 # Fields of sizes: all 0, as sinabs writes them, they say as little as none at all.
 SIZES = ("shape", "input_shape", "input_type")
+
+
+# ------------------------------------------------------------------------------------------ errors
+
+
+def graph_error(path: str, what: str, code: str, field: str | None = None) -> GraphError:
+    """The error of a graph (path "") or of a subgraph: `what` follows its name."""
+    where = f"subgraph `{path}`" if path else "the graph"
+    return GraphError(f"{where}{what}", node=path, field=field, code=code)
+
+
+def node_error(
+    path: str, what: str, code: str, field: str | None = None, kind: str = ""
+) -> GraphError:
+    """The error of a node, by its path and, where that is known, its kind."""
+    where = f"{kind} node `{path}`".lstrip()
+    return GraphError(f"{where}: {what}", node=path, field=field, code=code)
+
+
+def field_error(field: str, what: str, code: str = "field-value") -> GraphError:
+    """The error of a field, whose node the caller knows: `what` follows its name."""
+    return GraphError(f"`{field}` {what}", field=field, code=code)
+
+
+def shape_error(what: str, field: str | None = None) -> GraphError:
+    """The error of a node at which a shape arrives that it does not take."""
+    return GraphError(what, field=field, code="shape-mismatch")
 
 
 # ---------------------------------------------------------------- what several equations share
@@ -61,11 +94,7 @@ def same_shape(node: Node, shape: Shape) -> Shape:
     """Element by element: every array parameter has the shape that arrives, or is one number."""
     for name, value in node.items():
         if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
-            raise GraphError(
-                f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives",
-                field=name,
-                code="shape-mismatch",
-            )
+            raise shape_error(f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives", name)
     return tuple(shape)
 
 
@@ -81,9 +110,8 @@ def as_array(value: Any, where: str) -> np.ndarray:
     except Exception as error:  # of another framework's arrays any
         reason = " ".join(str(error).split())
         reason = "its rows differ in length" if "inhomogeneous" in reason else reason
-        raise GraphError(
-            f"{where}: an array of numbers is needed, got {type(value).__name__}: {reason:.160}"
-        ) from None
+        what = f"an array of numbers is needed, got {type(value).__name__}: {reason:.160}"
+        raise GraphError(f"{where}: {what}", code="field-value") from None
 
 
 def uniform(value: Any, shape: Shape) -> np.ndarray:
@@ -115,9 +143,9 @@ def check_padding(shape: Shape, pads: Any) -> None:
     """Refuse (low, high) padding of a (C, ...) image that no memory holds: a file may say any number."""
     sizes = [shape[0], *(n + low + high for n, (low, high) in zip(shape[1:], pads, strict=True))]
     if math.prod(sizes) > MOST_VALUES:
+        what = f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}"
         raise GraphError(
-            f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}; at most {MOST_VALUES} values "
-            "are allowed"
+            f"{what}; at most {MOST_VALUES} values are allowed", field="padding", code="too-large"
         )
 
 
@@ -126,11 +154,7 @@ def whole(node: Node, name: str, count: int) -> list[int]:
     value = np.ravel(node[name])
     numbers = value.dtype.kind in "buif"
     if not numbers or value.size not in (1, count) or (value != np.floor(value)).any():
-        raise GraphError(
-            f"`{name}` is {value.tolist()}; {count} whole numbers are needed",
-            field=name,
-            code="field-value",
-        )
+        raise field_error(name, f"is {value.tolist()}; {count} whole numbers are needed")
     return [int(value[min(i, value.size - 1)]) for i in range(count)]
 
 
@@ -164,7 +188,7 @@ def step_port(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
 def shape_port(node: Node, shape: Shape) -> Shape:
     declared = tuple(np.ravel(node["shape"]).tolist())
     if declared != tuple(shape):
-        raise GraphError(f"it declares shape {declared}, but {tuple(shape)} arrives")
+        raise shape_error(f"it declares shape {declared}, but {tuple(shape)} arrives", "shape")
     return declared
 
 
@@ -176,21 +200,31 @@ def step_linear(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
 def shape_linear(node: Node, shape: Shape) -> Shape:
     weight = node["weight"]
     if weight.ndim < 2:
-        raise GraphError(f"`weight` has shape {weight.shape}; (out, in) is needed")
-    if (*weight.shape[:-2], weight.shape[-1]) != tuple(shape):
-        raise GraphError(
-            f"`weight` of shape {weight.shape} takes {(*weight.shape[:-2], weight.shape[-1])}, "
-            f"but {tuple(shape)} arrives"
-        )
+        raise field_error("weight", f"has shape {weight.shape}; (out, in) is needed")
+    takes = (*weight.shape[:-2], weight.shape[-1])
+    if takes != tuple(shape):
+        what = f"`weight` of shape {weight.shape} takes {takes}, but {tuple(shape)} arrives"
+        raise shape_error(what, "weight")
     out = weight.shape[:-1]
     if "bias" in node and node["bias"].shape not in (out, (1,), ()):
-        raise GraphError(f"`bias` has shape {node['bias'].shape}, {out} is needed")
+        raise field_error("bias", f"has shape {node['bias'].shape}, {out} is needed")
     return out
+
+
+def outputs(
+    sizes: Shape,
+    pads: Sequence[Pair],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    gaps: Sequence[int],
+) -> list[int]:
+    """How many places of a window fit along each axis; `gaps` are the dilations."""
+    axes = zip(sizes, pads, kernel, stride, gaps, strict=True)
+    return [(n + low + high - d * (k - 1) - 1) // s + 1 for n, (low, high), k, s, d in axes]
 
 
 def conv_numbers(node: Node, rank: int) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     """stride, dilation and (low, high) padding per axis; "same" pads the odd one at the end."""
-
     stride, dilation = whole(node, "stride", rank), whole(node, "dilation", rank)
     padding = node["padding"]
     kernel = node["weight"].shape[2:]
@@ -201,14 +235,13 @@ def conv_numbers(node: Node, rank: int) -> tuple[list[int], list[int], list[tupl
             spread = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
             pads = [(s // 2, s - s // 2) for s in spread]
         else:
-            raise GraphError(
-                f"`padding` is {padding!r} with stride {stride}; allowed are numbers, 'valid', and "
-                "'same' with stride 1"
-            )
+            allowed = "allowed are numbers, 'valid', and 'same' with stride 1"
+            raise field_error("padding", f"is {padding!r} with stride {stride}; {allowed}")
     else:
         pads = [(p, p) for p in whole(node, "padding", rank)]
     if min(stride) < 1 or min(dilation) < 1 or min(lo for lo, _ in pads) < 0:
-        raise GraphError(f"stride {stride}, dilation {dilation}, padding {pads}: out of range")
+        what = f"stride {stride}, dilation {dilation}, padding {pads}: out of range"
+        raise GraphError(what, code="field-value")
     return stride, dilation, pads
 
 
@@ -239,32 +272,24 @@ def shape_conv(node: Node, shape: Shape) -> Shape:
     weight = node["weight"]
     rank = 1 if node["type"] == "Conv1d" else 2
     if weight.ndim != rank + 2 or len(shape) != rank + 1:
-        raise GraphError(
-            f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on "
-            f"(C, {rank} axes) is needed"
-        )
+        what = f"`weight` {weight.shape} on {tuple(shape)}: (C_out, C_in/groups, {rank} axes) on"
+        raise shape_error(f"{what} (C, {rank} axes) is needed", "weight")
     (groups,) = whole(node, "groups", 1)
     if groups < 1 or shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
-        raise GraphError(
-            f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups} "
-            f"channels, but {tuple(shape)} arrives"
-        )
+        what = f"`weight` {weight.shape} with groups {groups} takes {weight.shape[1] * groups}"
+        raise shape_error(f"{what} channels, but {tuple(shape)} arrives", "weight")
     declared = node.get("input_shape")
     if declared is not None and np.ravel(declared).tolist() != list(shape[1:]):
-        raise GraphError(f"`input_shape` is {np.ravel(declared).tolist()}, but {shape[1:]} arrives")
+        what = f"`input_shape` is {np.ravel(declared).tolist()}, but {shape[1:]} arrives"
+        raise shape_error(what, "input_shape")
     bias = node.get("bias")
     if bias is not None and np.asarray(bias).size not in (1, weight.shape[0]):
-        raise GraphError(f"`bias` has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
+        raise field_error("bias", f"has shape {np.shape(bias)}, ({weight.shape[0]},) is needed")
     stride, dilation, pads = conv_numbers(node, rank)
     check_padding(shape, pads)
-    out = [
-        (n + lo + hi - d * (k - 1) - 1) // s + 1
-        for n, (lo, hi), d, k, s in zip(
-            shape[1:], pads, dilation, weight.shape[2:], stride, strict=True
-        )
-    ]
+    out = outputs(shape[1:], pads, weight.shape[2:], stride, dilation)
     if min(out) < 1:
-        raise GraphError(f"a kernel of {weight.shape[2:]} does not fit into {tuple(shape)}")
+        raise shape_error(f"a kernel of {weight.shape[2:]} does not fit into {tuple(shape)}")
     return (weight.shape[0], *out)
 
 
@@ -283,18 +308,17 @@ def step_avg_pool(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
 
 def shape_pool(node: Node, shape: Shape) -> Shape:
     if len(shape) != 3:
-        raise GraphError(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
+        raise shape_error(f"pooling takes (C, H, W), but {tuple(shape)} arrives")
     kernel, stride = whole(node, "kernel_size", 2), whole(node, "stride", 2)
     padding = whole(node, "padding", 2)
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
-        raise GraphError(f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range")
-    check_padding(shape, [(p, p) for p in padding])
-    out = [
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip(shape[1:], padding, kernel, stride, strict=True)
-    ]
+        what = f"kernel_size {kernel}, stride {stride}, padding {padding}: out of range"
+        raise GraphError(what, code="field-value")
+    pads = [(p, p) for p in padding]
+    check_padding(shape, pads)
+    out = outputs(shape[1:], pads, kernel, stride, [1, 1])
     if min(out) < 1:
-        raise GraphError(f"a window of {kernel} does not fit into {tuple(shape)}")
+        raise shape_error(f"a window of {kernel} does not fit into {tuple(shape)}")
     return (shape[0], *out)
 
 
@@ -308,17 +332,15 @@ def shape_flatten(node: Node, shape: Shape) -> Shape:
     end = end + rank if end < 0 else end
     start = start + rank if start < 0 else start
     if not 0 <= start <= end < rank:
-        raise GraphError(
-            f"start_dim {node['start_dim']} to end_dim {node['end_dim']} is no range of axes of "
-            f"{tuple(shape)}"
-        )
+        what = f"start_dim {node['start_dim']} to end_dim {node['end_dim']} is no range of axes of"
+        raise shape_error(f"{what} {tuple(shape)}", "start_dim")
     declared = node.get("input_type")
     if isinstance(declared, dict):
         declared = declared.get("input")
-    if declared is not None and tuple(int(n) for n in np.ravel(declared)) != tuple(shape):
-        raise GraphError(
-            f"`input_type` is {tuple(int(n) for n in np.ravel(declared))}, but {tuple(shape)} arrives"
-        )
+    if declared is not None:
+        sizes = tuple(int(n) for n in np.ravel(declared))
+        if sizes != tuple(shape):
+            raise shape_error(f"`input_type` is {sizes}, but {tuple(shape)} arrives", "input_type")
     return (*shape[:start], int(np.prod(shape[start : end + 1])), *shape[end + 1 :])
 
 
@@ -337,12 +359,8 @@ def delay_steps(delay: Any, dt: float) -> np.ndarray:
     off = np.abs(steps - rounded) > 2.0**-22 * np.maximum(rounded, 1)
     bad = off | (rounded < 0) | (rounded > 1_000_000)
     if bad.any():
-        raise GraphError(
-            f"`delay` is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of "
-            f"dt = {dt:g} is needed, from 0 to a million",
-            field="delay",
-            code="field-value",
-        )
+        what = f"is {float(np.asarray(delay)[bad].flat[0]):g}; a whole number of steps of"
+        raise field_error("delay", f"{what} dt = {dt:g} is needed, from 0 to a million")
     return rounded.astype(int)
 
 
@@ -408,11 +426,7 @@ EQUATIONS: dict[str, Equation] = {
     "Conv2d": Equation(step_conv, shape_conv, CONV),
     "CubaLI": Equation(step_cuba_li, same_shape, CUBA, stateful=True),
     "CubaLIF": Equation(
-        step_cuba_lif,
-        same_shape,
-        f"{CUBA} v_threshold v_reset?",
-        stateful=True,
-        spikes=True,
+        step_cuba_lif, same_shape, f"{CUBA} v_threshold v_reset?", stateful=True, spikes=True
     ),
     "Delay": Equation(step_delay, same_shape, "delay", stateful=True),
     "Flatten": Equation(step_flatten, shape_flatten, "start_dim? end_dim? input_type?"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from spyx_nir.meaning.equations import (
     RESETS,
     Node,
     as_array,
+    graph_error,
+    node_error,
     says_nothing,
     text,
 )
@@ -31,6 +33,7 @@ from spyx_nir.meaning.equations import (
 CONTRACT_VERSION = 1
 # More than any network of ours; a file that nests shared subgraphs can name far more than it holds.
 MOST_NODES = 100_000
+MOST_NESTED = 16  # subgraphs inside subgraphs
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -71,14 +74,7 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     plan.metadata = _metadata(graph, "the graph", "")
     check_contract(plan.metadata)
     for path, node in plan.nodes.items():
-        if node["type"] not in EQUATIONS:
-            raise GraphError(
-                f"node `{path}`: unknown type {node['type']!r}; known are "
-                f"{', '.join(sorted(EQUATIONS))}",
-                node=path,
-                field="type",
-                code="unknown-type",
-            )
+        check_type(path, node["type"])
         _contract(path, node, reset)
         _check_fields(path, node)
     if isinstance(reset, Mapping):
@@ -92,37 +88,34 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     return plan
 
 
+def check_type(path: str, kind: Any) -> None:
+    """Refuse a kind of node that has no equation."""
+    if kind not in EQUATIONS:
+        shown = kind[:80] if isinstance(kind, str) else kind
+        what = f"unknown type {shown!r}; known are {', '.join(sorted(EQUATIONS))}"
+        raise node_error(path, what, "unknown-type", "type")
+
+
 def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], list[str]]:
     """Put the nodes and edges of `graph` and its subgraphs into `plan` under dotted paths."""
-    where = f"subgraph `{prefix[:-1]}`" if prefix else "the graph"
-    if depth > 16:
-        raise GraphError(f"{where}: nested more than 16 deep", node=prefix[:-1], code="too-large")
+    own = prefix[:-1]
+    if depth > MOST_NESTED:
+        raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
     if not isinstance(graph, Mapping) or "nodes" not in graph or "edges" not in graph:
-        raise GraphError(
-            f"{where} is no NIR graph: `nodes` or `edges` is missing",
-            node=prefix[:-1],
-            code="no-graph",
-        )
+        what = " is no NIR graph: `nodes` or `edges` is missing"
+        raise graph_error(own, what, "no-graph")
     nodes = graph["nodes"]
     if not isinstance(nodes, Mapping):
-        raise GraphError(
-            f"{where}: `nodes` must map names to nodes, got {type(nodes).__name__}",
-            node=prefix[:-1],
-            field="nodes",
-            code="field-value",
-        )
+        what = f": `nodes` must map names to nodes, got {type(nodes).__name__}"
+        raise graph_error(own, what, "field-value", "nodes")
     if not nodes:
-        raise GraphError(f"{where} is empty: it has no nodes", node=prefix[:-1], code="no-graph")
-    edges = _edges(graph, where, prefix[:-1])
+        raise graph_error(own, " is empty: it has no nodes", "no-graph")
+    edges = _edges(graph, own)
     ports: dict[str, tuple[list[str], list[str]]] = {}
     inner_ends: list[str] = []
     for name, node in nodes.items():
         if not isinstance(name, str) or not name or not name.isprintable():
-            raise GraphError(
-                f"{where}: {name!r} names a node; printable text is needed",
-                node=prefix[:-1],
-                code="name",
-            )
+            raise graph_error(own, f": {name!r} names a node; printable text is needed", "name")
         path = prefix + name
         kind = node.get("type") if isinstance(node, Mapping) else None
         if kind is None:
@@ -133,11 +126,9 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
             ports[name] = inline(modern(node, path), path + ".", plan, depth + 1)
         else:
             if path in plan.nodes:
-                raise GraphError(f"node `{path}`: two nodes have this path", node=path, code="name")
+                raise node_error(path, "two nodes have this path", "name")
             if len(plan.nodes) == MOST_NODES:
-                raise GraphError(
-                    f"{where}: there are more than {MOST_NODES} nodes", code="too-large"
-                )
+                raise graph_error(own, f": there are more than {MOST_NODES} nodes", "too-large")
             plan.nodes[path] = dict(node)
             ports[name] = ([path], [path])
         if depth and kind in ("Input", "Output"):
@@ -146,58 +137,39 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
         leaving, arriving = ports[source][1], ports[target][0]
         for what, found, at in (("Output", leaving, source), ("Input", arriving, target)):
             if len(found) != 1:
-                raise GraphError(
-                    f"edge ({source!r}, {target!r}) in {where}: subgraph `{prefix}{at}` has "
-                    f"{len(found)} {what} nodes, exactly 1 is needed",
-                    node=prefix + at,
-                    code="ports",
-                )
+                edge = f"edge ({source!r}, {target!r}) in {f'subgraph `{own}`' if own else 'the graph'}"
+                has = f"subgraph `{prefix}{at}` has {len(found)} {what} nodes, exactly 1 is needed"
+                raise GraphError(f"{edge}: {has}", node=prefix + at, code="ports")
         plan.edges.append((leaving[0], arriving[0]))
-    kinds = {name: nodes[name]["type"] for name in nodes}
-    return (
-        [prefix + name for name, kind in kinds.items() if kind == "Input"],
-        [prefix + name for name, kind in kinds.items() if kind == "Output"],
+    inputs, outputs = (
+        [prefix + name for name, node in nodes.items() if node["type"] == kind]
+        for kind in ("Input", "Output")
     )
+    return inputs, outputs
 
 
-def _edges(graph: Mapping[str, Any], where: str, path: str) -> list[tuple[str, str]]:
-    seen: set[tuple[str, str]] = set()
-    result = []
+def _edges(graph: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
     if not isinstance(graph["edges"], (list, tuple, set, np.ndarray)):
-        raise GraphError(
-            f"{where}: `edges` must be a list of pairs, got {type(graph['edges']).__name__}",
-            node=path,
-            field="edges",
-            code="field-value",
-        )
+        what = f": `edges` must be a list of pairs, got {type(graph['edges']).__name__}"
+        raise graph_error(path, what, "field-value", "edges")
+    found: dict[tuple[str, str], None] = {}
     for edge in graph["edges"]:
         row = isinstance(edge, (list, tuple)) or np.ndim(edge) == 1
         if not row or len(edge) != 2:
-            raise GraphError(
-                f"{where}: edge {edge!r} is no pair of node names",
-                node=path,
-                field="edges",
-                code="field-value",
-            )
+            what = f": edge {edge!r} is no pair of node names"
+            raise graph_error(path, what, "field-value", "edges")
         source, target = (str(text(end)) for end in edge)
         for end in (source, target):
             if end not in graph["nodes"]:
-                raise GraphError(
-                    f"{where}: edge ({source!r}, {target!r}) names `{repr(end)[1:-1]}`, which is no node",
-                    node=path,
-                    field="edges",
-                    code="dangling-edge",
+                what = (
+                    f": edge ({source!r}, {target!r}) names `{repr(end)[1:-1]}`, which is no node"
                 )
-        if (source, target) in seen:
-            raise GraphError(
-                f"{where}: duplicate edge ({source!r}, {target!r})",
-                node=path,
-                field="edges",
-                code="duplicate-edge",
-            )
-        seen.add((source, target))
-        result.append((source, target))
-    return result
+                raise graph_error(path, what, "dangling-edge", "edges")
+        if (source, target) in found:
+            what = f": duplicate edge ({source!r}, {target!r})"
+            raise graph_error(path, what, "duplicate-edge", "edges")
+        found[source, target] = None
+    return list(found)
 
 
 def modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
@@ -210,14 +182,11 @@ def modern(graph: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     if not (len(kinds) == 4 and len(entry) == len(exits) == len(weights) == len(cells) == 1):
         return graph
     (i,), (w,), (c,), (o,) = entry, weights, cells, exits
-    edges = set(_edges(graph, f"subgraph `{path}`", path))
+    edges = set(_edges(graph, path))
     if edges != {(i, w), (w, c), (c, w), (c, o)}:
         return graph
-    warnings.warn(
-        f"subgraph `{path}` has the legacy wiring {i} -> {w}; it is read as {i} -> {c}",
-        UserWarning,
-        stacklevel=2,
-    )
+    message = f"subgraph `{path}` has the legacy wiring {i} -> {w}; it is read as {i} -> {c}"
+    warnings.warn(message, UserWarning, stacklevel=2)
     return {**graph, "edges": [(i, c), (w, c), (c, w), (c, o)]}
 
 
@@ -225,12 +194,8 @@ def _metadata(node: Mapping[str, Any], where: str, path: str) -> dict[str, Any]:
     """The metadata of a graph or node, text as str."""
     found = node.get("metadata")
     if found is not None and not isinstance(found, Mapping):
-        raise GraphError(
-            f"{where}: `metadata` must be a mapping, got {type(found).__name__}",
-            node=path,
-            field="metadata",
-            code="field-value",
-        )
+        what = f"{where}: `metadata` must be a mapping, got {type(found).__name__}"
+        raise GraphError(what, node=path, field="metadata", code="field-value")
     return {key: text(value) for key, value in (found or {}).items()}
 
 
@@ -246,25 +211,21 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
     if version is None:
         return
     if not 1 <= single_number(version) <= CONTRACT_VERSION:
-        raise GraphError(
-            f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}",
-            node="",
-            field="contract_version",
-            code="contract",
-        )
+        what = f"contract_version is {version!r}; this reader knows up to {CONTRACT_VERSION}"
+        raise GraphError(what, node="", field="contract_version", code="contract")
     for name, allowed in (("flatten_order", "CHW"), ("output_order", "HWC")):
         value = metadata.get(name, allowed)
         if not isinstance(value, str) or value != allowed:
-            raise GraphError(
-                f"{name} is {metadata[name]!r}; only {allowed} is known",
-                node="",
-                field=name,
-                code="contract",
-            )
+            what = f"{name} is {metadata[name]!r}; only {allowed} is known"
+            raise GraphError(what, node="", field=name, code="contract")
 
 
 def _contract(path: str, node: Node, reset: Any) -> None:
     """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
+
+    def refuse(name: str, value: Any, what: str) -> GraphError:
+        return node_error(path, f"{name} {value!r} is {what}", "contract", name)
+
     contract = _metadata(node, f"node `{path}`", path)
     node.pop("metadata", None)
     node.pop("name", None)
@@ -276,57 +237,39 @@ def _contract(path: str, node: Node, reset: Any) -> None:
         elif reset is not None:
             rule = reset
         if not isinstance(rule, str) or rule not in RESETS:
-            raise GraphError(
-                f"node `{path}`: reset {rule!r} is none of {', '.join(RESETS)}",
-                node=path,
-                field="reset",
-                code="contract",
-            )
+            raise refuse("reset", rule, f"none of {', '.join(RESETS)}")
         node["reset"] = rule
         delay = contract.get("spike_delay", 0)
         if single_number(delay) not in (0, 1):
-            raise GraphError(
-                f"node `{path}`: spike_delay {delay!r} is neither 0 nor 1",
-                node=path,
-                field="spike_delay",
-                code="contract",
-            )
+            raise refuse("spike_delay", delay, "neither 0 nor 1")
         node["spike_delay"] = int(single_number(delay))
         if node.get("v_reset") is None:
             node["v_reset"] = np.zeros_like(np.asarray(node["v_threshold"], np.float64))
     if "v_leak" in node and "v_init" in contract:
         start = contract["v_init"]
         if not isinstance(start, str) or start not in ("zero", "v_leak"):
-            raise GraphError(
-                f"node `{path}`: v_init {start!r} is neither zero nor v_leak",
-                node=path,
-                field="v_init",
-                code="contract",
-            )
+            raise refuse("v_init", start, "neither zero nor v_leak")
         node["v_init"] = start
 
 
 def _check_fields(path: str, node: Node) -> None:
     """Nothing missing, nothing that would be ignored, every number finite, time constants above 0."""
     kind = node["type"]
-    where = f"{kind} node `{path}`"
-    words = EQUATIONS[kind].fields.split()
+    names = EQUATIONS[kind].names
     own = {"type", "reset", "spike_delay", "v_init"}
-    allowed = {word.rstrip("?") for word in words} | own
 
-    def refuse(what: str, name: str, code: str) -> GraphError:
-        return GraphError(f"{where}: {what}", node=path, field=name, code=code)
+    def refuse(what: str, name: str, code: str = "field-value") -> GraphError:
+        return node_error(path, what, code, name, kind)
 
-    for word in words:
-        name = word.rstrip("?")
-        if word != name and says_nothing(name, node.get(name)):
+    for name, optional in names.items():
+        if optional and says_nothing(name, node.get(name)):
             del node[name]
         if node.get(name) is None and name in DEFAULTS:
             node[name] = np.asarray(DEFAULTS[name])
-        if word == name and node.get(name) is None:
+        if not optional and node.get(name) is None:
             raise refuse(f"the field `{name}` is missing", name, "missing-field")
     for name, value in node.items():
-        if name not in allowed:
+        if name not in names and name not in own:
             what = f"the field `{name}` has no meaning here; remove it"
             raise refuse(what, name, "unknown-field")
         if value is None or name in own:
@@ -341,15 +284,13 @@ def _check_fields(path: str, node: Node) -> None:
             raise refuse(f"`{name}` is empty, shape {array.shape}", name, "empty-field")
         finite = array[~_endless(path, node, name)]
         if finite.dtype.kind == "f" and not np.isfinite(finite).all():
-            what = f"`{name}` holds {_first_bad(array)}; finite numbers are needed"
-            raise refuse(what, name, "field-value")
+            raise refuse(f"`{name}` holds {_first_bad(array)}; finite numbers are needed", name)
         if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
-            what = f"`{name}` holds {_largest(finite)}, more than float32 can"
-            raise refuse(what, name, "field-value")
+            largest = finite.flat[np.argmax(np.abs(finite))]
+            raise refuse(f"`{name}` holds {largest}, more than float32 can", name)
         if name.startswith("tau") and not (array > 0).all():
-            what = f"`{name}` holds {array.min()}; a time constant is above 0"
-            raise refuse(what, name, "field-value")
-    _warn_of_endless(node, where)
+            raise refuse(f"`{name}` holds {array.min()}; a time constant is above 0", name)
+    _warn_of_endless(node, f"{kind} node `{path}`")
 
 
 def _endless(path: str, node: Mapping[str, Any], name: str) -> np.ndarray:
@@ -389,7 +330,7 @@ def settled_node(node: Mapping[str, Any], dt: float) -> dict[str, Any]:
     """A node with finite numbers in place of an infinite tau whose r is infinite, too.
 
     That is how frameworks write a decay of 1: tau = dt / (1 - decay) and r = tau/dt, or w_in for a
-    current. Nothing leaks and the input counts once. Where r is finite, dt/tau * r is 0 as it stands.
+    current. Nothing leaks and the input counts once. Where r is finite, dt/tau * r is 0 as it is.
     """
     node = dict(node)
     contract = {**(node.get("metadata") or {}), **node}
@@ -405,21 +346,15 @@ def settled_node(node: Mapping[str, Any], dt: float) -> dict[str, Any]:
 
 
 def _numbers(value: Any, path: str, name: str, kind: str) -> np.ndarray:
-    where = f"{kind} node `{path}`: `{name}`"
     try:
-        array = as_array(value, where)
+        array = as_array(value, f"`{name}`")
     except GraphError as error:
-        raise GraphError(str(error), node=path, field=name, code="field-value") from None
+        raise node_error(path, str(error), "field-value", name, kind) from None
     if array.dtype.kind not in "buif":
         shown = repr(value) if isinstance(value, str) else f"{array.dtype}"
-        raise GraphError(
-            f"{where} holds {shown}, numbers are needed", node=path, field=name, code="field-value"
-        )
+        what = f"`{name}` holds {shown}, numbers are needed"
+        raise node_error(path, what, "field-value", name, kind)
     return array
-
-
-def _largest(array: np.ndarray) -> Any:
-    return array.flat[np.argmax(np.abs(array))]
 
 
 def _first_bad(array: np.ndarray) -> str:
@@ -447,12 +382,9 @@ def too_long(plan: Plan, dt: float) -> Iterator[tuple[str, str]]:
             shortest[path] = min(taus)
     for path, (tau, name) in shortest.items():
         if tau * (1 + 2**-22) < dt:
-            kind, least = plan.nodes[path]["type"], min(shortest.values())[0]
-            yield (
-                path,
-                f"{kind} node `{path}`: dt = {dt:g} is longer than {name} = {tau:g}; the largest dt "
-                f"allowed is {least:g}",
-            )
+            where, least = f"{plan.nodes[path]['type']} node `{path}`", min(shortest.values())[0]
+            longer = f"dt = {dt:g} is longer than {name} = {tau:g}"
+            yield path, f"{where}: {longer}; the largest dt allowed is {least:g}"
 
 
 def step_meant(plan: Plan, dt: float) -> str:
@@ -485,44 +417,40 @@ def step_meant(plan: Plan, dt: float) -> str:
 
 
 def _check_reach(plan: Plan) -> None:
-    """Every node lies on a way from an input to an output."""
+    """Refuse a node that is on no path from an Input to an Output."""
     for ends, what in ((plan.inputs, "Input"), (plan.outputs, "Output")):
         if not ends:
             raise GraphError(f"the graph has no {what} node", node="", code="ports")
-    forward: dict[str, list[str]] = {path: [] for path in plan.nodes}
-    backward: dict[str, list[str]] = {path: [] for path in plan.nodes}
-    for source, target in plan.edges:
-        forward[source].append(target)
-        backward[target].append(source)
+    forward, backward = neighbours(plan.nodes, plan.edges)
     for path in plan.inputs:
         if backward[path]:
-            raise GraphError(
-                f"an edge leads from `{backward[path][0]}` into Input `{path}`",
-                node=path,
-                code="ports",
-            )
+            what = f"an edge leads from `{backward[path][0]}` into Input `{path}`"
+            raise GraphError(what, node=path, code="ports")
     for path in plan.outputs:
         if forward[path]:
-            raise GraphError(
-                f"an edge leads out of Output `{path}` to `{forward[path][0]}`",
-                node=path,
-                code="ports",
-            )
+            what = f"an edge leads out of Output `{path}` to `{forward[path][0]}`"
+            raise GraphError(what, node=path, code="ports")
     reached, useful = _reach(plan.inputs, forward), _reach(plan.outputs, backward)
     for path, node in plan.nodes.items():
-        what = f"{node['type']} node `{path}`"
-        if path not in reached:
-            raise GraphError(
-                f"{what} cannot be reached from an Input; remove it or connect it",
-                node=path,
-                code="unconnected",
-            )
-        if path not in useful:
-            raise GraphError(
-                f"{what} leads to no Output; remove it or connect it",
-                node=path,
-                code="unconnected",
-            )
+        if path not in reached or path not in useful:
+            lacks = "leads to no Output" if path in reached else "cannot be reached from an Input"
+            what = f"{node['type']} node `{path}` {lacks}; remove it or connect it"
+            raise GraphError(what, node=path, code="unconnected")
+
+
+Neighbours = dict[str, list[str]]
+
+
+def neighbours(
+    nodes: Iterable[str], edges: Iterable[tuple[str, str]]
+) -> tuple[Neighbours, Neighbours]:
+    """The targets of each node's edges, and the sources of those that lead to it."""
+    targets: Neighbours = {path: [] for path in nodes}
+    sources: Neighbours = {path: [] for path in targets}
+    for source, target in edges:
+        targets[source].append(target)
+        sources[target].append(source)
+    return targets, sources
 
 
 def _reach(start: list[str], forward: Mapping[str, list[str]]) -> set[str]:
@@ -584,9 +512,7 @@ def set_order(plan: Plan) -> None:
 
 def components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:
     """Strongly connected parts, sources first (Tarjan 1972, without recursion), by sorted names."""
-    after: dict[str, list[str]] = {path: [] for path in sorted(nodes)}
-    for source, target in sorted(edges, reverse=True):
-        after[source].append(target)
+    after, _ = neighbours(sorted(nodes), sorted(edges, reverse=True))
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -628,20 +554,14 @@ def components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:
 
 def _infer_shapes(plan: Plan) -> None:
     """Shapes along the edges, from the inputs on; a sum needs equal shapes."""
-    targets: dict[str, list[str]] = {path: [] for path in plan.nodes}
-    for source, target in plan.edges:
-        targets[source].append(target)
+    targets, _ = neighbours(plan.nodes, plan.edges)
     todo = []
     for path in plan.inputs:
         sizes = np.ravel(plan.nodes[path]["shape"])
         if (sizes != np.floor(sizes)).any() or min(sizes) < 1:
-            raise GraphError(
-                f"Input node `{path}` has shape {tuple(sizes.tolist())}, sizes must be whole "
-                "numbers of 1 or more",
-                node=path,
-                field="shape",
-                code="field-value",
-            )
+            what = f"Input node `{path}` has shape {tuple(sizes.tolist())}"
+            what += ", sizes must be whole numbers of 1 or more"
+            raise GraphError(what, node=path, field="shape", code="field-value")
         shape = tuple(int(n) for n in sizes)
         plan.arrives[path] = plan.shapes[path] = shape
         todo.append(path)
@@ -651,18 +571,14 @@ def _infer_shapes(plan: Plan) -> None:
         for path in targets[source]:
             if path in plan.arrives:
                 if plan.arrives[path] != shape:
-                    raise GraphError(
-                        f"node `{path}`: shape mismatch, {shape} arrives from `{source}` and "
-                        f"{plan.arrives[path]} from elsewhere",
-                        node=path,
-                        code="shape-mismatch",
-                    )
+                    what = f"shape mismatch, {shape} arrives from `{source}` and"
+                    what += f" {plan.arrives[path]} from elsewhere"
+                    raise node_error(path, what, "shape-mismatch")
                 continue
             node = plan.nodes[path]
             try:
                 result = EQUATIONS[node["type"]].shape(node, shape)
             except GraphError as error:
-                error.code = error.code or "shape-mismatch"
                 raise error.within(f"{node['type']} node `{path}`", node=path) from None
             plan.arrives[path] = shape
             plan.shapes[path] = tuple(int(n) for n in result)
@@ -677,35 +593,28 @@ def step_dt(plan: Plan, dt: float | None) -> float:
     """
     own = plan.metadata.get("dt")
     if dt is None and own is None:
-        raise GraphError(
-            "`dt` is in no contract of this graph: give it, in the unit of the time constants",
-            node="",
-            field="dt",
-            code="dt",
+        raise dt_error(
+            "`dt` is in no contract of this graph: give it, in the unit of the time constants"
         )
     step = positive_number(own if dt is None else dt, "`dt`")
     if own is not None and abs(step / positive_number(own, "`dt`") - 1) > 2**-22:
-        raise GraphError(
-            f"dt = {step:g} differs from the contract's dt = {single_number(own)!r}: give that one, or "
-            "none",
-            node="",
-            field="dt",
-            code="dt",
-        )
+        stated = f"the contract's dt = {single_number(own)!r}"
+        raise dt_error(f"dt = {step:g} differs from {stated}: give that one, or none")
     return step
+
+
+def dt_error(what: str) -> GraphError:
+    """The error of a graph's step."""
+    return GraphError(what, node="", field="dt", code="dt")
 
 
 def positive_number(value: Any, where: str) -> float:
     """A finite number above 0, so that float32 holds it and its inverse."""
     number = single_number(value)
     if not (np.isfinite(number) and number > 0):
-        raise GraphError(
-            f"{where} must be a finite number above 0, got {value!r:.60}", field="dt", code="dt"
-        )
+        raise dt_error(f"{where} must be a finite number above 0, got {value!r:.60}")
     if not 1e-30 < number < 1e30:
-        raise GraphError(
-            f"{where} must be between 1e-30 and 1e30, got {value!r}", field="dt", code="dt"
-        )
+        raise dt_error(f"{where} must be between 1e-30 and 1e30, got {value!r}")
     return number
 
 

@@ -48,31 +48,47 @@ class Result:
 
 def check_input(x: Any, name: str, shape: Shape) -> np.ndarray:
     """`x` as an array (T, B, *shape) of finite numbers."""
+
+    def refuse(what: str) -> GraphError:
+        return GraphError(f"input `{name}`{what}", node=name, code="input")
+
     x = as_array(x, f"input `{name}`")
     if x.dtype.kind not in "buif":
-        raise GraphError(
-            f"input `{name}`: numbers are needed, got dtype {x.dtype}", node=name, code="input"
-        )
+        raise refuse(f": numbers are needed, got dtype {x.dtype}")
     if x.ndim != 2 + len(shape) or x.shape[2:] != tuple(shape):
-        raise GraphError(
-            f"input `{name}` must be time-major (T, B, {', '.join(map(str, shape))}), "
-            f"got shape {x.shape}",
-            node=name,
-            code="input",
-        )
+        axes = ", ".join(map(str, shape))
+        raise refuse(f" must be time-major (T, B, {axes}), got shape {x.shape}")
     if min(x.shape[:2]) < 1:
-        raise GraphError(
-            f"input `{name}` has no {'time steps' if not x.shape[0] else 'batch'}",
-            node=name,
-            code="input",
-        )
+        raise refuse(f" has no {'time steps' if not x.shape[0] else 'batch'}")
     if x.dtype.kind == "f" and not (np.abs(x) <= np.finfo(np.float32).max).all():
-        raise GraphError(
-            f"input `{name}` holds NaN or infinite values, or such beyond float32",
-            node=name,
-            code="input",
-        )
+        raise refuse(" holds NaN or infinite values, or such beyond float32")
     return x
+
+
+def named_inputs(x: Any, plan: Plan) -> dict[str, Any]:
+    """Data by the name of its input.
+
+    Raises:
+        GraphError: the names are not the graph's inputs.
+    """
+    if not isinstance(x, Mapping):
+        if len(plan.inputs) != 1:
+            what = f"the graph has inputs {plan.inputs}: give a mapping by name"
+            raise GraphError(what, code="input")
+        return {plan.inputs[0]: x}
+    if set(x) != set(plan.inputs):
+        what = f"inputs must be {sorted(plan.inputs)}, got {sorted(map(str, x))}"
+        raise GraphError(what, code="input")
+    return {name: x[name] for name in plan.inputs}
+
+
+def check_sizes(data: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """The (T, B) that all inputs have, see `check_input`."""
+    sizes = {array.shape[:2] for array in data.values()}
+    if len(sizes) != 1:
+        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}", code="input")
+    steps, batch = sizes.pop()
+    return steps, batch
 
 
 def run(
@@ -103,21 +119,9 @@ def run(
     dt = step_dt(plan, dt)
     check_dt(plan, dt)
     plan = settled(plan, dt)
-    if not isinstance(x, Mapping):
-        if len(plan.inputs) != 1:
-            raise GraphError(
-                f"the graph has inputs {plan.inputs}: give a mapping by name", code="input"
-            )
-        x = {plan.inputs[0]: x}
-    if set(x) != set(plan.inputs):
-        raise GraphError(
-            f"inputs must be {sorted(plan.inputs)}, got {sorted(map(str, x))}", code="input"
-        )
-    data = {name: check_input(x[name], name, plan.shapes[name]) for name in plan.inputs}
-    sizes = {array.shape[:2] for array in data.values()}
-    if len(sizes) != 1:
-        raise GraphError(f"inputs differ in (T, B): {sorted(sizes)}", code="input")
-    steps, batch = sizes.pop()
+    given = named_inputs(x, plan)
+    data = {name: check_input(array, name, plan.shapes[name]) for name, array in given.items()}
+    steps, batch = check_sizes(data)
 
     equations = {path: EQUATIONS[node["type"]] for path, node in plan.nodes.items()}
     nodes = {

@@ -107,7 +107,7 @@ MEANING: dict[str, tuple[Change, tuple[str | None, str | None, str]]] = {
     "NaN": (lif(tau=np.full(2, np.nan)), ("lif", "tau", "field-value")),
     "a reset": (lif(metadata={"reset": "soft"}), ("lif", "reset", "contract")),
     "another shape": (lif(tau=np.ones(3)), ("lif", "tau", "shape-mismatch")),
-    "another weight": (fc(weight=np.ones((2, 4), np.float32)), ("fc", None, "shape-mismatch")),
+    "another weight": (fc(weight=np.ones((2, 4), np.float32)), ("fc", "weight", "shape-mismatch")),
     "no such node": (
         lambda graph: graph["edges"].append(("lif", "gone")),
         ("", "edges", "dangling-edge"),

@@ -4,7 +4,7 @@ NIR weight (C_out, C_in/groups, *kernel); Flax kernel (*kernel, C_in/groups, C_o
 cannot carry is written as an exact equivalent that it can: groups as a block-diagonal kernel (its
 type inference takes C_in from the weight), uneven padding and oblong kernels with rows of zeros (see
 `layout.symmetric_padding`), a missing bias as zeros. Where zeros cannot make a kernel square, a second
-convolution cuts off what the first gives too much (`conv2d_nodes`).
+convolution cuts off what the first gives too much (`conv_nodes`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import nir
 import numpy as np
 
 from spyx_nir.converter.kind import Exported, Kind, Node
-from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.layer_cache import assemble, initial_values
 from spyx_nir.converter.layout import (
     ENSEMBLE,
     Site,
@@ -23,7 +23,7 @@ from spyx_nir.converter.layout import (
     explicit_padding,
     symmetric_padding,
 )
-from spyx_nir.meaning.equations import conv_numbers
+from spyx_nir.meaning.equations import Pair, Shape, conv_numbers
 
 
 def load(node: Node, site: Site) -> Any:
@@ -43,10 +43,10 @@ def load(node: Node, site: Site) -> Any:
 
 
 def _layer(
-    shape: tuple[int, ...],
-    stride: tuple[int, ...],
+    shape: Shape,
+    stride: Shape,
     pads: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
+    dilation: Shape,
     groups: int,
     *,
     kernel: Any,
@@ -62,10 +62,7 @@ def _layer(
         padding=pads,
         kernel_dilation=dilation,
         feature_group_count=groups,
-        use_bias=bias is not None,
-        kernel_init=lambda *_: kernel,
-        bias_init=lambda *_: bias,
-        rngs=GIVEN,
+        **initial_values(kernel, bias),
     )
 
 
@@ -80,9 +77,9 @@ def export(layer: Any, site: Site) -> Exported:
     kernel = np.asarray(layer.kernel[...], np.float32)
     rank = len(layer.kernel_size)
     if kernel.ndim != rank + 2 or kernel.shape[:rank] != tuple(layer.kernel_size):
+        wanted = ", ".join(map(str, layer.kernel_size))
         raise site.refuse(
-            f"its `kernel` is {kernel.shape}, ({', '.join(map(str, layer.kernel_size))}, in, out) is "
-            f"needed{ENSEMBLE}"
+            f"its `kernel` is {kernel.shape}, ({wanted}, in, out) is needed{ENSEMBLE}"
         )
     if rank not in (1, 2):
         raise site.refuse(f"a convolution over {rank} axes has no node in NIR; 1 and 2 have")
@@ -99,52 +96,36 @@ def export(layer: Any, site: Site) -> Exported:
     if groups > 1:
         weight = block_diagonal(weight, groups)
     strides, dilation = _each(layer.strides, rank), _each(layer.kernel_dilation, rank)
-    try:
-        pads = explicit_padding(
-            layer.padding, site.shape[1:], list(weight.shape[2:]), strides, dilation
-        )
-    except ValueError as error:
-        raise site.refuse(str(error)) from None
+    pads = explicit_padding(site, layer.padding, weight.shape[2:], strides, dilation)
     bias = None if layer.bias is None else np.asarray(layer.bias[...], np.float32)
-    make = conv1d_nodes if rank == 1 else conv2d_nodes
-    return make(weight, bias, strides, pads, dilation, site)
+    return conv_nodes(weight, bias, strides, pads, dilation, site)
 
 
-def conv1d_nodes(
+def conv_nodes(
     weight: np.ndarray,
     bias: np.ndarray | None,
     strides: list[int],
-    pads: list[tuple[int, int]],
+    pads: list[Pair],
     dilation: list[int],
     site: Site,
 ) -> Exported:
-    """One Conv1d for a weight (C_out, C_in, L); padding (low, high) becomes the same on both sides."""
-    weight, padding, dilation, _ = symmetric_padding(
-        weight, site.shape[1:], strides, pads, dilation, square=False
-    )
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
-    return [("", nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias))]
+    """One Conv1d or Conv2d, or two in a row, for an ungrouped weight (C_out, C_in, *kernel).
 
-
-def conv2d_nodes(
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    strides: list[int],
-    pads: list[tuple[int, int]],
-    dilation: list[int],
-    site: Site,
-) -> Exported:
-    """One Conv2d; where its kernel cannot be square, one that gives too much and one that cuts it off.
-
-    The second keeps every channel as it is: a kernel of 2x2 whose only tap, 1, is the first one. Its
-    dilation is the number of rows and columns that it cuts off.
+    Padding (low, high) becomes the same on both sides. Where the kernel of a Conv2d cannot be square,
+    the first one gives too much, and a second one cuts it off. It keeps every channel as it is: a kernel
+    of 2x2 whose only tap, 1, is the first one. Its dilation is the number of rows and columns that it
+    cuts off.
     """
+    square = weight.ndim == 4
     weight, padding, dilation, extras = symmetric_padding(
-        weight, site.shape[1:], strides, pads, dilation, square=True
+        weight, site.shape[1:], strides, pads, dilation, square
     )
     channels = weight.shape[0]
     zeros = np.zeros(channels, np.float32)
     bias = zeros if bias is None else bias
+    if not square:
+        node = nir.Conv1d(site.shape[1], weight, strides[0], padding[0], dilation[0], 1, bias)
+        return [("", node)]
     node = nir.Conv2d(
         tuple(site.shape[1:]), weight, tuple(strides), tuple(padding), tuple(dilation), 1, bias
     )
@@ -163,7 +144,4 @@ def _each(value: Any, rank: int) -> list[int]:
     return [int(n) for n in value]
 
 
-KINDS = [
-    Kind("Conv1d", load),
-    Kind("Conv2d", load, {"flax.nnx.Conv": export}),
-]
+KINDS = [Kind("Conv1d", load), Kind("Conv2d", load, {"flax.nnx.Conv": export})]

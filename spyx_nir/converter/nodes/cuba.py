@@ -22,17 +22,15 @@ import nir
 from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
-    contract_metadata,
     decays,
-    delayed_threshold,
     exact_layer,
-    fields,
+    exact_node,
     leak_of,
     load_spiking,
     membrane,
     optional,
     parts,
-    threshold_of,
+    spyx_node,
 )
 
 
@@ -52,50 +50,29 @@ def _values(layer: Any, site: Site, clip: bool) -> dict[str, Any]:
     alpha, beta = decays(layer, site, "alpha", "beta", clip=clip)
     tau_syn, w_in = membrane(alpha, optional(layer, "gain_in", site, 1.0), site.dt)
     tau_mem, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
-    return {
-        "tau_syn": tau_syn,
-        "tau_mem": tau_mem,
-        "r": r,
-        "w_in": w_in,
-        "v_leak": leak_of(layer, site, beta),
-    }
+    v_leak = leak_of(layer, site, beta)
+    return {"tau_syn": tau_syn, "tau_mem": tau_mem, "r": r, "w_in": w_in, "v_leak": v_leak}
 
 
 def export_spyx(layer: Any, site: Site) -> Exported:
     """The CubaLIF of a `spyx.nn.CuBaLIF`, whose spike is delayed by one step."""
     site.check_hidden(layer.hidden_shape)
-    threshold = delayed_threshold(layer, site)
-    values = fields(site, **_values(layer, site, True), v_threshold=threshold, v_reset=0.0)
-    return [("", nir.CubaLIF(**values, metadata=contract_metadata("subtract", 1)))]
+    values = _values(layer, site, True)
+    return [("", spyx_node(nir.CubaLIF, layer, site, "subtract", **values))]
 
 
-def export_lif(layer: Any, site: Site) -> Exported:
-    """The CubaLIF of a `neurons.CubaLIF`."""
+def export_exact(layer: Any, site: Site) -> Exported:
+    """The CubaLIF of a `neurons.CubaLIF`, the CubaLI of a `neurons.CubaLI`."""
     site.check_hidden(layer.hidden_shape)
-    values = fields(
-        site,
-        **_values(layer, site, False),
-        v_threshold=threshold_of(layer, site),
-        v_reset=optional(layer, "v_reset", site, 0.0),
-    )
-    contract = contract_metadata(layer.reset, 0)
-    if layer.start_at_leak:
-        contract["v_init"] = "v_leak"
-    return [("", nir.CubaLIF(**values, metadata=contract))]
-
-
-def export_li(layer: Any, site: Site) -> Exported:
-    """The CubaLI of a `neurons.CubaLI`."""
-    site.check_hidden(layer.hidden_shape)
-    contract = {"v_init": "v_leak"} if layer.start_at_leak else {}
-    return [("", nir.CubaLI(**fields(site, **_values(layer, site, False)), metadata=contract))]
+    make = nir.CubaLIF if layer.spikes else nir.CubaLI
+    return [("", exact_node(make, layer, site, **_values(layer, site, False)))]
 
 
 KINDS = [
     Kind(
         "CubaLIF",
         load_lif,
-        {"spyx.nn.CuBaLIF": export_spyx, "spyx_nir.neurons.CubaLIF": export_lif},
+        {"spyx.nn.CuBaLIF": export_spyx, "spyx_nir.neurons.CubaLIF": export_exact},
     ),
-    Kind("CubaLI", load_li, {"spyx_nir.neurons.CubaLI": export_li}),
+    Kind("CubaLI", load_li, {"spyx_nir.neurons.CubaLI": export_exact}),
 ]

@@ -46,9 +46,6 @@ KINDS = [
     Kind(
         "Flatten",
         load,
-        {
-            "spyx.nn.Flatten": export,
-            "spyx_nir.converter.layers.FlattenFirst": export_first,
-        },
+        {"spyx.nn.Flatten": export, "spyx_nir.converter.layers.FlattenFirst": export_first},
     )
 ]

@@ -13,19 +13,16 @@ from __future__ import annotations
 from typing import Any
 
 import nir
-import numpy as np
 
 from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
-    contract_metadata,
-    delayed_threshold,
-    factor,
-    fields,
+    endless,
+    exact_node,
     load_spiking,
     optional,
-    threshold_of,
+    spyx_node,
 )
 
 
@@ -37,8 +34,7 @@ def load(node: Node, site: Site) -> Any:
 def export_spyx(layer: Any, site: Site) -> Exported:
     """The IF of a `spyx.nn.IF`, whose spike is delayed by one step."""
     site.check_hidden(layer.hidden_shape)
-    threshold = delayed_threshold(layer, site)
-    return [("", node_of(site, 1.0, threshold, 0.0, contract_metadata("subtract", 1)))]
+    return [("", spyx_node(nir.IF, layer, site, "subtract", r=endless(1.0, site)))]
 
 
 def export_exact(layer: Any, site: Site) -> Exported:
@@ -48,23 +44,12 @@ def export_exact(layer: Any, site: Site) -> Exported:
     return [("", without_leak(layer, site))]
 
 
-def without_leak(layer: Any, site: Site) -> nir.IF:
+def without_leak(layer: Any, site: Site) -> nir.NIRNode:
     """The node of an exact IF, or of an exact LIF whose decays are all 1."""
-    gain = optional(layer, "gain", site, 1.0)
-    threshold = threshold_of(layer, site)
-    v_reset = optional(layer, "v_reset", site, 0.0)
     # Without a decay the two subtractions are the same.
     reset = "v_reset" if layer.reset == "v_reset" else "subtract"
-    return node_of(site, gain, threshold, v_reset, contract_metadata(reset, 0))
-
-
-def node_of(
-    site: Site, gain: Any, threshold: Any, v_reset: Any, contract: dict[str, Any]
-) -> nir.IF:
-    """The NIR node of an IF whose input has the factor `gain`."""
-    r = factor(gain, np.full(site.shape, site.dt))
-    found = fields(site, r=r, v_threshold=threshold, v_reset=v_reset)
-    return nir.IF(**found, metadata=contract)
+    r = endless(optional(layer, "gain", site, 1.0), site)
+    return exact_node(nir.IF, layer, site, reset, r=r)
 
 
 KINDS = [Kind("IF", load, {"spyx.nn.IF": export_spyx, "spyx_nir.neurons.IF": export_exact})]

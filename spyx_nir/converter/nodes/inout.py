@@ -4,7 +4,4 @@ from __future__ import annotations
 
 from spyx_nir.converter.kind import Kind
 
-KINDS = [
-    Kind("Input", None),
-    Kind("Output", None),
-]
+KINDS = [Kind("Input", None), Kind("Output", None)]

@@ -23,8 +23,8 @@ from spyx_nir.converter.layout import Site, last
 from spyx_nir.converter.neuron_fields import (
     check_own,
     decays,
+    endless,
     exact_layer,
-    factor,
     fields,
     leak_of,
     leakless,
@@ -60,7 +60,7 @@ def load_i(node: Node, site: Site) -> Any:
 def _export(layer: Any, site: Site, *, gain: Any, clip: bool) -> nir.I | nir.LI:
     (beta,) = decays(layer, site, "beta", clip=clip)
     if leakless(layer, beta):
-        return nir.I(**fields(site, r=factor(gain, np.full(site.shape, site.dt))))
+        return nir.I(**fields(site, r=endless(gain, site)))
     tau, r = membrane(beta, gain, site.dt)
     values = fields(site, tau=tau, r=r, v_leak=leak_of(layer, site, beta))
     contract = {"v_init": "v_leak"} if getattr(layer, "start_at_leak", False) else {}
@@ -95,7 +95,7 @@ def export_i(layer: Any, site: Site) -> Exported:
     """The I of a `neurons.I`."""
     site.check_hidden(layer.hidden_shape)
     check_own(layer, site)
-    r = factor(optional(layer, "gain", site, 1.0), np.full(site.shape, site.dt))
+    r = endless(optional(layer, "gain", site, 1.0), site)
     return [("", nir.I(**fields(site, r=r)))]
 
 

@@ -21,16 +21,14 @@ from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layout import Site
 from spyx_nir.converter.neuron_fields import (
     check_own,
-    contract_metadata,
     decays,
-    delayed_threshold,
-    fields,
+    exact_node,
     leak_of,
     leakless,
     load_spiking,
     membrane,
     optional,
-    threshold_of,
+    spyx_node,
 )
 from spyx_nir.converter.nodes import if_
 
@@ -43,20 +41,12 @@ def load(node: Node, site: Site) -> Any:
 def export_spyx(layer: Any, site: Site) -> Exported:
     """The LIF of a `spyx.nn.LIF`, whose spike is delayed by one step; an IF where nothing leaks."""
     site.check_hidden(layer.hidden_shape)
-    threshold = delayed_threshold(layer, site)
     (beta,) = decays(layer, site, "beta", clip=True)
     if leakless(layer, beta):
-        return [("", if_.node_of(site, 1.0, threshold, 0.0, contract_metadata("subtract", 1)))]
+        return if_.export_spyx(layer, site)
     tau, r = membrane(beta, 1.0, site.dt)
-    values = fields(
-        site,
-        tau=tau,
-        r=r,
-        v_leak=0.0,
-        v_threshold=threshold,
-        v_reset=0.0,
-    )
-    return [("", nir.LIF(**values, metadata=contract_metadata("subtract_after_decay", 1)))]
+    node = spyx_node(nir.LIF, layer, site, "subtract_after_decay", tau=tau, r=r, v_leak=0.0)
+    return [("", node)]
 
 
 def export_exact(layer: Any, site: Site) -> Exported:
@@ -67,18 +57,8 @@ def export_exact(layer: Any, site: Site) -> Exported:
     if leakless(layer, beta):
         return [("", if_.without_leak(layer, site))]
     tau, r = membrane(beta, optional(layer, "gain", site, 1.0), site.dt)
-    values = fields(
-        site,
-        tau=tau,
-        r=r,
-        v_leak=leak_of(layer, site, beta),
-        v_threshold=threshold_of(layer, site),
-        v_reset=optional(layer, "v_reset", site, 0.0),
-    )
-    contract = contract_metadata(layer.reset, 0)
-    if layer.start_at_leak:
-        contract["v_init"] = "v_leak"
-    return [("", nir.LIF(**values, metadata=contract))]
+    v_leak = leak_of(layer, site, beta)
+    return [("", exact_node(nir.LIF, layer, site, tau=tau, r=r, v_leak=v_leak))]
 
 
 KINDS = [Kind("LIF", load, {"spyx.nn.LIF": export_spyx, "spyx_nir.neurons.LIF": export_exact})]

@@ -13,8 +13,9 @@ import nir
 import numpy as np
 
 from spyx_nir.converter.kind import Exported, Kind, Node
-from spyx_nir.converter.layer_cache import GIVEN, assemble
+from spyx_nir.converter.layer_cache import assemble, initial_values
 from spyx_nir.converter.layout import ENSEMBLE, Site
+from spyx_nir.converter.nodes.conv import conv_nodes
 
 
 def load(node: Node, site: Site) -> Any:
@@ -37,14 +38,7 @@ def load(node: Node, site: Site) -> Any:
 def _layer(shape: tuple[int, ...], *, kernel: Any, bias: Any) -> Any:
     from flax import nnx
 
-    return nnx.Linear(
-        shape[1],
-        shape[0],
-        use_bias=bias is not None,
-        kernel_init=lambda *_: kernel,
-        bias_init=lambda *_: bias,
-        rngs=GIVEN,
-    )
+    return nnx.Linear(shape[1], shape[0], **initial_values(kernel, bias))
 
 
 def export(layer: Any, site: Site) -> Exported:
@@ -78,25 +72,19 @@ def export_matrices(layer: Any, site: Site) -> Exported:
 
 
 def _pointwise(kernel: np.ndarray, bias: np.ndarray | None, site: Site) -> Exported:
-    channels, *places = site.shape
-    if channels != kernel.shape[0]:
+    """The convolution with a kernel of 1 that does the same."""
+    rank = len(site.shape) - 1
+    if site.shape[0] != kernel.shape[0]:
         raise site.refuse(f"takes {kernel.shape[0]} channels, but shape {site.shape} arrives")
-    ones = (1,) * len(places)
-    weight = np.ascontiguousarray(kernel.T).reshape(kernel.shape[1], channels, *ones)
-    bias = np.zeros(kernel.shape[1], np.float32) if bias is None else bias
-    if len(places) == 1:
-        return [("", nir.Conv1d(places[0], weight, 1, 0, 1, 1, bias))]
-    return [("", nir.Conv2d(tuple(places), weight, (1, 1), (0, 0), (1, 1), 1, bias))]
+    weight = np.ascontiguousarray(kernel.T).reshape(*kernel.T.shape, *[1] * rank)
+    return conv_nodes(weight, bias, [1] * rank, [(0, 0)] * rank, [1] * rank, site)
 
 
 KINDS = [
     Kind(
         "Linear",
         load,
-        {
-            "flax.nnx.Linear": export,
-            "spyx_nir.converter.layers.MatrixPerIndex": export_matrices,
-        },
+        {"flax.nnx.Linear": export, "spyx_nir.converter.layers.MatrixPerIndex": export_matrices},
     ),
     Kind("Affine", load),
 ]

@@ -14,7 +14,8 @@ import numpy as np
 from spyx_nir.converter.kind import Exported, Kind, Node
 from spyx_nir.converter.layer_cache import assemble
 from spyx_nir.converter.layout import Site, explicit_padding
-from spyx_nir.meaning.equations import whole
+from spyx_nir.converter.nodes.conv import conv_nodes
+from spyx_nir.meaning.equations import Shape, whole
 
 
 def load(node: Node, site: Site) -> Any:
@@ -24,9 +25,7 @@ def load(node: Node, site: Site) -> Any:
     return assemble(_layer, {}, kernel, stride, padding, node["type"] == "AvgPool2d")
 
 
-def _layer(
-    kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], average: bool
-) -> Any:
+def _layer(kernel: Shape, stride: Shape, padding: Shape, average: bool) -> Any:
     import spyx.nn as snn
 
     from spyx_nir.converter.layers import Pool
@@ -42,30 +41,15 @@ def _export(
     if len(site.shape) != 3:
         raise site.refuse(f"pooling takes a (C, H, W) input, but {site.shape} arrives")
     kernel, strides = _spatial(window, site), _spatial(strides, site)
-    try:
-        pads = explicit_padding(padding, site.shape[1:], list(kernel), list(strides), [1, 1])
-    except ValueError as error:
-        raise site.refuse(str(error)) from None
+    pads = explicit_padding(site, padding, kernel, list(strides), [1, 1])
     if all(lo == hi for lo, hi in pads):
         even = np.array([lo for lo, _ in pads])
         return [("", node_type(np.array(kernel), np.array(strides), even))]
-    return _as_convolution(kernel, strides, pads, node_type is nir.AvgPool2d, site)
-
-
-def _as_convolution(
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    pads: list[tuple[int, int]],
-    average: bool,
-    site: Site,
-) -> Exported:
-    """Uneven padding: pooling is a convolution with a kernel of ones on each channel."""
-    from spyx_nir.converter.nodes.conv import conv2d_nodes
-
-    channels = site.shape[0]
-    weight = np.zeros((channels, channels, *kernel), np.float32)
-    weight[np.arange(channels), np.arange(channels)] = 1 / np.prod(kernel) if average else 1
-    return conv2d_nodes(weight, None, list(strides), pads, [1, 1], site)
+    # Uneven padding: pooling is a convolution with a kernel of ones on each channel.
+    channels = np.arange(site.shape[0])
+    weight = np.zeros((channels.size, channels.size, *kernel), np.float32)
+    weight[channels, channels] = 1 / np.prod(kernel) if node_type is nir.AvgPool2d else 1
+    return conv_nodes(weight, None, list(strides), pads, [1, 1], site)
 
 
 def _spatial(size: Any, site: Site) -> tuple[int, int]:

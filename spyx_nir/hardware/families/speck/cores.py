@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.converter.layout import explicit_padding
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Finding, against
 from spyx_nir.hardware.placement import place
 from spyx_nir.hardware.topology import Link, Topology
+from spyx_nir.meaning.equations import conv_numbers
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,12 @@ def _convolution(
         (name,) = graph.weights(link)
         node = graph.plan.nodes[name]
         if np.asarray(node["weight"]).ndim == 4:
-            yield from _taps(graph.plan.arrives[name], node, over, profile)
+            yield from _taps(node, over, profile)
         for pool in (p for p in link.path if graph.kind(p) == "SumPool2d"):
             yield from _pool(graph.plan.nodes[pool], pool, over, profile)
 
 
-def _taps(
-    arrives: tuple[int, ...], node: dict[str, Any], over: Any, profile: Profile
-) -> Iterator[Finding]:
+def _taps(node: dict[str, Any], over: Any, profile: Profile) -> Iterator[Finding]:
     stride, dilation = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["dilation"], 2)
     allowed = profile["convolution.strides"]
     if stride[0] != stride[1] or int(stride[0]) not in allowed:
@@ -160,14 +158,7 @@ def _taps(
     if (dilation != 1).any() or int(np.ravel(node["groups"])[0]) != 1:
         text = "dilation and groups must be 1"
         yield over("kernel", str(dilation.tolist()), text, "use a full, dense kernel")
-    padding = node["padding"]
-    if isinstance(padding, str):
-        kernel = list(np.asarray(node["weight"]).shape[2:])
-        ends = explicit_padding(
-            padding.upper(), arrives[1:], kernel, stride.tolist(), dilation.tolist()
-        )
-    else:
-        ends = [(int(p), int(p)) for p in np.broadcast_to(padding, 2)]
+    _, _, ends = conv_numbers(node, 2)
     most = profile["convolution.padding"]
     if any(low != high or low > most for low, high in ends):
         text = f"padding {ends}, even and at most {most} is allowed"
