@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from spyx_nir.cli import show
 from spyx_nir.converter import file, hdf5
 from spyx_nir.converter.lint import span
 from spyx_nir.converter.registry import KINDS
+from spyx_nir.converter.repair import planned
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.plan import Plan, make_plan
+from spyx_nir.meaning.plan import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,15 +46,21 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
     metadata = dict(graph_dict.get("metadata", {}))
     if dt is None and isinstance(metadata.get("dt"), (float, np.floating)) and metadata["dt"] > 0:
         dt = float(metadata["dt"])
-    plan, refused = _plan(graph_dict)
+    try:
+        file.check_nodes(graph_dict)
+        found = planned(graph_dict)
+    except GraphError as error:
+        found = error
+    version = content.get("version")
+    plan = found if isinstance(found, Plan) else None
     nodes = dict(file.nodes(graph_dict))
     return {
         "file": str(path),
-        "nir_version": file.version(content),
+        "nir_version": version if isinstance(version, str) else None,
         "digest": file.content_digest(content),
         "contract": metadata,
         "dt": dt,
-        "refused": refused,
+        "refused": None if plan else str(found),
         "parameters": sum(map(_parameters, nodes.values())),
         "nodes": [_node(name, nodes[name], plan, dt) for name in (_along(plan) if plan else nodes)],
         "edges": plan.edges if plan else graph_dict["edges"],
@@ -72,15 +78,6 @@ def _along(plan: Plan) -> list[str]:
         order |= dict.fromkeys(new)
         todo += new
     return sorted(order, key=lambda path: path in plan.outputs)
-
-
-def _plan(graph_dict: dict[str, Any]) -> tuple[Plan | None, str | None]:
-    try:
-        file.check_nodes(graph_dict)
-        with warnings.catch_warnings(action="ignore"):
-            return make_plan(graph_dict), None
-    except GraphError as error:
-        return None, str(error)
 
 
 def _numbers(node: dict[str, Any]) -> dict[str, np.ndarray]:

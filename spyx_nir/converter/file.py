@@ -99,12 +99,6 @@ def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, 
         return _graph(graph_dict, "", [0], 0)
 
 
-def version(content: dict[str, Any]) -> str | None:
-    """The version of `nir` that a file says wrote it, or None; of what `hdf5.read` gave."""
-    found = content.get("version")
-    return found if isinstance(found, str) else None
-
-
 def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
     own = prefix[:-1]
     if depth > MOST_NESTED:

@@ -128,11 +128,7 @@ class Site:
         if array.size == 1 and array.shape != self.shape:
             return array.reshape(())
         array = to_last(array, len(self.shape))
-        if self.order is not None:
-            turned = np.empty_like(array)
-            turned[self.order] = array
-            array = turned
-        return np.ascontiguousarray(array)
+        return np.ascontiguousarray(array if self.order is None else array[np.argsort(self.order)])
 
     def check_hidden(self, hidden_shape: Any) -> None:
         """A Spyx neuron's `hidden_shape` must be what arrives."""

@@ -12,10 +12,10 @@ import numpy as np
 from spyx_nir.converter import file, writers
 from spyx_nir.converter.contract import UNITS
 from spyx_nir.converter.file import Source
-from spyx_nir.converter.repair import repair, spiking
+from spyx_nir.converter.repair import planned, repair, spiking
 from spyx_nir.errors import GraphError, UsageError, one_line
 from spyx_nir.meaning.equations import ENDLESS, GAINS
-from spyx_nir.meaning.plan import Plan, make_plan, settled, step_dt, step_meant, too_long
+from spyx_nir.meaning.plan import Plan, settled, step_dt, step_meant, too_long
 
 TARGETS = ("generic", "nir-1.0.4")
 SEVERITIES = ("error", "warning", "note")
@@ -92,12 +92,14 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
     graph_dict = file.content_of(source)
     mended, faults = repair(graph_dict)
     found = [_finding(f.code, f.node, f.reason, f"`upgrade`: {f.repair}") for f in faults]
-    plan = None
     bad = [*_bad_nodes(mended)]
     found += bad
-    if not bad:
-        plan, refusal = _plan(mended)
-        found += refusal
+    result = None if bad else planned(mended)
+    if isinstance(result, GraphError):
+        code = "dangling-edge" if result.code == "dangling-edge" else "refused"
+        remedy = "correct the graph; load and run refuse it for this reason"
+        found.append(_finding(code, result.node or "", str(result), remedy))
+    plan = result if isinstance(result, Plan) else None
     step = None
     if plan is not None:
         try:
@@ -128,16 +130,6 @@ def _bad_nodes(graph_dict: dict[str, Any]) -> Iterator[Finding]:
 def _bad_node(error: GraphError) -> Finding:
     remedy = REMEDIES.get(error.code or "", OTHERWISE)
     return _finding("bad-node", error.node or "", str(error), remedy)
-
-
-def _plan(graph_dict: dict[str, Any]) -> tuple[Plan | None, list[Finding]]:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            return make_plan(graph_dict), []
-    except GraphError as error:
-        code = "dangling-edge" if error.code == "dangling-edge" else "refused"
-        remedy = "correct the graph; load and run refuse it for this reason"
-        return None, [_finding(code, error.node or "", str(error), remedy)]
 
 
 # ---------------------------------------------------------------------------- what a file leaves out

@@ -48,13 +48,8 @@ def repair(graph_dict: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """
     graph_dict = copy(graph_dict)
     empty = [*_empty_fields(graph_dict)]
-    faults = [
-        *_missing_fields(graph_dict),
-        *_declared_types(graph_dict),
-        *_edges(graph_dict),
-        *_legacy(graph_dict),
-    ]
-    faults += _renamed(graph_dict)
+    finders = (_missing_fields, _declared_types, _edges, _legacy, _renamed)
+    faults = [fault for find in finders for fault in find(graph_dict)]
     shapes: list[Fault] = []
     try:
         check_nodes(graph_dict)
@@ -286,14 +281,18 @@ def _without_batch(graph_dict: dict[str, Any]) -> Iterator[Fault]:
             yield Fault("batch-axis", name, reason, f"`shape` is now {shape[1:]}")
 
 
-def means_something(graph_dict: dict[str, Any]) -> bool:
-    """Whether `load` and the reference take the graph."""
+def planned(graph_dict: dict[str, Any]) -> Plan | GraphError:
+    """The plan of a graph, without its warnings, or why `load` and the reference refuse it."""
     try:
         with warnings.catch_warnings(action="ignore"):
-            make_plan(graph_dict)
-    except GraphError:
-        return False
-    return True
+            return make_plan(graph_dict)
+    except GraphError as error:
+        return error
+
+
+def means_something(graph_dict: dict[str, Any]) -> bool:
+    """Whether `load` and the reference take the graph."""
+    return isinstance(planned(graph_dict), Plan)
 
 
 def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
@@ -321,7 +320,9 @@ def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
         shape = _declared(node["shape"])
         takers = wanted(path)
         found = takers.pop() if len(takers) == 1 else None
-        if found is not None and shape != found and _means(shape, found):
+        # Axes of 1 too many, or sizes that say nothing.
+        loose = found is not None and (len(shape) > len(found) or {*shape} <= {0, 1})
+        if found is not None and loose and shape != found and _same_but_ones(shape, found):
             node["shape"] = np.array(found)
             if any(shape):  # a shape of 0 said nothing, which is reported as such
                 reason = f"declares `shape` {shape}, but `{targets[path][0]}` takes {found}"
@@ -345,13 +346,6 @@ def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
 
 def _declared(value: Any) -> Shape:
     return tuple(int(n) for n in np.ravel(value))
-
-
-def _means(declared: Shape, shape: Shape) -> bool:
-    """Whether an Input's shape is `shape` with axes of 1 too many, or says nothing of it."""
-    return _same_but_ones(declared, shape) and (
-        len(declared) > len(shape) or all(n in (0, 1) for n in declared)
-    )
 
 
 def _same_but_ones(declared: Shape, shape: Shape) -> bool:

@@ -106,21 +106,14 @@ def model_input(loaded: Loaded, data: Any) -> Any:
     Raises:
         GraphError: shape, type or values do not fit; names the input.
     """
-    plan = loaded.plan
-    made = {
-        name: _channels_last(array, name, plan.shapes[name])
-        for name, array in named_inputs(data, plan).items()
-    }
+    plan, made = loaded.plan, {}
+    for name, given in named_inputs(data, plan).items():
+        array, shape = as_array(given, f"input `{name}`"), plan.shapes[name]
+        if array.shape[2:] == shape != last(shape):
+            array = to_last(array, len(shape))
+        made[name] = np.asarray(check_input(array, name, last(shape)), np.float32)
     check_sizes(made)
     return made[plan.inputs[0]] if len(made) == 1 else made
-
-
-def _channels_last(data: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    array = as_array(data, f"input `{name}`")
-    wanted = last(shape)
-    if array.shape[2:] == shape != wanted:
-        array = to_last(array, len(shape))
-    return np.asarray(check_input(array, name, wanted), np.float32)
 
 
 def reorder_layers(init_params: Any, trained_params: Any) -> Any:

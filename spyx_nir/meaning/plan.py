@@ -284,7 +284,9 @@ def _check_fields(path: str, node: Node) -> None:
             raise refuse(f"`{name}` is empty, shape {array.shape}", name, "empty-field")
         finite = array[~_endless(path, node, name)]
         if finite.dtype.kind == "f" and not np.isfinite(finite).all():
-            raise refuse(f"`{name}` holds {_first_bad(array)}; finite numbers are needed", name)
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            what = f"`{name}` holds {array[place]} at {place}; finite numbers are needed"
+            raise refuse(what, name)
         if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
             largest = finite.flat[np.argmax(np.abs(finite))]
             raise refuse(f"`{name}` holds {largest}, more than float32 can", name)
@@ -355,11 +357,6 @@ def _numbers(value: Any, path: str, name: str, kind: str) -> np.ndarray:
         what = f"`{name}` holds {shown}, numbers are needed"
         raise node_error(path, what, "field-value", name, kind)
     return array
-
-
-def _first_bad(array: np.ndarray) -> str:
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-    return f"{array[place]} at {place}"
 
 
 def check_dt(plan: Plan, dt: float) -> None:

@@ -207,7 +207,7 @@ def test_older_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "nir 1.0.4: `rec.lif`: v_reset left out, it is 0\n" in capsys.readouterr().out
     assert main(["lint", out, "--target", "nir-1.0.4", "--strict"]) == 0
     assert main(["diff", path, out]) == 0
-    assert file.version(hdf5.read(out)) == "1.0.4"
+    assert hdf5.read(out)["version"] == "1.0.4"
 
 
 @pytest.mark.parametrize(
