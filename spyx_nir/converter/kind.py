@@ -29,9 +29,10 @@ class Kind:
 
     Fields:
         type: the name of the class in `nir`.
-        load: `load(node, site) -> layer` with Spyx's contract. None: the node has no layer (Input,
-            Output).
-        exports: layer class ("module.Class") -> `export(layer, site) -> Exported`.
+        load: `load(node, site) -> layer` with Spyx's contract; its arrays are float32 and channels
+            last. None: the node has no layer (Input, Output).
+        exports: layer class ("module.Class") -> `export(layer, site) -> Exported`; arrays are channels
+            first, time constants in the unit of dt. What NIR cannot say raises a GraphError.
     """
 
     type: str

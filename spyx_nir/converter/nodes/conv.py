@@ -1,4 +1,4 @@
-"""Conv1d and Conv2d: cross-correlation, channels first in NIR, last in Flax.
+"""Conv1d and Conv2d: cross-correlation, NIR's x (B, C, *axes), Flax's (B, *axes, C).
 
 NIR weight (C_out, C_in/groups, *kernel); Flax kernel (*kernel, C_in/groups, C_out). What nir 1.0.8
 cannot carry is written as an exact equivalent that it can: groups as a block-diagonal kernel (its

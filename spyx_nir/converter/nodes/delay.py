@@ -1,6 +1,6 @@
 """Delay: y(t) = x(t - delay), with `delay` in the unit of dt, per element; zeros before the start.
 
-On the grid the delay must be a whole number of steps.
+x: (B, *shape). The delay must be a whole number of steps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Linear and Affine: y = W x (+ b). NIR's W is (out, in), Flax's kernel (in, out).
+"""Linear and Affine: y = W x (+ b), x (B, in). NIR's W is (out, in), Flax's kernel (in, out).
 
 On a spatial input `nnx.Linear` mixes the channels at every place: that is a convolution with a
 kernel of 1, and so it is exported. After a Flatten the columns of W are put into NIR's channels-first

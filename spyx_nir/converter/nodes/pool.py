@@ -1,6 +1,6 @@
 """SumPool2d and AvgPool2d: the sum, or the mean over the whole window, zeros around the edge.
 
-NIR: kernel_size, stride, padding as (height, width), channels first. The mean divides by the size of
+NIR: x (B, C, H, W); kernel_size, stride, padding as (height, width). The mean divides by the size of
 the window, padding included (the default of the framework that NIR's pooling follows).
 """
 

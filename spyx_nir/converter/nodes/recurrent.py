@@ -2,7 +2,7 @@
 
     input -> lif, lif -> w_rec, w_rec -> lif, lif -> output
 
-The weight sees the spikes of the step before; its bias acts from the first step on. Spyx's
+x: (B, N). The weight sees the spikes of the step before; its bias acts from the first step on. Spyx's
 `recurrent_w` is (source, target), NIR's weight (target, source). A Spyx layer's spike is
 delayed by one step for everybody, so its own feedback is on time.
 """

@@ -1,4 +1,4 @@
-"""Scale: y = s * x, element by element."""
+"""Scale: y = s * x, element by element; x (B, *shape), s unitless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threshold: z = 1 where x > threshold, else 0; no state."""
+"""Threshold: z = 1 where x > threshold, else 0; x (B, *shape), threshold unitless; no state."""
 
 from __future__ import annotations
 
