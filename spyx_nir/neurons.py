@@ -35,8 +35,7 @@ import jax.numpy as jnp
 from flax import nnx
 from spyx import axn
 
-from spyx_nir.meaning.equations import RESETS as RESETS
-
+RESETS = ("v_reset", "subtract", "subtract_after_decay")
 # What a neuron fires with: a step from 0 to 1 just above 0, and its surrogate gradient.
 Activation = Callable[[jax.Array], jax.Array]
 
