@@ -169,10 +169,9 @@ def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.nda
             if keys[0] in (name, "input") or len(found) == 1:
                 found = {name: found[keys[0]]}
         if sorted(found) != sorted(shapes):
-            what = (
-                f"holds the arrays {', '.join(sorted(found)) or '(none)'}; the graph's inputs are"
-            )
-            what += f" {', '.join(sorted(shapes))}: one array of that name for each"
+            holds, wanted = (", ".join(sorted(names)) for names in (found, shapes))
+            what = f"holds the arrays {holds or '(none)'}; the graph's inputs are {wanted}"
+            what += ": one array of that name for each"
             raise GraphError(what, code="input")
         for name, shape in shapes.items():
             one = found[name]

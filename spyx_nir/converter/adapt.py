@@ -218,8 +218,8 @@ def _weights(plan: Any, path: str) -> list[str]:
             todo += [source for source, _ in plan.sources[at]]
         elif kind in ("Linear", "Affine", "Conv1d", "Conv2d"):
             if sum(source == at for source, _ in plan.edges) != 1:
-                what = f"weight `{at}` leads to `{path}` and to others"
-                what += ": the scale of one cannot be moved into it"
+                why = "the scale of one cannot be moved into it"
+                what = f"weight `{at}` leads to `{path}` and to others: {why}"
                 raise GraphError(what, node=path, code="unsupported")
             found.append(at)
         else:

@@ -117,11 +117,10 @@ def _compare(
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         step, sample, *place = at
-        what = "does something else than the graph written for it; on random input of size"
-        what += (
-            f" {scales[sample]:g}, step {step}, output {tuple(place)}: {seen[at]:g} by spyx.nn.run"
-        )
-        raise _refused(row, f"{what}, {right[at]:g} by NIR's equations", "disagreement")
+        where = f"on random input of size {scales[sample]:g}, step {step}, output {tuple(place)}"
+        numbers = f"{seen[at]:g} by spyx.nn.run, {right[at]:g} by NIR's equations"
+        what = f"does something else than the graph written for it; {where}: {numbers}"
+        raise _refused(row, what, "disagreement")
 
 
 def _refused(row: Row, what: str, code: str) -> GraphError:

@@ -322,10 +322,8 @@ def _write(group: h5py.Group, content: dict[str, Any], place: str) -> None:
             try:
                 _store(group, name, np.array(value, object) if name == "edges" else value)
             except (TypeError, ValueError):
-                what = (
-                    f"`{inner}` is {type(value).__name__} {value!r:.60}; a file holds numbers, text"
-                )
-                what += " and arrays of numbers"
+                allowed = "a file holds numbers, text and arrays of numbers"
+                what = f"`{inner}` is {type(value).__name__} {value!r:.60}; {allowed}"
                 raise GraphError(what, field=name, code="field-value") from None
 
 
@@ -379,9 +377,8 @@ def _without_reset(graph_dict: dict[str, Any], prefix: str) -> dict[str, Any]:
         elif node["type"] == "CubaLI":
             raise node_error(path, "nir 1.0.4 has no CubaLI", "older-nir", "type")
         elif node["type"] in BARE and node.get("metadata"):
-            what = (
-                f"{node['type']} has no metadata in nir 1.0.4, remove {', '.join(node['metadata'])}"
-            )
+            keys = ", ".join(node["metadata"])
+            what = f"{node['type']} has no metadata in nir 1.0.4, remove {keys}"
             raise node_error(path, what, "older-nir", "metadata")
         elif np.any(node.get("v_reset", 0)):
             value = np.ravel(node["v_reset"])

@@ -556,8 +556,8 @@ def _infer_shapes(plan: Plan) -> None:
     for path in plan.inputs:
         sizes = np.ravel(plan.nodes[path]["shape"])
         if (sizes != np.floor(sizes)).any() or min(sizes) < 1:
-            what = f"Input node `{path}` has shape {tuple(sizes.tolist())}"
-            what += ", sizes must be whole numbers of 1 or more"
+            allowed = "sizes must be whole numbers of 1 or more"
+            what = f"Input node `{path}` has shape {tuple(sizes.tolist())}, {allowed}"
             raise GraphError(what, node=path, field="shape", code="field-value")
         shape = tuple(int(n) for n in sizes)
         plan.arrives[path] = plan.shapes[path] = shape
@@ -568,8 +568,8 @@ def _infer_shapes(plan: Plan) -> None:
         for path in targets[source]:
             if path in plan.arrives:
                 if plan.arrives[path] != shape:
-                    what = f"shape mismatch, {shape} arrives from `{source}` and"
-                    what += f" {plan.arrives[path]} from elsewhere"
+                    other = f"{plan.arrives[path]} from elsewhere"
+                    what = f"shape mismatch, {shape} arrives from `{source}` and {other}"
                     raise node_error(path, what, "shape-mismatch")
                 continue
             node = plan.nodes[path]
