@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.chart import PERCENT, chart, nominal, quantitative
+from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Part, Table, interval
 from pipeline.report.sources import Source
 
@@ -61,27 +61,5 @@ def picture(id: str, what: str, found: list[tuple[str, dict]]) -> Chart:
         }
         for run, entry in found
     ]
-    x = {"axis": PERCENT, "scale": {"zero": False, "nice": True}}
-    y = nominal("run", None, axis={"labelLimit": 170})
-    tooltip = [
-        nominal("run", "run"),
-        quantitative("accuracy", "accuracy", format=".2%"),
-        nominal("right", "right"),
-        quantitative("low", "95 % from", format=".2%"),
-        quantitative("high", "to", format=".2%"),
-    ]
-    interval_of = {
-        "mark": {"type": "rule", "strokeWidth": 2},
-        "encoding": {
-            "y": y,
-            "x": quantitative("low", "accuracy", **x),
-            "x2": {"field": "high"},
-            "tooltip": tooltip,
-        },
-    }
-    value = {
-        "mark": {"type": "point", "size": 90, "opacity": 1},
-        "encoding": {"y": y, "x": quantitative("accuracy", "accuracy", **x), "tooltip": tooltip},
-    }
     label = f"Accuracy of {what} by run: points, with Wilson's 95 % interval as a line"
-    return chart(id, label, rows, {"layer": [interval_of, value]}, 30 * len(rows) + 10)
+    return chart("accuracy", id, label, rows, height=30 * len(rows) + 10)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report.chart import chart, chosen, quantitative
+from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Choice, Part, Table, count, percent, small
 from pipeline.report.sources import Source
 
@@ -93,19 +93,5 @@ def _chart(id: str, label: str, arrays: Mapping[str, np.ndarray], what: str) -> 
                 edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True
             )
         ]
-    spec = {
-        "params": [chosen("node", next(iter(arrays)))],
-        "transform": [{"filter": "datum.node == node"}],
-        "mark": {"type": "bar", "binSpacing": 1},
-        "encoding": {
-            "x": quantitative("low", what, bin={"binned": True}, axis={"tickCount": 6}),
-            "x2": {"field": "high"},
-            "y": quantitative("count", "how many"),
-            "tooltip": [
-                quantitative("low", "from", format=".3"),
-                quantitative("high", "to", format=".3"),
-                quantitative("count", "how many", format="d"),
-            ],
-        },
-    }
-    return chart(id, f"{label}: how many have which {what}, in {BINS} bins", rows, spec)
+    label = f"{label}: how many have which {what}, in {BINS} bins"
+    return chart("histogram", id, label, rows, first=next(iter(arrays)), what=what)

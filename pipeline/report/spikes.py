@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pipeline.evaluation import raster_plot
-from pipeline.report.chart import DIFFERS, STEPS, chart, chosen, nominal, quantitative
+from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Choice, Part, Table, count
 from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
 TRACED = 6  # neurons of a layer whose membranes can be looked at
-STATES = ("as trained", "only here", "missing here")
-OF_TARGET = {"filter": "target == '' || datum.target == '' || datum.target == target"}
 ON_CHIPS = (
     "A chip's integers are those of the network trained on its grid, shown without the chip's delays: "
     "where they part from the trained network, training moved the weights or the chip's rule differs."
@@ -114,62 +110,21 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
         for sample in range(samples)
     ]
     names = [run.name for run in done]
-    here, trained = "(datum.m >> datum.lane) & 1", "datum.m & 1"
-    spec: dict[str, Any] = {
-        "params": [chosen("layer", first), chosen("sample", "0"), chosen("target", "")],
-        "transform": [
-            {"filter": "datum.layer == layer && datum.sample == sample"},
-            {"flatten": ["t", "n", "row", "m"]},
-            {"calculate": "datum.lanes", "as": "lane"},
-            {"flatten": ["lane"]},
-            {"filter": f"({here}) || ({trained})"},
-            {"calculate": f"{names}[datum.lane]", "as": "run"},
-            {"calculate": f"{[run.target for run in done]}[datum.lane]", "as": "target"},
-            OF_TARGET,
-            {
-                "calculate": f"!({here}) ? '{STATES[2]}' : !({trained}) ? '{STATES[1]}' : "
-                f"'{STATES[0]}'",
-                "as": "state",
-            },
-        ],
-        "mark": {"type": "point", "aria": False, "opacity": 1, "filled": True},
-        "encoding": {
-            "x": quantitative("t", "step", scale=STEPS, axis={"format": "d", "grid": False}),
-            "y": nominal(
-                "run",
-                None,
-                sort=names,
-                scale={"padding": 0.12},
-                axis={"grid": True, "tickBand": "extent", "ticks": False},
-            ),
-            "yOffset": quantitative("row", "neuron", scale={"zero": False}),
-            "color": nominal(
-                "state",
-                None,
-                scale={"domain": list(STATES), "range": ["var(--ink)", DIFFERS, DIFFERS]},
-            ),
-            "shape": nominal(
-                "state",
-                None,
-                scale={"domain": list(STATES), "range": ["square", "diamond", "cross"]},
-            ),
-            "size": {
-                "condition": {"test": f"datum.state != '{STATES[0]}'", "value": 20},
-                "value": 7,
-            },
-            "tooltip": [
-                nominal("run", "run"),
-                quantitative("t", "step", format="d"),
-                quantitative("n", "neuron", format="d"),
-                nominal("state", "spike"),
-            ],
-        },
-    }
     label = (
         f"Spikes of one sample of {task}: a band for each of {', '.join(names)}, a row per neuron; "
         "spikes that the trained model has not, or that are missing, are marked"
     )
-    return chart(f"raster-{task}", label, rows, spec, 150 * len(names), wide=True)
+    return chart(
+        "raster",
+        f"raster-{task}",
+        label,
+        rows,
+        wide=True,
+        height=150 * len(names),
+        first=first,
+        names=names,
+        targets=[run.target for run in done],
+    )
 
 
 def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first: str) -> Chart:
@@ -193,40 +148,8 @@ def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first:
                 for sample in sorted(run.samples)
                 for place, neuron in enumerate(neurons)
             ]
-    encoding = {
-        "x": quantitative("t", "step", scale=STEPS, axis={"format": "d"}),
-        "y": quantitative("v", "membrane / threshold"),
-        "color": nominal("run", None),
-        "tooltip": [
-            nominal("run", "run"),
-            quantitative("neuron", "neuron", format="d"),
-            quantitative("t", "step", format="d"),
-            quantitative("v", "membrane / threshold", format=".4"),
-        ],
-    }
-    selected = [
-        {"filter": "datum.layer == layer && datum.sample == sample && datum.place == place"},
-        OF_TARGET,
-        {"flatten": ["v"]},
-        {"window": [{"op": "row_number", "as": "number"}], "groupby": ["run"]},
-        {"calculate": "datum.number - 1", "as": "t"},
-    ]
-    spec = {
-        "params": [
-            chosen("layer", first),
-            chosen("sample", "0"),
-            chosen("place", "0"),
-            chosen("target", ""),
-        ],
-        "layer": [
-            {"transform": selected, "mark": {"type": "line", "point": {"size": 12}},
-             "encoding": encoding},
-            {"mark": {"type": "rule", "strokeDash": [5, 4], "tooltip": None},
-             "encoding": {"y": {"datum": 1}}},
-        ],
-    }  # fmt: skip
     label = f"Membrane of one neuron of {task} by step; the dashed line is the threshold"
-    return chart(f"membrane-{task}", label, rows, spec, wide=True)
+    return chart("membrane", f"membrane-{task}", label, rows, wide=True, first=first)
 
 
 def _counts(layers: list[str], done: list[Run]) -> Table:

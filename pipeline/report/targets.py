@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.report import accuracy, cost
-from pipeline.report.chart import PERCENT, chart, nominal, quantitative
+from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
 from spyx_nir.cli.fit import PLACEMENT, placement
@@ -122,20 +122,8 @@ def used(id: str, fit: dict[str, Any]) -> list[Chart]:
     ]
     if not rows:
         return []
-    x = {"axis": PERCENT, "scale": {"domainMin": 0}}
-    encoding = {
-        "y": nominal("resource", None, axis={"labelLimit": 170}),
-        "x": quantitative("share", "used, of the limit", **x),
-        "tooltip": [
-            nominal("resource", "resource"),
-            quantitative("used", "used", format=","),
-            quantitative("limit", "limit", format=","),
-            quantitative("share", "share", format=".1%"),
-        ],
-    }
-    spec = {"mark": "bar", "encoding": encoding}
     label = f"Share of each limit of {fit['target']} that the network uses"
-    return [chart(id, label, rows, spec, 24 * len(rows) + 10)]
+    return [chart("utilisation", id, label, rows, height=24 * len(rows) + 10)]
 
 
 def _placement(fit: dict[str, Any]) -> list[Table]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pipeline.report.chart import INK, PERCENT, SERIES, chart, nominal, quantitative
+from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, count, percent, small
 from pipeline.report.sources import Source
 
@@ -57,22 +57,9 @@ def _curves(source: Source, what: str, sets: list[str]) -> Chart:
         for row in source.curves or []
         for name in sets
     ]
-    form = {"axis": PERCENT} if what == "accuracy" else {}
-    encoding = {
-        "x": quantitative("epoch", "epoch", axis={"tickMinStep": 1, "format": "d"}),
-        "y": quantitative("value", TITLES[what], scale={"zero": what == "loss"}, **form),
-        "color": nominal("set", None),
-        "strokeDash": nominal("set", None),
-        "tooltip": [
-            nominal("set", "set"),
-            quantitative("epoch", "epoch", format="d"),
-            quantitative("value", TITLES[what], format=".4"),
-        ],
-    }
-    spec = {"mark": {"type": "line", "point": True}, "encoding": encoding}
     shown = " and ".join(sets)
     label = f"{TITLES[what].capitalize()} of {source.task} by epoch, {shown} set"
-    return chart(f"curve-{what}-{source.task}", label, rows, spec)
+    return chart("curve", f"curve-{what}-{source.task}", label, rows, what=what)
 
 
 def confusion(source: Source) -> Part:
@@ -93,43 +80,10 @@ def confusion(source: Source) -> Part:
         for a in names
         for p in names
     ]
-    axis = {"labelAngle": 0, "domain": False, "ticks": False}
-    x = nominal("predicted", "predicted class", axis=axis)
-    y = nominal("actual", "actual class", axis=axis)
-    tooltip = [
-        nominal("actual", "actual"),
-        nominal("predicted", "predicted"),
-        quantitative("samples", "samples", format="d"),
-        quantitative("share", "of the class", format=".1%"),
-    ]
-    shade = {"scale": {"domain": [0, 1], "range": [0.04, 1]}, "legend": None}
-    cells = {
-        "mark": {"type": "rect", "fill": SERIES[0], "stroke": "var(--paper)"},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "fillOpacity": quantitative("share", "of the class", **shade),
-            "tooltip": tooltip,
-        },
-    }
-    on_dark = {"test": "datum.share > 0.5", "value": "var(--on-c1)"}
-    numbers = {
-        "transform": [{"filter": "datum.samples > 0"}],
-        "mark": {"type": "text", "tooltip": None},
-        "encoding": {
-            "x": x,
-            "y": y,
-            "text": quantitative("samples", "samples", format="d"),
-            "color": {"condition": on_dark, "value": INK},
-            "tooltip": tooltip,
-        },
-    }
     label = (
         f"Confusion of {source.task} on the test set: rows are actual, columns predicted classes"
     )
-    picture = chart(
-        f"confusion-{source.task}", label, rows, {"layer": [cells, numbers]}, 28 * len(names)
-    )
+    picture = chart("confusion", f"confusion-{source.task}", label, rows, height=28 * len(names))
     return Part(id, title, charts=[picture], tables=[_matrix(names, pairs, of_class)])
 
 
