@@ -254,6 +254,8 @@ def _display(
     task: schema.Task, steps: int, done: int, say: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[], None], Callable[[dict[str, float]], None]]]:
     """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe."""
+    import rich.progress
+
     epochs = task.train.epochs
 
     def text(row: dict[str, float]) -> str:
@@ -264,26 +266,16 @@ def _display(
         )
         return f"{task.name}: epoch {row['epoch']}/{epochs}, {results}"
 
-    if not sys.stdout.isatty():
-        every = max(1, epochs // 10)
+    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn())
+    with rich.progress.Progress(*columns, disable=not sys.stdout.isatty()) as bar:
+        line = bar.add_task(task.name, total=epochs * steps, completed=done * steps)
 
         def on_epoch(row: dict[str, float]) -> None:
-            if row["epoch"] % every == 0 or row["epoch"] == epochs:
+            bar.update(line, description=text(row))
+            if bar.disable and (row["epoch"] % max(1, epochs // 10) == 0 or row["epoch"] == epochs):
                 say(text(row))
 
-        yield lambda: None, on_epoch
-        return
-
-    from rich import progress as rich_progress
-
-    with rich_progress.Progress(
-        *rich_progress.Progress.get_default_columns(), rich_progress.TimeElapsedColumn()
-    ) as bar:
-        line = bar.add_task(task.name, total=epochs * steps, completed=done * steps)
-        yield (
-            lambda: bar.advance(line),
-            lambda row: bar.update(line, description=text(row)),
-        )
+        yield functools.partial(bar.advance, line), on_epoch
 
 
 def command(

@@ -56,9 +56,8 @@ class Reader:
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "request.npz", Path(folder) / "answer.npz"
             write_request(source, request)
-            command = [str(self.python), "-m", self.module]
             done = subprocess.run(
-                [*command, str(source), str(target)],
+                [str(self.python), "-m", self.module, str(source), str(target)],
                 cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 capture_output=True,
@@ -75,10 +74,7 @@ PLAIN = (rules.NIR_ALONE, rules.EMPTY_CYCLES)
 READERS: dict[str, Reader] = {
     "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=PLAIN),
     "spikingjelly": Reader(
-        "SpikingJelly 2.0.0",
-        f"{HERE}.spikingjelly",
-        profile="spikingjelly",
-        known=PLAIN,
+        "SpikingJelly 2.0.0", f"{HERE}.spikingjelly", profile="spikingjelly", known=PLAIN
     ),
     "snntorch": Reader("snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=PLAIN),
     "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(rules.SINABS,)),
@@ -86,11 +82,7 @@ READERS: dict[str, Reader] = {
         "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(rules.ROCKPOOL,)
     ),
     "lava": Reader(
-        "Lava 0.10.0, float",
-        f"{HERE}.lava",
-        VENDORS,
-        "1.0.4",
-        known=(rules.NIR_ALONE,),
+        "Lava 0.10.0, float", f"{HERE}.lava", VENDORS, "1.0.4", known=(rules.NIR_ALONE,)
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }

@@ -91,19 +91,10 @@ def _judged(
     if label != AS_SHIPPED:
         answers = {**answers, ORIGINAL: original}
     found = verdict.judge(plan, dt, events, labels, answers, known)
-    own = found.pop(ORIGINAL, None)
-    changed = own and {
-        "profile_differing_spikes": own["differing_spikes"],
-        "profile_verdict": own["verdict"],
-    }
+    own = found.pop(ORIGINAL, {})
+    changed = {f"profile_{key}": own[key] for key in ("differing_spikes", "verdict") if own}
     for name, entry in found.items():
-        yield {
-            "reader": name,
-            "title": chosen[name].title,
-            "file": label,
-            **entry,
-            **(changed or {}),
-        }
+        yield {"reader": name, "title": chosen[name].title, "file": label, **entry, **changed}
 
 
 def spread(total: int, count: int | None) -> np.ndarray:
@@ -165,11 +156,10 @@ def _ask(
 ) -> dict[str, Future[Answer]]:
     """What every reader makes of its file, once it is through."""
     nodes = verdict.spiking(plan)
-
-    def ask(reader: Reader) -> Answer:
-        return reader.ask(Request(str(paths[reader.nir_version]), dt, events, nodes))
-
-    return {name: pool.submit(ask, reader) for name, reader in readers.items()}
+    return {
+        name: pool.submit(reader.ask, Request(str(paths[reader.nir_version]), dt, events, nodes))
+        for name, reader in readers.items()
+    }
 
 
 def table(report: list[dict[str, Any]]) -> str:

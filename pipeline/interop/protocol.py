@@ -14,7 +14,7 @@ import json
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -90,26 +90,21 @@ def described(error: Exception) -> str:
 
 def write_request(path: str | Path, request: Request) -> None:
     """Store a request."""
-    facts = {"path": request.path, "dt": request.dt, "nodes": list(request.nodes)}
-    np.savez(path, x=request.x, facts=json.dumps(facts))
+    facts = {**vars(request)}
+    np.savez(path, x=facts.pop("x"), facts=json.dumps(facts))
 
 
 def read_request(path: str | Path) -> Request:
     """The request that `write_request` stored."""
     with np.load(path, allow_pickle=False) as loaded:
         facts = json.loads(str(loaded["facts"]))
-        return Request(facts["path"], facts["dt"], loaded["x"], tuple(facts["nodes"]))
+        return Request(x=loaded["x"], **facts | {"nodes": tuple(facts["nodes"])})
 
 
 def write_answer(path: str | Path, answer: Answer) -> None:
     """Store an answer."""
-    facts = {
-        "delay": answer.delay,
-        "error": answer.error,
-        "notes": list(answer.notes),
-        "versions": answer.versions,
-    }
-    arrays: Mapping[str, Any] = {f"spikes/{name}": a for name, a in answer.spikes.items()}
+    facts = {**vars(answer)}
+    arrays: dict[str, Any] = {f"spikes/{name}": a for name, a in facts.pop("spikes").items()}
     np.savez_compressed(path, facts=json.dumps(facts), **arrays)
 
 
@@ -117,7 +112,5 @@ def read_answer(path: str | Path) -> Answer:
     """The answer that `write_answer` stored."""
     with np.load(path, allow_pickle=False) as loaded:
         facts = json.loads(str(loaded["facts"]))
-        spikes = {
-            key.partition("/")[2]: loaded[key] for key in loaded.files if key.startswith("spikes/")
-        }
-    return Answer(spikes, facts["delay"], facts["error"], tuple(facts["notes"]), facts["versions"])
+        spikes = {key.removeprefix("spikes/"): loaded[key] for key in loaded if key != "facts"}
+    return Answer(spikes, **facts | {"notes": tuple(facts["notes"])})

@@ -183,7 +183,7 @@ def judge(
     answers: Mapping[str, Answer],
     known: Mapping[str, Sequence[rules.Rule]],
 ) -> dict[str, dict[str, Any]]:
-    """The verdicts on one file by reader, as they stand in the report.
+    """The verdicts on one file by reader, as the report has them.
 
     Args:
         plan: of the file that the readers were given. x, answers: as in `compare`. labels: (N,).

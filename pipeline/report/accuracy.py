@@ -17,30 +17,22 @@ HEAD = ("run", "accuracy", "right", "95 % from", "to")
 def make(source: Source) -> Part:
     """A table and a chart of every accuracy that a stage measured."""
     found: list[tuple[str, dict]] = []
-    missing = []
+    part = Part("accuracy", "Accuracy")
     if source.train:
         sets = source.train["accuracy"]
-        found += [
-            (f"{name}: stored epoch", sets[name])
-            for name in ("train", "validation")
-            if name in sets
-        ]
+        kept = [name for name in ("train", "validation") if name in sets]
+        found += [(f"{name}: stored epoch", sets[name]) for name in kept]
     else:
-        missing.append(source.unmade("train.json"))
+        part.missing.append(source.unmade("train.json"))
     if source.parity:
         measured = source.parity["accuracy"]
         found += [(text, measured[run]) for run, text in RUNS.items()]
     else:
-        missing.append(source.unmade("parity.json"))
-    if not found:
-        return Part("accuracy", "Accuracy", missing=missing)
-    return Part(
-        "accuracy",
-        "Accuracy",
-        charts=[picture(f"accuracy-{source.task}", source.task, found)],
-        tables=[table(source.task, found)],
-        missing=missing,
-    )
+        part.missing.append(source.unmade("parity.json"))
+    if found:
+        part.charts.append(picture(f"accuracy-{source.task}", source.task, found))
+        part.tables.append(table(source.task, found))
+    return part
 
 
 def table(what: str, found: list[tuple[str, dict]]) -> Table:

@@ -13,19 +13,18 @@ def make(source: Source) -> Part:
     report = source.parity
     if report is None:
         return Part("parity", "Parity", missing=[source.unmade("parity.json")])
-    differing, ties = report["differing_spikes"], report["ties"]
+    differing, ties, classes = (
+        report[key] for key in ("differing_spikes", "ties", "differing_predictions")
+    )
+    runs = ("reimported", "reference")
     farthest = ties["largest_distance"]
     facts = Table(
         f"Parity of {source.task} over {report['samples']} test samples",
         ("what", "trained against re-imported", "trained against reference"),
         [
-            ("differing spikes", count(differing["reimported"]), count(differing["reference"])),
+            ("differing spikes", *(count(differing[run]) for run in runs)),
             ("of entries", count(differing["entries"]), count(differing["entries"])),
-            (
-                "differing predictions",
-                count(report["differing_predictions"]["reimported"]),
-                count(report["differing_predictions"]["reference"]),
-            ),
+            ("differing predictions", *(count(classes[run]) for run in runs)),
             ("differences that start at a tie", None, count(ties["starts"])),
             ("differences that follow from a tie", None, count(ties["following"])),
             ("differences that rounding does not explain", None, count(ties["unexplained"])),
@@ -45,14 +44,15 @@ def make(source: Source) -> Part:
                 layer["node"],
                 count(layer["entries"]),
                 percent(layer["spike_rate"]),
-                *(count(layer["differing_spikes"][run]) for run in ("reimported", "reference")),
-                *(_gap(layer["max_membrane_difference"][run]) for run in ("reimported", "reference")),
+                *(count(layer["differing_spikes"][run]) for run in runs),
+                *(_gap(layer["max_membrane_difference"][run]) for run in runs),
             )
             for layer in report["layers"]
         ],
     )  # fmt: skip
     verdict = {"pass": "✓ pass", "fail": "✗ fail"}[report["verdict"]]
-    pictures, missing = [], []
+    text = [f"Verdict: {verdict}.", *report["reasons"]]
+    part = Part("parity", "Parity", text=text, tables=[facts, layers])
     image = source.folder / "parity.png"
     if image.is_file():
         alt = (
@@ -60,17 +60,10 @@ def make(source: Source) -> Part:
             "trained model, re-imported model and reference side by side; differences in red"
         )
         coded = base64.b64encode(image.read_bytes()).decode("ascii")
-        pictures.append(Picture(alt, "image/png", coded))
+        part.pictures.append(Picture(alt, "image/png", coded))
     else:
-        missing.append(source.unmade("parity.png"))
-    return Part(
-        "parity",
-        "Parity",
-        text=[f"Verdict: {verdict}.", *report["reasons"]],
-        tables=[facts, layers],
-        pictures=pictures,
-        missing=missing,
-    )
+        part.missing.append(source.unmade("parity.png"))
+    return part
 
 
 def _gap(value: float) -> Number:

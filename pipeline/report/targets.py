@@ -21,36 +21,30 @@ SHOWN = ("accuracy", "lost_points", "saturated", "layers", "judged", "task", "ta
 
 def make(source: Source, target: Target) -> Part:
     """Accuracy, quantisation loss, fit, placement and cost of `source` on `target`."""
-    name, id = target.name, f"target-{target.name}"
-    charts: list[Chart] = []
-    tables: list[Table] = []
-    text, missing = [], []
-    metrics = f"metrics/{source.task}-{name}.json"
+    name = target.name
+    part = Part(f"target-{name}", f"On {name}", target=name)
     if target.metrics is None:
-        missing.append(absent(metrics, "make deploy-artifacts"))
+        part.missing.append(absent(f"metrics/{source.task}-{name}.json", "make deploy-artifacts"))
     else:
         found = [(t, target.metrics["accuracy"][run]) for run, t in RUNS.items()]
         what = f"{source.task} on {name}"
-        charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
-        tables += [accuracy.table(what, found), _lost(target.metrics), _layers(target.metrics)]
         rest = {key: value for key, value in target.metrics.items() if key not in SHOWN}
-        tables.append(cost.table("Cost, and what else was measured", rest))
+        part.charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
+        part.tables.extend([
+            accuracy.table(what, found),
+            _lost(target.metrics),
+            _layers(target.metrics),
+            cost.table("Cost, and what else was measured", rest),
+        ])  # fmt: skip
     if target.fit is None:
-        missing.append(source.unbundled("fit.json", name))
+        part.missing.append(source.unbundled("fit.json", name))
     else:
         verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
-        text.append(f"{target.fit['chip']}: {verdict}.")
-        charts += used(f"fit-{source.task}-{name}", target.fit)
-        tables += [_utilisation(target.fit), *_placement(target.fit), _findings(target.fit)]
-    return Part(
-        id,
-        f"On {name}",
-        text=text,
-        charts=charts,
-        tables=tables,
-        missing=missing,
-        target=name,
-    )
+        part.text.append(f"{target.fit['chip']}: {verdict}.")
+        part.charts.extend(used(f"fit-{source.task}-{name}", target.fit))
+        findings = _findings(target.fit)
+        part.tables.extend([_utilisation(target.fit), *_placement(target.fit), findings])
+    return part
 
 
 def _lost(metrics: dict[str, Any]) -> Table:

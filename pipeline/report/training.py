@@ -8,31 +8,31 @@ from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, count, percent, small
 from pipeline.report.sources import Source
 
-TITLES = {"loss": "loss", "accuracy": "accuracy"}
+MEASURES = ("loss", "accuracy")
 
 
 def make(source: Source) -> Part:
     """Training curves and, if measured for these weights, the seconds they took."""
     if not source.curves:
         return Part("training", "Training", missing=[source.unmade("curves.csv")])
-    text, missing = [], []
+    part = Part("training", "Training")
     sets = [name for name in ("train", "validation") if f"{name}_loss" in source.curves[0]]
     if source.train:
         rule = "the last one, for there is no validation set"
         if "validation" in sets:
             rule = "the one with the lowest loss on the validation set"
-        text.append(
+        part.text.append(
             f"Stored are the weights of epoch {source.train['best_epoch']} of "
             f"{source.train['epochs']}, {rule}."
         )
     else:
-        missing.append(source.unmade("train.json"))
+        part.missing.append(source.unmade("train.json"))
     if source.timing:
-        text.append(
+        part.text.append(
             f"Training took {source.timing['seconds']:.0f} s on the machine that ran it, "
             f"{source.timing['samples_per_s']:.0f} samples a second."
         )
-    head = ("epoch", *(f"{name}: {what}" for what in TITLES for name in sets))
+    head = ("epoch", *(f"{name}: {what}" for what in MEASURES for name in sets))
     rows = [
         (
             f"{row['epoch']:.0f}",
@@ -41,14 +41,9 @@ def make(source: Source) -> Part:
         )
         for row in source.curves
     ]
-    return Part(
-        "training",
-        "Training",
-        text=text,
-        charts=[_curves(source, what, sets) for what in TITLES],
-        tables=[Table("All epochs", head, rows, folded=True)],
-        missing=missing,
-    )
+    part.charts.extend(_curves(source, what, sets) for what in MEASURES)
+    part.tables.append(Table("All epochs", head, rows, folded=True))
+    return part
 
 
 def _curves(source: Source, what: str, sets: list[str]) -> Chart:
@@ -57,8 +52,7 @@ def _curves(source: Source, what: str, sets: list[str]) -> Chart:
         for row in source.curves or []
         for name in sets
     ]
-    shown = " and ".join(sets)
-    label = f"{TITLES[what].capitalize()} of {source.task} by epoch, {shown} set"
+    label = f"{what.capitalize()} of {source.task} by epoch, {' and '.join(sets)} set"
     return chart("curve", f"curve-{what}-{source.task}", label, rows, what=what)
 
 

@@ -13,6 +13,7 @@ from pipeline.training.trainer import Progress
 from spyx_nir.errors import UserError
 
 TREES = ("parameters", "average", "best")
+FACTS = ("epoch", "best_epoch", "quality", "rows")
 
 
 class Checkpoint:
@@ -29,14 +30,8 @@ class Checkpoint:
             for name, array in getattr(progress, tree).items()
         }
         arrays |= {f"optimiser.{i:03}": leaf for i, leaf in enumerate(progress.optimiser)}
-        metadata = {
-            "digest": self.digest,
-            "epoch": str(progress.epoch),
-            "best_epoch": str(progress.best_epoch),
-            "quality": json.dumps(progress.quality),
-            "rows": json.dumps(progress.rows),
-            "seconds": repr(seconds),
-        }
+        facts = {name: json.dumps(getattr(progress, name)) for name in FACTS}
+        metadata = {"digest": self.digest, "seconds": repr(seconds), **facts}
         safetensors.write(self.file, arrays, metadata)
 
     def load(self) -> tuple[Progress, float] | None:
@@ -58,14 +53,9 @@ class Checkpoint:
 
         leaves = group("optimiser")
         progress = Progress(
-            parameters=group("parameters"),
-            average=group("average"),
-            best=group("best"),
+            **{tree: group(tree) for tree in TREES},
+            **{name: json.loads(metadata[name]) for name in FACTS},
             optimiser=[leaves[name] for name in sorted(leaves)],
-            epoch=int(metadata["epoch"]),
-            best_epoch=int(metadata["best_epoch"]),
-            quality=json.loads(metadata["quality"]),
-            rows=json.loads(metadata["rows"]),
         )
         return progress, float(metadata["seconds"])
 

@@ -9,7 +9,7 @@ from pipeline.training.prefetch import prefetch
 
 
 def left_over():
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_items_come_in_order_and_draw_the_same_random_numbers():
@@ -46,5 +46,4 @@ def test_giving_up_early_ends_the_thread_and_makes_only_what_fits_ahead():
     assert next(found) == 0
     found.close()
     assert left_over() == []
-    # One was taken, two wait, and the thread holds one more that it could not put down.
-    assert len(made) <= 4
+    assert 1 <= len(made) <= 3  # one was taken, two may wait
