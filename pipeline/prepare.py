@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,7 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
     """Write data/prepared/<task>.h5 under `root`; the same parameters give the same bytes.
 
     Raises:
-        UserError: the source cannot be read, or does not fit the task; or too few events lie in the
-            bins.
+        UserError: the source cannot be read or does not fit the task, or the bins hold too few events.
         Unavailable: the source is `download` and the server cannot be reached.
     """
     from pipeline.datasets import checks, prepared
@@ -58,7 +58,11 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
     found = checks.contract(given, data.classes, f"pipeline/tasks/{task.name}.py")
     chosen = _choose(task, found, folder)
     shape = (len(chosen.place), data.bins, *tasks.input_shape(task))
-    _check_size(task, shape[1:])
+    if (size := math.prod(shape[1:])) > MOST_CELLS:
+        raise UserError(
+            f"tasks.{task.name}.data.bins: a recording of {shape[1:]} is {size} cells; at most "
+            f"{MOST_CELLS} are binned: take fewer bins"
+        )
     tally = checks.Tally(
         data, module.SENSOR, chosen.labels, chosen.split, splits.NAMES,
         lambda place: checks.name_of(found, *chosen.place[place]),
@@ -67,12 +71,12 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
     def binned() -> Iterator[np.ndarray]:
         for number, item in chosen.place:
             events = checks.events_of(found, number, item, module.SENSOR)
-            frames, late = to_bins(
+            frames, past = to_bins(
                 events, module.SENSOR, data.bins, data.bin_us, data.merge_polarity
             )
-            tally.add(events, late)
+            tally.add(events, past)
             provenance["events"]["total"] += len(events)
-            provenance["events"]["past_the_last_bin"] += late
+            provenance["events"]["past_the_last_bin"] += past
             yield frames
         tally.check()  # before anything is written
 
@@ -107,14 +111,6 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
         provenance,
     )
     _say(task, shape, chosen, provenance)
-
-
-def _check_size(task: schema.Task, shape: tuple[int, ...]) -> None:
-    if (size := math.prod(shape)) > MOST_CELLS:
-        raise UserError(
-            f"tasks.{task.name}.data.bins: a recording of {shape} is {size} cells; at most "
-            f"{MOST_CELLS} are binned: take fewer bins"
-        )
 
 
 def raw_folder(task: schema.Task, root: Path) -> Path:
@@ -181,7 +177,7 @@ def _choose(task: schema.Task, found: Recordings, folder: Path) -> Chosen:
     data = task.data
     place: list[tuple[int, int]] = []
     labels, parts = [], []
-    left_out: dict[str, int] = {}
+    others: list[str] = []
     for number, names in enumerate(found.names):
         if missing := [name for name in data.classes if name not in names]:
             part = "" if len(found.names) == 1 else f"in {('train', 'test')[number]}, "
@@ -191,22 +187,17 @@ def _choose(task: schema.Task, found: Recordings, folder: Path) -> Chosen:
             )
         keep = [item for item, name in enumerate(names) if name in data.classes]
         place += [(number, item) for item in keep]
-        chosen = np.array([data.classes.index(names[item]) for item in keep], dtype=np.int64)
-        labels.append(chosen)
+        labels.append(np.array([data.classes.index(names[item]) for item in keep], np.int64))
         shares = (data.validation, data.test) if len(found.datasets) == 1 else (data.validation,)
         order = found.classes or data.classes
         kinds = np.array([order.index(names[item]) for item in keep])
         try:
-            parts.append(
-                np.full(len(keep), 2, np.uint8)
-                if number
-                else splits.stratified(kinds, shares, data.seed, order)
-            )
+            test = np.full(len(keep), 2, np.uint8)
+            parts.append(test if number else splits.stratified(kinds, shares, data.seed, order))
         except ValueError as error:
             raise UserError(f"{folder}: {error}") from None
-        for name in sorted(set(names) - set(data.classes)):
-            left_out[name] = left_out.get(name, 0) + list(names).count(name)
-    return Chosen(place, np.concatenate(labels), np.concatenate(parts), left_out)
+        others += sorted(name for name in names if name not in data.classes)
+    return Chosen(place, np.concatenate(labels), np.concatenate(parts), dict(Counter(others)))
 
 
 def _rule(task: schema.Task, found: Recordings) -> str:
@@ -218,10 +209,7 @@ def _rule(task: schema.Task, found: Recordings) -> str:
 
 
 def _say(
-    task: schema.Task,
-    shape: tuple[int, ...],
-    chosen: Chosen,
-    provenance: dict[str, Any],
+    task: schema.Task, shape: tuple[int, ...], chosen: Chosen, provenance: dict[str, Any]
 ) -> None:
     if chosen.left_out:
         count = sum(chosen.left_out.values())

@@ -246,7 +246,7 @@ def replace_with_pickle(raw: Path) -> None:
         (
             "nmnist",
             lambda raw: first_bin(raw).write_bytes(bytes([1, 2, 0, 0, 0, 40, 3, 0, 0, 0])),
-            "event 1 lies at x = 40, t = 0, y = 3, p = 0, outside the 34x34 sensor",
+            "event 1 is at x = 40, t = 0, y = 3, p = 0, outside the 34x34 sensor",
         ),
     ],
 )
@@ -513,7 +513,7 @@ def test_real_nmnist(tmp_path: Path) -> None:
     made = prepared.read(h5(tmp_path, "nmnist"))
     assert made.shape == (60, 15, 2, 34, 34)
     assert np.bincount(made.split).tolist() == [20, 10, 30]
-    # At most a few events lie past 15 x 21 = 315 ms.
+    # At most a few events are past 15 x 21 = 315 ms.
     assert (
         made.provenance["events"]["past_the_last_bin"] < 1e-4 * made.provenance["events"]["total"]
     )

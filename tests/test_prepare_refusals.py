@@ -148,13 +148,13 @@ def test_the_bins_that_are_named_do_hold_all(prepare: Any) -> None:
 
 def test_one_class_in_another_unit(prepare: Any) -> None:
     given = [events(t if number < 4 else t // 1000) for number, t in enumerate(TIMES)]
-    assert "class `b`: all events lie before 9 us" in refused(prepare(given))
+    assert "class `b`: all events are before 9 us" in refused(prepare(given))
 
 
 def test_one_late_recording_is_named(prepare: Any) -> None:
     given = [events(t + (number == 5) * 20_000) for number, t in enumerate(TIMES)]
     said = refused(prepare(given))
-    assert said.startswith("recording 5: the 5 events lie from 20500 to 28550 us, none of them in")
+    assert said.startswith("recording 5: the 5 events are from 20500 to 28550 us, none of them in")
 
 
 def test_a_tenth_is_too_much_and_less_is_not(prepare: Any) -> None:
@@ -164,7 +164,7 @@ def test_a_tenth_is_too_much_and_less_is_not(prepare: Any) -> None:
         return [events(np.append(TIMES[n][:-1] + n, end)) for n, end in enumerate(ends)]
 
     assert prepare(late(3)) == (0, [])
-    assert "4 of 40 events lie past the 10 bins of 1000 us" in refused(prepare(late(4)))
+    assert "4 of 40 events are past the 10 bins of 1000 us" in refused(prepare(late(4)))
 
 
 def test_recordings_without_events_are_named(prepare: Any) -> None:
@@ -177,7 +177,7 @@ def test_all_at_the_first_step_is_a_warning(prepare: Any) -> None:
     code, lines = prepare([events([0, 0, 0], [n % 4, 1, n // 4]) for n in range(8)])
     assert code == 0
     assert lines == [
-        "warning: all events lie in the first of 10 bins of 1000 us, at most at 0 us; t counts in "
+        "warning: all events are in the first of 10 bins of 1000 us, at most at 0 us; t counts in "
         "microseconds"
     ]
 
@@ -210,12 +210,12 @@ def test_a_recording_in_two_splits_or_two_classes(prepare: Any) -> None:
             events([1], np.nan, np.dtype([("t", int), ("x", float)])),
             "`x` of the events is float64; whole numbers are needed",
         ),
-        (events([-1]), "event 0 lies at x = 0, t = -1, outside the 4x1 sensor"),
-        (events([1, 2], [0, 4]), "event 1 lies at x = 4, t = 2, outside the 4x1 sensor"),
-        (events([1], -1), "event 0 lies at x = -1"),
+        (events([-1]), "event 0 is at x = 0, t = -1, outside the 4x1 sensor"),
+        (events([1, 2], [0, 4]), "event 1 is at x = 4, t = 2, outside the 4x1 sensor"),
+        (events([1], -1), "event 0 is at x = -1"),
         (
             events([2**63 + 5], dtype=np.dtype([("t", np.uint64), ("x", int)])),
-            "event 0 lies at x = 0, t = 9223372036854775813",
+            "event 0 is at x = 0, t = 9223372036854775813",
         ),
         (np.zeros(3), "events without `x`; needed are x, t"),
         (np.zeros((2, 2), DTYPE), "events must be a structured array (n,) with x, t, got shape"),
@@ -310,7 +310,7 @@ def braille(folder: Path, scale: float) -> schema.Task:
         (1e3, "milliseconds as seconds"),
         (1e6, "microseconds were read as seconds"),
         (1e9, "nanoseconds were read as seconds"),
-        (1e-3, "class `A`: all events lie before 1215 us"),
+        (1e-3, "class `A`: all events are before 1215 us"),
     ],
 )
 def test_units_of_published_events(
@@ -348,7 +348,7 @@ def nmnist(folder: Path, change: Any) -> schema.Task:
     ("change", "words"),
     [
         (lambda t: t, None),
-        (lambda t: t // 1000, "class `0`: all events lie before 315 us"),
+        (lambda t: t // 1000, "class `0`: all events are before 315 us"),
         (lambda t: t + 5_000_000, "Train/0/00000.bin (and 11 more: "),
         (lambda t: (t + 2**23 - 100_000) % 2**23, "started again within the recording"),
     ],

@@ -237,8 +237,8 @@ def test_a_task_without_downloads_says_what_else_there_is(folder: Path) -> None:
     [
         ("(12, 1, 1)", "(12, 1, 2)", "recording 0: events without `p`; needed are x, t, p"),
         ("(12, 1, 1)", "(12, 5, 1)", "recording 0: events without `y`; needed are x, t, y"),
-        (" 4 * target", " 20 + target", "recording 0: event 0 lies at x = 2"),
-        ("np.sort(", "-1 - np.sort(", "recording 0: event 0 lies at x = "),
+        (" 4 * target", " 20 + target", "recording 0: event 0 is at x = 2"),
+        ("np.sort(", "-1 - np.sort(", "recording 0: event 0 is at x = "),
     ],
 )
 def test_events_that_do_not_fit_their_sensor(

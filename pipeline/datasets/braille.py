@@ -69,19 +69,18 @@ class Braille(tonic.Dataset):
     ):
         super().__init__(str(folder), transform, target_transform, transforms)
         self.location_on_system = str(folder)
-        self.file = find(folder)
+        self.file = candidates(folder)[0]
         if self.file.suffix.lower() == ".npz":
             self.data, letters = _from_samples(self.file, window_us)
             self.encoder = f"sigma-delta, threshold 1, {window_us} us of the samples"
         else:
             self.data, letters = _from_pickle(self.file)
             self.encoder = "sigma-delta, by the publisher of the file"
-        for number, letter in enumerate(letters):
-            if letter not in self.classes:
-                raise UserError(
-                    f"{self.file}: recording {number}: unknown letter {letter!r}; known are Space, "
-                    "A to Z"
-                )
+        if odd := [n for n, letter in enumerate(letters) if letter not in self.classes]:
+            raise UserError(
+                f"{self.file}: recording {odd[0]}: unknown letter {letters[odd[0]]!r}; known are "
+                "Space, A to Z"
+            )
         self.targets = [self.classes.index(letter) for letter in letters]
         if split is not None:
             if split not in splits.NAMES:
@@ -90,8 +89,9 @@ class Braille(tonic.Dataset):
                 np.array(self.targets), (validation, test), seed, self.classes
             )
             keep = np.flatnonzero(parts == splits.NAMES.index(split))
-            self.data = [self.data[i] for i in keep]
-            self.targets = [self.targets[i] for i in keep]
+            self.data, self.targets = (
+                [items[i] for i in keep] for items in (self.data, self.targets)
+            )
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         events, target = self.data[index].copy(), self.targets[index]
@@ -110,13 +110,8 @@ class Braille(tonic.Dataset):
         return True  # __init__ has looked; tonic's own check is never asked
 
 
-def find(folder: str | Path) -> Path:
-    """The file of a folder that is read: the samples, else the events of the lowest threshold."""
-    return candidates(folder)[0]
-
-
 def candidates(folder: str | Path) -> list[Path]:
-    """All files of a folder that could be read, the one that is read first.
+    """The files of a folder that could be read: the samples, then events by rising threshold.
 
     Raises:
         UserError: there is no such folder, or none of the files.
@@ -165,17 +160,16 @@ def save_samples(
 def _from_samples(path: Path, window_us: int | None) -> tuple[list[np.ndarray], list[str]]:
     taxels, length, letters, rate = _read_samples(path)
     period_us = 1e6 / rate
-    window = None if window_us is None else int(window_us / period_us) + 1
+    window = taxels.shape[1] if window_us is None else int(window_us / period_us) + 1
     if window_us and window == 1:
         raise UserError(
             f"{path}: at `sample_rate_hz` {rate:g} a window of {window_us} us holds one sample; at "
             f"least two are needed, {1e6 / window_us:.4g} Hz or more"
         )
-    start = 0 if window is None else _busiest(taxels, length, window)
-    cuts = []
-    for samples, count in zip(taxels, length, strict=True):
-        here = 0 if window is None else max(0, min(start, count - window))
-        cuts.append(samples[here : count if window is None else min(count, here + window)])
+    busiest = 0 if window_us is None else _busiest(taxels, length, window)
+    starts = np.clip(length - window, 0, busiest)
+    ends = np.minimum(length, starts + window)
+    cuts = [samples[a:b] for samples, a, b in zip(taxels, starts, ends, strict=True)]
     return _encode(cuts, period_us), letters
 
 
@@ -228,7 +222,7 @@ def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]
     odd = np.flatnonzero((length < 1) | (length > taxels.shape[1]))
     if len(odd):
         raise UserError(
-            f"{path}: `length` must lie between 1 and {taxels.shape[1]}, recording {odd[0]} has "
+            f"{path}: `length` must be between 1 and {taxels.shape[1]}, recording {odd[0]} has "
             f"{length[odd[0]]}"
         )
     if not 0 < rate <= MAX_RATE_HZ:

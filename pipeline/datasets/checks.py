@@ -39,7 +39,7 @@ def contract(found: Any, classes: Sequence[str], where: str) -> Recordings:
         raise UserError(
             f"{where}: `recordings` must return a Recordings, got {type(found).__name__}"
         )
-    if len(found.datasets) not in (1, 2) or len(found.names) != len(found.datasets):
+    if not len(found.names) == len(found.datasets) in (1, 2):
         raise UserError(
             f"{where}: `recordings` gave {len(found.datasets)} datasets and {len(found.names)} lists "
             "of names; one of each is needed, or two (train and test)"
@@ -87,7 +87,7 @@ def name_of(found: Recordings, number: int, item: int) -> str:
 def events_of(
     found: Recordings, number: int, item: int, sensor: tuple[int, int, int]
 ) -> np.ndarray:
-    """The events of a recording, which lie on the sensor, at or after 0.
+    """The events of a recording, all of them on the sensor, at or after 0.
 
     Raises:
         UserError: the recording cannot be read, or has no such events; names it and the event.
@@ -122,7 +122,7 @@ def events_of(
             first = int(np.flatnonzero(beyond)[0])
             place = ", ".join(f"{f} = {events[f][first]}" for f in sizes)
             raise refused(
-                f"event {first} lies at {place}, outside the {sensor[0]}x{sensor[1]} sensor with "
+                f"event {first} is at {place}, outside the {sensor[0]}x{sensor[1]} sensor with "
                 f"{sensor[2]} polarities; `{field}` goes from 0 to {most}"
             )
     return events
@@ -154,11 +154,10 @@ class Tally:
         parts: Sequence[str],
         name: Callable[[int], str],
     ):
-        self.data, self.labels, self.split, self.parts, self.name = (
-            data, labels, split, parts, name,
-        )  # fmt: skip
+        self.data, self.labels, self.split = data, labels, split
+        self.parts, self.name = parts, name
         self.fields = fields(sensor)
-        self.total, self.late, self.first, self.last = np.zeros((4, len(labels)), np.int64)
+        self.total, self.past, self.first, self.last = np.zeros((4, len(labels)), np.int64)
         self._seen: dict[bytes, int] = {}
         self._twice: list[tuple[int, int]] = []  # the same events in two classes or splits
         self._count = 0
@@ -168,11 +167,11 @@ class Tally:
         """What the bins span, in microseconds."""
         return self.data.bins * self.data.bin_us
 
-    def add(self, events: np.ndarray, late: int) -> None:
-        """Note the next recording, of which `late` events are left out."""
+    def add(self, events: np.ndarray, past: int) -> None:
+        """Note the next recording, of which `past` events are past the last bin."""
         here = self._count
         self._count += 1
-        self.total[here], self.late[here] = len(events), late
+        self.total[here], self.past[here] = len(events), past
         if not len(events):
             return
         self.first[here], self.last[here] = events["t"].min(), events["t"].max()
@@ -199,16 +198,16 @@ class Tally:
             raise UserError(
                 f"{self._named(bare)}: no events; every recording needs some, leave it out"
             )
-        if len(lost := np.flatnonzero(self.late == self.total)):
+        if len(lost := np.flatnonzero(self.past == self.total)):
             at = lost[0]
             raise UserError(
-                f"{self._named(lost)}: the {self.total[at]} events lie from {self.first[at]} to "
+                f"{self._named(lost)}: the {self.total[at]} events are from {self.first[at]} to "
                 f"{self.last[at]} us, none of them in the {bins}; {self._advice(lost)}"
             )
-        late, total = int(self.late.sum()), int(self.total.sum())
-        if 10 * late >= total:
+        past, total = int(self.past.sum()), int(self.total.sum())
+        if 10 * past >= total:
             raise UserError(
-                f"{late} of {total} events lie past the {bins}, less than a tenth may: up to "
+                f"{past} of {total} events are past the {bins}, less than a tenth may: up to "
                 f"{self.last.max()} us in {self.name(int(self.last.argmax()))}; "
                 f"{self._advice(everything)}"
             )
@@ -217,27 +216,26 @@ class Tally:
             last = int(self.last[members].max())
             if last < self.window // 100 and (unit := self._unit(members)):
                 raise UserError(
-                    f"class `{label}`: all events lie before {last + 1} us of the {self.window} us of "
+                    f"class `{label}`: all events are before {last + 1} us of the {self.window} us of "
                     f"the {bins}; {unit}"
                 )
         self._warn_of_copies()
         if self.data.bins > 1 and self.last.max() < self.data.bin_us:
             print(
-                f"warning: all events lie in the first of {bins}, at most at {self.last.max()} us; "
+                f"warning: all events are in the first of {bins}, at most at {self.last.max()} us; "
                 "t counts in microseconds",
                 file=sys.stderr,
             )
 
     def _warn_of_copies(self) -> None:
         """Warn of one recording in two classes or splits: a task may intend it, a folder rarely does."""
-        wrong = [(a, b) for a, b in self._twice if self.labels[a] != self.labels[b]]
-        for pairs, why in (
-            (wrong, "a recording belongs to one class"),
-            (
-                [pair for pair in self._twice if pair not in wrong],
-                "accuracies count what was trained on",
-            ),
+        for other_class, why in (
+            (True, "a recording belongs to one class"),
+            (False, "accuracies count what was trained on"),
         ):
+            pairs = [
+                (a, b) for a, b in self._twice if (self.labels[a] != self.labels[b]) == other_class
+            ]
             if pairs:
                 before, here = pairs[0]
                 more = f", and {len(pairs) - 1} more are such copies" if len(pairs) > 1 else ""
@@ -250,11 +248,9 @@ class Tally:
     def _named(self, places: np.ndarray) -> str:
         """The first of some recordings, and how many more there are."""
         first, *others = (self.name(int(place)) for place in places[:4])
-        more = len(places) - 1
-        if not more:
-            return first
-        rest = ", ..." if more > len(others) else ""
-        return f"{first} (and {more} more: {', '.join(others)}{rest})"
+        rest = ", ..." if len(places) > 4 else ""
+        more = f" (and {len(places) - 1} more: {', '.join(others)}{rest})"
+        return first + more * bool(others)
 
     def _advice(self, places: np.ndarray) -> str:
         """What would make recordings that last too long fit."""
@@ -281,11 +277,9 @@ class Tally:
         """The unit in which times would last about as long as the bins; empty if there is none."""
         usual = float(np.median(self.last[places]))
         if float(np.median(self.first[places])) > 0.9 * usual:
-            return ""  # a clock that starts late says nothing of its unit
+            return ""  # a clock that does not start at 0 says nothing of its unit
         for factor, what in UNITS:
             if self.window / 20 <= usual * factor <= 1.25 * self.window:
-                how = (
-                    f"multiplied by {factor:.0f}" if factor > 1 else f"divided by {1 / factor:.0f}"
-                )
-                return f"{how}, the times would fit: it seems that {what}"
+                by = f"multiplied by {factor:.0f}" if factor > 1 else f"divided by {1 / factor:.0f}"
+                return f"{by}, the times would fit: it seems that {what}"
         return ""

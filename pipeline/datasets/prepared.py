@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -171,23 +172,15 @@ def write(
             compression_opts=1,
             track_times=False,
         )
-        buffer: list[np.ndarray] = []
-        start = 0
-        for recording in events:
-            buffer.append(recording)
-            if len(buffer) == chunk:
-                stored[start : start + len(buffer)] = np.stack(buffer)
-                start += len(buffer)
-                buffer = []
-        if buffer:
-            stored[start : start + len(buffer)] = np.stack(buffer)
+        recordings, start = iter(events), 0
+        while part := list(itertools.islice(recordings, chunk)):
+            stored[start : start + len(part)] = np.stack(part)
+            start += len(part)
         file.create_dataset("labels", data=labels.astype(np.int64), track_times=False)
         file.create_dataset("split", data=split.astype(np.uint8), track_times=False)
-        file.attrs["format"] = FORMAT
-        file.attrs["classes"] = json.dumps(attributes["classes"])
-        file.attrs["bins"] = attributes["bins"]
-        file.attrs["bin_us"] = attributes["bin_us"]
-        file.attrs["source"] = attributes["source"]
+        classes = json.dumps(attributes["classes"])
+        for key, value in {"format": FORMAT, **attributes, "classes": classes}.items():
+            file.attrs[key] = value
         file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
     with atomic(path) as temporary:
         temporary.write_bytes(content.getbuffer())

@@ -176,8 +176,8 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         ({"taxels": np.zeros((2, 5, 11), np.uint8)}, r"`taxels` must be \(N, T, 12\) uint8, got"),
         ({"taxels": np.zeros((2, 5, 12))}, r"`taxels` must be \(N, T, 12\) uint8, got .* float64"),
         ({"length": np.array([5])}, "2 taxels, 1 lengths and 2 letters"),
-        ({"length": np.array([6, 5])}, "`length` must lie between 1 and 5, recording 0 has 6"),
-        ({"length": np.array([5, -1])}, "`length` must lie between 1 and 5, recording 1 has -1"),
+        ({"length": np.array([6, 5])}, "`length` must be between 1 and 5, recording 0 has 6"),
+        ({"length": np.array([5, -1])}, "`length` must be between 1 and 5, recording 1 has -1"),
         ({"sample_rate_hz": 0.0}, "`sample_rate_hz` must be above 0, got 0"),
         (
             {"letter": np.array(["A", "Ä"])},
