@@ -55,12 +55,12 @@ def settle() -> None:
     wanted, dropped = settled(os.environ)
     for line in dropped:
         print(f"warning: {line}", file=sys.stderr)
-    late = any(os.environ.get(name) != value for name, value in _numpy().items())
+    too_late = any(os.environ.get(name) != value for name, value in _numpy().items())
     for name in set(os.environ) - set(wanted):
         del os.environ[name]
     os.environ.update(wanted)
     main = getattr(sys.modules["__main__"], "__spec__", None)
-    if late and "numpy" in sys.modules and main and main.name.startswith("pipeline."):
+    if too_late and "numpy" in sys.modules and main and main.name.startswith("pipeline."):
         sys.stdout.flush()
         sys.stderr.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import types
@@ -39,15 +40,13 @@ def load(task: str, path: str | Path = "params.yaml") -> Task:
     blocks = _document(path)
     if task not in blocks:
         raise UserError(f"unknown task `{task}`; {path} has {', '.join(sorted(blocks))}")
-    where = f"tasks.{task}"
-    block = blocks[task]
+    where, block = f"{path}: tasks.{task}", blocks[task]
     if not isinstance(block, dict):
-        raise UserError(f"{path}: {where} must be a mapping, got {block!r}")
-    module = tasks.find(task)
-    hints = {**_hints(Task), "network": module.Network}
+        raise UserError(f"{where} must be a mapping, got {block!r}")
+    hints = {**_hints(Task), "network": tasks.find(task).Network}
     del hints["name"]
-    result = Task(name=task, **_fields(hints, block, f"{path}: {where}"))
-    _check_together(result, f"{path}: {where}")
+    result = Task(name=task, **_fields(hints, block, where))
+    _check_together(result, where)
     return result
 
 
@@ -58,9 +57,9 @@ def check_folders(path: str | Path = "params.yaml") -> None:
         UserError: as `load`, or the folder of a task is missing.
     """
     for name, block in _document(path).items():
-        folder = block["data"].get("path") if _has_data(block) else None
-        if isinstance(folder, str) and folder:
-            check_folder(name, Path(folder))
+        match block:
+            case {"data": {"path": str(folder)}} if folder:
+                check_folder(name, Path(folder))
 
 
 def check_folder(task: str, folder: Path) -> None:
@@ -74,10 +73,6 @@ def check_folder(task: str, folder: Path) -> None:
             f"tasks.{task}.data.path: {folder}: no such folder; DVC compares it whatever the `source`: "
             "make it, or name one that exists"
         )
-
-
-def _has_data(block: Any) -> bool:
-    return isinstance(block, dict) and isinstance(block.get("data"), dict)
 
 
 def names(path: str | Path = "params.yaml") -> list[str]:
@@ -158,20 +153,14 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
     if type(value) is not hint:
         words = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
         advice = ""
-        if hint in (float, int) and isinstance(value, str) and _is_number(value):
-            advice = " (text to YAML: write floats as 1.0e-3 or 1.0e+3, without quotes)"
+        if hint in (float, int) and isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                float(value)
+                advice = " (text to YAML: write floats as 1.0e-3 or 1.0e+3, without quotes)"
         raise UserError(f"{where} must be {words[hint]}, got {value!r}{advice}")
     if hint is float and not (abs(value) < float("inf")):
         raise UserError(f"{where} must be a finite number, got {value!r}")
     return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_together(task: Task, where: str) -> None:

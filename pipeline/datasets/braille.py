@@ -89,9 +89,8 @@ class Braille(tonic.Dataset):
                 np.array(self.targets), (validation, test), seed, self.classes
             )
             keep = np.flatnonzero(parts == splits.NAMES.index(split))
-            self.data, self.targets = (
-                [items[i] for i in keep] for items in (self.data, self.targets)
-            )
+            self.data = [self.data[i] for i in keep]
+            self.targets = [self.targets[i] for i in keep]
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         events, target = self.data[index].copy(), self.targets[index]

@@ -20,6 +20,7 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,8 @@ def archives(kind: str) -> list[Archive]:
     if kind == "nmnist":
         from tonic.datasets import NMNIST
 
-        return [
-            Archive(NMNIST.train_url, NMNIST.train_md5),
-            Archive(NMNIST.test_url, NMNIST.test_md5),
-        ]
+        train = Archive(NMNIST.train_url, NMNIST.train_md5)
+        return [train, Archive(NMNIST.test_url, NMNIST.test_md5)]
     return [_from_record(ZENODO_RECORD, BRAILLE_ARCHIVE)]
 
 
@@ -100,8 +99,7 @@ def _from_record(record: str, name: str) -> Archive:
     try:
         with _open(record) as response:
             document = json.loads(response.read(CHUNK * 16))
-        files = {entry["key"]: entry for entry in document["files"]}
-        entry = files[name]
+        entry = {entry["key"]: entry for entry in document["files"]}[name]
         algorithm, _, digest = entry["checksum"].partition(":")
         archive = Archive(entry["links"]["self"], digest.lower(), int(entry["size"]))
     except _NETWORK as error:
@@ -137,16 +135,18 @@ def receive(archive: Archive, keep: Path) -> Path:
                 raise _unavailable(archive.url, error) from None
             reason = error
             continue
-        digest = _md5(path)
+        with open(path, "rb") as stream:
+            md5 = partial(hashlib.md5, usedforsecurity=False)
+            digest = hashlib.file_digest(stream, md5).hexdigest()
         if digest == archive.md5:
             return path
         path.unlink()
-        wrong = UserError(
+        reason = UserError(
             f"{archive.url}: MD5 {digest}, expected {archive.md5}; the download was deleted"
         )
         if not resumed:
-            raise wrong
-        reason = wrong  # the first part may have been another file's: once more from the start
+            break
+        # The first part may have been another file's: once more from the start.
     if isinstance(reason, UserError):
         raise reason
     received = path.stat().st_size if path.exists() else 0
@@ -179,7 +179,8 @@ def _continue(archive: Archive, path: Path) -> None:
     if archive.size is not None and start >= archive.size:
         return
     with _open(archive.url, start) as response:
-        if response.status != 206 or not _starts_at(response, start):
+        sent = str(response.headers.get("Content-Range", ""))
+        if response.status != 206 or not sent.startswith(f"bytes {start}-"):
             start = 0  # the server sends the whole file
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdecimal() else archive.size
@@ -203,8 +204,7 @@ def _continue(archive: Archive, path: Path) -> None:
 
 def _blocks(response: Any) -> Iterator[bytes]:
     """The body in blocks of CHUNK; a stall, also a dripping one, is a TimeoutError."""
-    block = bytearray()
-    since, count = time.monotonic(), 0
+    since, count, block = time.monotonic(), 0, b""
     while part := _read(response, CHUNK - len(block)):
         block += part
         count += len(part)
@@ -213,10 +213,10 @@ def _blocks(response: Any) -> Iterator[bytes]:
                 raise TimeoutError(f"only {count} bytes in {passed:.0f} s")
             since, count = time.monotonic(), 0
         if len(block) == CHUNK:
-            yield bytes(block)
-            block.clear()
+            yield block
+            block = b""
     if block:
-        yield bytes(block)
+        yield block
 
 
 def _read(response: Any, size: int) -> bytes:
@@ -239,15 +239,6 @@ def _open(url: str, start: int = 0) -> Any:
     except urllib.error.HTTPError as error:
         error.close()  # it holds the connection, for a body that nobody reads
         raise
-
-
-def _starts_at(response: Any, start: int) -> bool:
-    return str(response.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
-def _md5(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _unavailable(url: str, error: Exception | None, kept: str = "") -> Unavailable:

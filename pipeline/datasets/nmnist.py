@@ -79,7 +79,7 @@ def recordings(folder: Path) -> tuple[list[Path], list[Path]]:
         raise UserError(f"{folder}: holds no recordings (<digit>/<id>.bin)")
     for file in found:
         if file.parent.parent != folder or file.parent.name not in tuple("0123456789"):
-            raise UserError(f"{file}: recordings lie in <digit>/<id>.bin with a digit from 0 to 9")
+            raise UserError(f"{file}: a recording is in <digit>/<id>.bin, with a digit from 0 to 9")
         _check_file(file)
     return found, others
 

@@ -37,10 +37,12 @@ def encode(samples: np.ndarray, period_us: float, threshold: float = 1.0) -> np.
     for step in range(1, len(signal)):
         before, after = signal[step - 1], signal[step]
         crossings = np.trunc((after - reference) / threshold).astype(np.int64)
-        taxel = np.repeat(np.arange(signal.shape[1]), np.abs(crossings))
+        counts = np.abs(crossings)
+        taxel = np.repeat(np.arange(signal.shape[1]), counts)
         if not len(taxel):
             continue
-        rank = _ranks(np.abs(crossings))
+        # 1, 2, ..., count for each taxel, one after the other.
+        rank = np.arange(1, len(taxel) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
         sign = np.sign(crossings)[taxel]
         level = reference[taxel] + sign * threshold * rank
         fraction = (level - before[taxel]) / (after - before)[taxel]
@@ -54,9 +56,3 @@ def encode(samples: np.ndarray, period_us: float, threshold: float = 1.0) -> np.
         return np.empty(0, EVENT)
     events = np.concatenate(parts)
     return events[np.lexsort((events["x"], events["t"]))]
-
-
-def _ranks(counts: np.ndarray) -> np.ndarray:
-    """1, 2, ..., count for each count, one after the other."""
-    ends = np.cumsum(counts)
-    return np.arange(1, ends[-1] + 1) - np.repeat(ends - counts, counts)

@@ -59,11 +59,8 @@ def simulate(letter: str, count: int, seed: int) -> np.ndarray:
         (count, SAMPLES, 12) uint8, 255 = no contact.
     """
     order = braille.Braille.classes.index(letter)
-    recordings = [
-        _record(letter, np.random.default_rng([seed, order, repetition]))
-        for repetition in range(count)
-    ]
-    return np.stack(recordings)
+    generators = [np.random.default_rng([seed, order, repetition]) for repetition in range(count)]
+    return np.stack([_record(letter, generator) for generator in generators])
 
 
 def write(folder: str | Path, letters: tuple[str, ...], per_letter: int, seed: int) -> None:

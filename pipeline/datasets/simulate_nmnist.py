@@ -71,9 +71,7 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
     count = len(images)
     world = np.stack([_log_light(image) for image in images])
     generators = [np.random.default_rng(seed) for seed in seeds]
-    mismatch = np.stack(
-        [generator.normal(1, MISMATCH, (2, SIZE, SIZE)) for generator in generators]
-    )
+    mismatch = np.stack([one.normal(1, MISMATCH, (2, SIZE, SIZE)) for one in generators])
     thresholds = np.array([ON_THRESHOLD, OFF_THRESHOLD])[:, None, None]
     on, off = np.moveaxis(thresholds * np.clip(mismatch, 0.5, 1.5), 1, 0).astype(np.float32)
     minus_off = -off
@@ -94,9 +92,9 @@ def simulate(images: np.ndarray, seeds: list[tuple[int, int]]) -> list[np.ndarra
         light += before
         # A pixel that was held in reset takes the light of the moment it is released.
         released = np.flatnonzero((ready > now - 1000) & (ready <= now))
-        late = (now - ready.ravel()[released]).astype(np.float32) / np.float32(1000)
+        since = (now - ready.ravel()[released]).astype(np.float32) / np.float32(1000)
         here, past = light.ravel()[released], before.ravel()[released]
-        reference.ravel()[released] = here - late * (here - past)
+        reference.ravel()[released] = here - since * (here - past)
         change = light - reference
         reference += forget * change
         change *= 1 - forget
@@ -136,12 +134,11 @@ def write(
         indices = image_indices(digit, per_digit)
         np.random.default_rng([seed, digit]).shuffle(indices)
         for_test = max(1, int(per_digit * test + 0.5))
-        for place, index in enumerate(indices):
-            split = "Test" if place < for_test else "Train"
-            targets.append((Path(folder) / split / str(digit) / f"{index + 1:05}.bin", int(index)))
+        for split, part in (("Test", indices[:for_test]), ("Train", indices[for_test:])):
+            parent = Path(folder) / split / str(digit)
+            parent.mkdir(parents=True, exist_ok=True)
+            targets += [(parent / f"{index + 1:05}.bin", index) for index in part.tolist()]
     targets.sort()
-    for parent in {path.parent for path, _ in targets}:
-        parent.mkdir(parents=True, exist_ok=True)
     for path, events in track(_recordings(images, targets, seed), len(targets), "simulating"):
         path.write_bytes(to_bytes(events))
 
@@ -150,10 +147,9 @@ def _recordings(
     images: np.ndarray, targets: list[tuple[Path, int]], seed: int
 ) -> Iterator[tuple[Path, np.ndarray]]:
     for start in range(0, len(targets), BATCH):
-        batch = targets[start : start + BATCH]
-        indices = [index for _, index in batch]
-        recordings = simulate(images[indices], [(seed, index) for index in indices])
-        yield from zip([path for path, _ in batch], recordings, strict=True)
+        paths, indices = zip(*targets[start : start + BATCH], strict=True)
+        recordings = simulate(images[list(indices)], [(seed, index) for index in indices])
+        yield from zip(paths, recordings, strict=True)
 
 
 @cache

@@ -65,7 +65,7 @@ def load(path: str | Path) -> Any:
     """
     try:
         with open(path, "rb") as stream:
-            value = _Unpickler(stream, encoding="latin1").load()
+            return _Unpickler(stream, encoding="latin1").load()
     except OSError as error:
         raise UserError(f"{path}: {unreadable(path, error)}") from None
     except _Refused as refused:
@@ -79,4 +79,3 @@ def load(path: str | Path) -> Any:
         raise UserError(
             f"{path}: not a readable pickle (truncated?): {type(error).__name__}: {error}"
         ) from None
-    return value

@@ -108,7 +108,7 @@ def find(name: str) -> ModuleType:
     if missing := [part for part in NEEDED if not hasattr(module, part)]:
         raise UserError(f"{where}: `{missing[0]}` is missing; pipeline/tasks/__init__.py says why")
     for key in EVERY_NETWORK:
-        if not dataclasses.is_dataclass(module.Network) or key not in _fields(module.Network):
+        if key not in getattr(module.Network, "__dataclass_fields__", ()):
             raise UserError(f"{where}: `Network` must be a dataclass with a field `{key}`")
     if hasattr(module, "RANGES"):
         raise UserError(
@@ -182,7 +182,3 @@ def normal(random: np.random.Generator, gain: float) -> Any:
         return jnp.asarray(random.normal(0.0, np.sqrt(gain / np.prod(shape[:-1])), shape), dtype)
 
     return draw
-
-
-def _fields(network: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(network)]

@@ -8,6 +8,7 @@ expresses exactly; `reset: subtract` builds stock Spyx neurons.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,7 +42,7 @@ class Network:
     """12 inputs - recurrent current-based LIF - current-based LIF; decays are per step.
 
     decays: one per layer (`shared`) or one per neuron. decay_spread: how far the neurons'
-    first decays lie from the layer's, as the standard deviation of their logits.
+    first decays are from the layer's, as the standard deviation of their logits.
     """
 
     hidden: Annotated[int, at_least(1)]
@@ -116,12 +117,7 @@ def network(task: Task) -> snn.Sequential:
     ):
         layer.alpha = nnx.Param(_decays(alpha, layer.hidden_shape, task, spread))
         layer.beta = nnx.Param(_decays(beta, layer.hidden_shape, task, spread))
-
-    def linear(inputs: int, outputs: int) -> nnx.Linear:
-        return nnx.Linear(
-            inputs, outputs, use_bias=False, kernel_init=normal(random, 1.0), rngs=rngs
-        )
-
+    linear = partial(nnx.Linear, use_bias=False, kernel_init=normal(random, 1.0), rngs=rngs)
     return snn.Sequential(
         linear(SENSOR[0], settings.hidden), recurrent, linear(settings.hidden, classes), readout
     )

@@ -8,6 +8,7 @@ Its widths are those of Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9. No
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,7 +41,7 @@ SENSOR = (34, 34, 2)
 class Network:
     """The spiking CNN of the NIR paper; its widths are part of its definition.
 
-    weight_bits: weights are stored as multiples of 2^-weight_bits and thresholds lie half of that
+    weight_bits: weights are stored as multiples of 2^-weight_bits and thresholds are half of that
     below `threshold`. Events and spikes are whole numbers and nothing decays, so float32 adds such
     weights without an error, in any order, as long as sums stay below 2^(23 - weight_bits); and after
     a reset to 0 no membrane ever meets its threshold exactly. Every reader then sees the same spikes.
@@ -105,42 +106,28 @@ def network(task: Task) -> snn.Sequential:
         step = 2.0**-settings.weight_bits
         threshold = (round(threshold / step) - 0.5) * step
 
-    def fire(*shape: int) -> nnx.Module:
-        neuron = neurons.IF if settings.reset == "v_reset" else snn.IF
-        return neuron(shape, threshold=threshold, activation=spike, rngs=rngs)
+    neuron: Any = neurons.IF if settings.reset == "v_reset" else snn.IF
+    fire = partial(neuron, threshold=threshold, activation=spike, rngs=rngs)
+    conv = partial(nnx.Conv, padding=((1, 1), (1, 1)), use_bias=False, rngs=rngs)
+    linear = partial(nnx.Linear, use_bias=False, rngs=rngs)
 
     def first(gain: float) -> Any:
         return normal(random, settings.first_gain * gain)
 
-    def conv(inputs: int, outputs: int, size: int, stride: int, gain: float) -> nnx.Conv:
-        return nnx.Conv(
-            inputs,
-            outputs,
-            (size, size),
-            strides=stride,
-            padding=((1, 1), (1, 1)),
-            use_bias=False,
-            kernel_init=first(gain),
-            rngs=rngs,
-        )
-
-    def linear(inputs: int, outputs: int, gain: float) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=first(gain), rngs=rngs)
-
     return snn.Sequential(
-        conv(2, 16, size=5, stride=2, gain=4.0),
-        fire(16, 16, 16),
-        conv(16, 16, size=3, stride=1, gain=4.0),
-        fire(16, 16, 16),
+        conv(2, 16, (5, 5), strides=2, kernel_init=first(4.0)),
+        fire((16, 16, 16)),
+        conv(16, 16, (3, 3), strides=1, kernel_init=first(4.0)),
+        fire((16, 16, 16)),
         snn.SumPool((2, 2), (2, 2), "VALID"),
-        conv(16, 8, size=3, stride=1, gain=2.0),
-        fire(8, 8, 8),
+        conv(16, 8, (3, 3), strides=1, kernel_init=first(2.0)),
+        fire((8, 8, 8)),
         snn.SumPool((2, 2), (2, 2), "VALID"),
         snn.Flatten(),
-        linear(128, 256, gain=2.0),
-        fire(256),
-        linear(256, classes, gain=2.0),
-        fire(classes),
+        linear(128, 256, kernel_init=first(2.0)),
+        fire((256,)),
+        linear(256, classes, kernel_init=first(2.0)),
+        fire((classes,)),
     )
 
 

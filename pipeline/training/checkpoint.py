@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,11 +53,9 @@ class Checkpoint:
             return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
 
         leaves = group("optimiser")
-        progress = Progress(
-            **{tree: group(tree) for tree in TREES},
-            **{name: json.loads(metadata[name]) for name in FACTS},
-            optimiser=[leaves[name] for name in sorted(leaves)],
-        )
+        facts: dict[str, Any] = {name: json.loads(metadata[name]) for name in FACTS}
+        facts |= {tree: group(tree) for tree in TREES}
+        progress = Progress(**facts, optimiser=[leaves[name] for name in sorted(leaves)])
         return progress, float(metadata["seconds"])
 
     def remove(self) -> None:

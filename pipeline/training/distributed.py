@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import numpy as np
@@ -35,29 +34,29 @@ def run_among_hosts(work: Callable[[], None], coordinator: str, count: int, inde
     """
     place = f"host {index} of {count}, coordinator {coordinator}"
     print(f"{place}: waiting up to {WAIT_S} s for all hosts", flush=True)
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            count,
-            index,
-            initialization_timeout=WAIT_S,
-            heartbeat_timeout_seconds=GONE_S,
-            shutdown_timeout_seconds=WAIT_S,
-        )
-        work()
-    except (jax.errors.JaxRuntimeError, UserError, OSError, KeyboardInterrupt) as error:
-        status = exit_status(partial(_raise, error, place))
+
+    def command() -> None:
+        try:
+            jax.distributed.initialize(
+                coordinator,
+                count,
+                index,
+                initialization_timeout=WAIT_S,
+                heartbeat_timeout_seconds=GONE_S,
+                shutdown_timeout_seconds=WAIT_S,
+            )
+            work()
+        except jax.errors.JaxRuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise Unavailable(
+                f"{place}: {reason}; if a host is gone, start all of them again"
+            ) from None
+
+    if status := exit_status(command):
         sys.stdout.flush()
         if index == 0:
             time.sleep(LAST_S)
         os._exit(status)
-
-
-def _raise(error: BaseException, place: str) -> None:
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        reason = str(error).splitlines()[0]
-        raise Unavailable(f"{place}: {reason}; if a host is gone, start all of them again")
-    raise error
 
 
 def is_first() -> bool:

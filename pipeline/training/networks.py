@@ -43,9 +43,9 @@ def build(task: Task) -> Any:
     return model
 
 
-def output_shape(task: Task) -> tuple[int, ...]:
-    """Shape of one time step of the output: (classes,)."""
-    return (len(task.data.classes),)
+def shapes(task: Task) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shape of one time step, in NIR's order, of the input and of the output, by their nodes."""
+    return {"input": input_shape(task)}, {"output": (len(task.data.classes),)}
 
 
 def to_model_layout(events: Any) -> jax.Array:
@@ -69,8 +69,7 @@ def to_graph(task: Task, model: Any) -> nir.NIRGraph:
 
     return to_nir(
         model,
-        {"input": input_shape(task)},
-        {"output": output_shape(task)},
+        *shapes(task),
         task.export.dt,
         strict=True,
         time_unit=task.export.time_unit,
@@ -85,8 +84,7 @@ def node_names(task: Task, model: Any) -> list[str | None]:
     """For every layer of `model` the node of its graph that has the layer's output, if there is one."""
     from spyx_nir.converter import export_named
 
-    shapes = {"input": input_shape(task)}, {"output": output_shape(task)}
-    return export_named(model, *shapes, task.export.dt, strict=True)[1]
+    return export_named(model, *shapes(task), task.export.dt, strict=True)[1]
 
 
 def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
@@ -146,7 +144,7 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 
 def _definition(task: Task) -> str:
-    """What of the parameters decides which function the weights stand for."""
+    """What of the parameters decides which function the weights belong to."""
     network = dataclasses.asdict(task.network)
     module = type(task.network).__module__.rsplit(".", 1)[-1]
     facts = {"task": module, "outputs": len(task.data.classes)}

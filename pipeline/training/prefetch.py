@@ -17,7 +17,7 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     is raised here. It ends with the iterator, also when that is given up early.
     """
     iterator: Iterator[Any] = iter(items)
-    end = object()
+    end: Any = object()
     thread = ThreadPoolExecutor(1, "prefetch")
     made = deque(thread.submit(next, iterator, end) for _ in range(depth))
     try:

@@ -83,7 +83,7 @@ def test_a_truncated_recording(tmp_path: Path, size: int, message: str) -> None:
 
 @pytest.mark.parametrize("name", ["Train/00001.bin", "Train/x/00001.bin", "Train/1/2/00001.bin"])
 def test_recordings_in_the_wrong_place(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r"recordings lie in <digit>/<id>\.bin"):
+    with pytest.raises(UserError, match=r"a recording is in <digit>/<id>\.bin"):
         NMNIST(fill(tmp_path, (name,)), train=True)
 
 
