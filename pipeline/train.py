@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,21 +146,22 @@ def _write(
     """
     from pipeline.training import networks
 
-    accuracy = {
-        name: confidence.accuracy_entry(seen.correct, len(seen.predicted))
-        for name, seen in found.items()
-    }
     report = {
-        "accuracy": accuracy,
+        "accuracy": {
+            name: confidence.accuracy_entry(seen.correct, len(seen.predicted))
+            for name, seen in found.items()
+        },
         "loss": {name: seen.loss for name, seen in found.items()},
         "spike_rate": found["test"].spike_rate,
         "best_epoch": progress.best_epoch,
         "epochs": task.train.epochs,
     }
     files.write_json(target / "train.json", report)
-    files.write_text(target / "curves.csv", _curves(progress.rows))
-    predicted = found["test"].predicted
-    files.write_text(target / "confusion.csv", _confusion(task.data.classes, actual, predicted))
+    curves = ([f"{value:.6g}" for value in row.values()] for row in progress.rows)
+    files.write_text(target / "curves.csv", _table(progress.rows[0], curves))
+    names = np.array(task.data.classes)
+    pairs = zip(names[actual], names[found["test"].predicted], strict=True)
+    files.write_text(target / "confusion.csv", _table(("actual", "predicted"), pairs))
     start = task.train.start_from
     networks.save_weights(
         networks.with_parameters(networks.build(task), progress.best),
@@ -174,11 +175,8 @@ def _write(
 
 def _write_timing(target: Path, seconds: float, samples: int) -> None:
     """How long `samples` took: this machine's, so no output, which DVC would restore on another's."""
-    timing = {
-        "weights_sha256": files.sha256(target / "weights.safetensors"),
-        "seconds": seconds,
-        "samples_per_s": samples / seconds,
-    }
+    digest = files.sha256(target / "weights.safetensors")
+    timing = {"weights_sha256": digest, "seconds": seconds, "samples_per_s": samples / seconds}
     files.write_json(target / "timing.json", timing)
 
 
@@ -237,16 +235,8 @@ def _digest(
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
-def _curves(rows: list[dict[str, float]]) -> str:
-    lines = [",".join(rows[0])]
-    lines += [",".join(f"{value:.6g}" for value in row.values()) for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def _confusion(classes: tuple[str, ...], actual: np.ndarray, predicted: np.ndarray) -> str:
-    lines = ["actual,predicted"]
-    lines += [f"{classes[a]},{classes[p]}" for a, p in zip(actual, predicted, strict=True)]
-    return "\n".join(lines) + "\n"
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    return "".join(",".join(row) + "\n" for row in (head, *rows))
 
 
 @contextlib.contextmanager
@@ -323,11 +313,8 @@ def _hosts(
     Raises:
         UsageError: one of the three is missing, malformed or out of range.
     """
-    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-    values = {
-        flag: os.environ.get(name) if given[flag] is None else given[flag]
-        for flag, name in HOSTS.items()
-    }
+    given = zip(HOSTS.items(), (coordinator, processes, process), strict=True)
+    values = {flag: os.environ.get(name) if v is None else v for (flag, name), v in given}
     if all(value is None for value in values.values()):
         return None
     if missing := [f"{flag} ({HOSTS[flag]})" for flag, value in values.items() if value is None]:

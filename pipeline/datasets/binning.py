@@ -20,8 +20,6 @@ def to_bins(
     Args:
         events: fields x, t and, where the sensor has rows or polarities, y or p.
         sensor_size: (W, H, P) as in tonic.
-        bins: number of bins.
-        bin_us: their width in microseconds.
         merge_polarity: 1 where there is at least one event of any polarity (ON or OFF), else 0;
             otherwise counts per polarity, 255 for more than 255.
 

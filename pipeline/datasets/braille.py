@@ -139,12 +139,8 @@ def save_samples(
     """Write samples in the format of `taxels_40Hz.npz`.
 
     Args:
-        path: the file to write.
         taxels: (N, T, 12) uint8, 255 = no contact, rows past `length` are 0.
-        length: (N,) samples of each recording.
-        letter: (N,) "Space" or "A" to "Z".
-        repetition: (N,) which recording of its letter it is.
-        sample_rate_hz: samples per second.
+        length: (N,) samples. letter: (N,) "Space" or "A" to "Z". repetition: (N,) of its letter.
     """
     np.savez(
         path,
@@ -234,11 +230,7 @@ def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file that are read.
-
-    Raises:
-        UserError: it cannot be opened, or is damaged.
-    """
+    """The arrays of an .npz file that are read."""
     try:
         # np.load leaves a damaged file that it opened itself open.
         stream = open(path, "rb")  # noqa: SIM115

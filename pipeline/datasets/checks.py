@@ -25,12 +25,7 @@ UNITS = (
 
 
 def contract(found: Any, classes: Sequence[str], where: str) -> Recordings:
-    """What a task's `recordings` gave, if it is what a task is asked for.
-
-    Args:
-        found: what it gave.
-        classes: of the task.
-        where: the task's file, for the message.
+    """What a task's `recordings` gave, if it is what a task is asked for; `where` is the task's file.
 
     Raises:
         UserError: names the part that is missing or wrong.
@@ -117,31 +112,28 @@ def events_of(
             raise refused(
                 f"`{field}` of the events is {events.dtype[field]}; whole numbers are needed{unit}"
             )
-        most = np.iinfo(np.int64).max if size is None else size - 1
-        if (beyond := (values < 0) | (values > most)).any():
+        if (beyond := (values < 0) | (values > size - 1)).any():
             first = int(np.flatnonzero(beyond)[0])
             place = ", ".join(f"{f} = {events[f][first]}" for f in sizes)
             raise refused(
                 f"event {first} is at {place}, outside the {sensor[0]}x{sensor[1]} sensor with "
-                f"{sensor[2]} polarities; `{field}` goes from 0 to {most}"
+                f"{sensor[2]} polarities; `{field}` goes from 0 to {size - 1}"
             )
     return events
 
 
-def fields(sensor: tuple[int, int, int]) -> dict[str, int | None]:
-    """The fields that events of a sensor need, and how many values each has; t has no bound."""
-    sizes: dict[str, int | None] = {"x": sensor[0], "t": None}
-    return sizes | {name: size for name, size in (("y", sensor[1]), ("p", sensor[2])) if size > 1}
+def fields(sensor: tuple[int, int, int]) -> dict[str, int]:
+    """The fields that events of a sensor need, and how many values each has."""
+    optional = {name: size for name, size in zip("yp", sensor[1:], strict=True) if size > 1}
+    return {"x": sensor[0], "t": 2**63, **optional}
 
 
 class Tally:
     """What is kept of each recording: `add` all in their order, then `check`.
 
     Args:
-        data: the task's; its bins are what is kept.
-        sensor: (W, H, P) as in tonic.
-        labels, split: (N,) of the recordings, as in the prepared file.
-        parts: names of the splits.
+        data: the task's; its bins are what is kept. sensor: (W, H, P) as in tonic.
+        labels, split: (N,) of the recordings, as in the prepared file. parts: names of the splits.
         name: the name of a recording, by its place.
     """
 

@@ -56,13 +56,10 @@ class Archive:
 
 
 def fetch(kind: str, folder: Path, keep: Path) -> None:
-    """Download the archives of a data set and unpack their recordings into `folder`.
+    """Download the archives of `kind`, "braille" or "nmnist", and unpack their recordings into `folder`.
 
-    Args:
-        kind: "braille" or "nmnist".
-        folder: gets the recordings in their public on-disk format.
-        keep: holds what was received until it is complete, so that a second call goes on there;
-            removed when it is empty or all is done.
+    `keep` holds what was received until it is complete, so that a second call goes on there; it is
+    removed when it is empty or all is done.
 
     Raises:
         Unavailable: the server cannot be reached, does not have the file, or stops sending.
@@ -115,11 +112,7 @@ def _from_record(record: str, name: str) -> Archive:
 
 
 def receive(archive: Archive, keep: Path) -> Path:
-    """Download one archive into `keep`, going on where an earlier call stopped, and check it.
-
-    Returns:
-        The path of the complete file.
-    """
+    """Download an archive into `keep`, going on where an earlier call stopped: the complete file."""
     path = keep / f"{archive.md5}.zip"
     reason: Exception | None = None
     for _ in range(ATTEMPTS):
@@ -248,15 +241,9 @@ def _unavailable(url: str, error: Exception | None, kept: str = "") -> Unavailab
 
 
 def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> int:
-    """Take the wanted members out of a zip archive.
+    """Take members out of a zip archive into `folder`; returns how many.
 
-    Args:
-        path: the archive.
-        folder: where the members go, under the first group of `wanted`.
-        wanted: matches the whole name of a member.
-
-    Returns:
-        How many were taken.
+    `wanted` matches the whole name of a member; its first group is the name in `folder`.
 
     Raises:
         UserError: no zip archive, a damaged one, or one with a member that leaves the folder,

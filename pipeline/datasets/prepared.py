@@ -36,10 +36,7 @@ class Prepared:
     provenance: dict[str, Any]
 
     def subset(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The recordings of "train", "validation" or "test".
-
-        Returns:
-            Events (n, T, ...) uint8, channels first, and labels (n,) int64.
+        """Events (n, T, ...) uint8, channels first, and labels (n,) of "train", "validation" or "test".
 
         Raises:
             UserError: the name is no split, or the file cannot be read.
@@ -148,12 +145,8 @@ def write(
     """Write a prepared file, atomically and repeatably; `events` are taken one after the other.
 
     Args:
-        path: the file.
-        events: N arrays (T, ...) uint8.
-        shape: (N, T, ...).
-        labels: (N,) int64.
-        split: (N,) uint8.
-        attributes: classes, bins, bin_us, source.
+        events: N arrays (T, ...) uint8. shape: (N, T, ...).
+        labels, split: as in `Prepared`. attributes: classes, bins, bin_us, source.
         provenance: what the numbers were made from; may be completed while `events` runs.
     """
     # Small recordings share a chunk, or the file would be all index.

@@ -18,10 +18,7 @@ def stratified(
     every part gets its fraction, rounded, and at least one recording, or none for a fraction of 0.
 
     Args:
-        labels: (N,) class indices.
-        fractions: of part 1, part 2, ...
-        seed: of the shuffle.
-        names: of the classes, for the message; without them a class is called by its index.
+        labels: (N,) class indices. names: of the classes, for the message; else their indices.
 
     Returns:
         (N,) uint8.

@@ -38,7 +38,7 @@ PARTS = (
 
 
 def parts(source: sources.Source) -> list[Part]:
-    """All parts of one task; those about a chip stand before the provenance."""
+    """All parts of one task; those about a chip come before the provenance."""
     chips = [targets.make(source, target) for target in source.targets]
     return [*(make(source) for make in PARTS), *chips, provenance.make(source)]
 

@@ -60,7 +60,7 @@ def make(source: Source) -> Part:
             "trained model, re-imported model and reference side by side; differences in red"
         )
         coded = base64.b64encode(image.read_bytes()).decode("ascii")
-        part.pictures.append(Picture(alt, "image/png", coded))
+        part.pictures.append(Picture(alt, coded))
     else:
         part.missing.append(source.unmade("parity.png"))
     return part

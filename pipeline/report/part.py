@@ -52,10 +52,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, embedded; `alt` says what is on it."""
+    """A PNG image, embedded; `alt` says what is on it."""
 
     alt: str
-    media: str
     base64: str
 
 

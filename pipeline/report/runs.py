@@ -52,7 +52,7 @@ def on_chip(bundle: Bundle, target: Target) -> Run:
 
     assert target.bundle and target.integers
     network = network_of(target.integers)
-    late = simulate.delays(network)
+    delays = simulate.delays(network)
     theirs = target.bundle.manifest["vectors"]["test_samples"]
     pairs = [
         (here, theirs.index(sample))
@@ -66,18 +66,12 @@ def on_chip(bundle: Bundle, target: Target) -> Run:
         golden = bundle.vectors[layer]
         spikes[layer] = np.zeros(golden.shape, np.uint8)
         membranes[layer] = np.full(golden.shape, np.nan)
-        threshold = (
-            target.integers[f"threshold/{layer}"] << network.profile["state.threshold_shift"]
-        )
-        steps = slice(late[layer], late[layer] + len(golden))
+        shift = network.profile["state.threshold_shift"]
+        threshold = target.integers[f"threshold/{layer}"] << shift
+        steps = slice(delays[layer], delays[layer] + len(golden))
         for here, there in pairs:
             spikes[layer][:, here] = target.integers[f"spikes/{layer}"][steps, there] != 0
             states = target.integers[f"membrane/{layer}"][steps, there]
             membranes[layer][:, here] = states / threshold
-    return Run(
-        f"integers: {target.name}",
-        spikes,
-        membranes,
-        frozenset(here for here, _ in pairs),
-        target.name,
-    )
+    ran = frozenset(here for here, _ in pairs)
+    return Run(f"integers: {target.name}", spikes, membranes, ran, target.name)

@@ -1,4 +1,7 @@
-"""What the stages left on disk, read once for all parts of the page."""
+"""What the stages left on disk, read once for all parts of the page.
+
+A file that is there and cannot be read, or is not what a stage writes, is a UserError that names it.
+"""
 
 from __future__ import annotations
 
@@ -90,11 +93,7 @@ class Source:
 
 
 def read(root: Path, task: schema.Task) -> Source:
-    """All there is of `task` below the project folder `root`.
-
-    Raises:
-        UserError: a file is there and cannot be read; names it.
-    """
+    """All there is of `task` below the project folder `root`."""
     folder = root / "models" / task.name
     found = bundles(folder / "deploy")
     chips = [profile.load(name).name for name in task.targets]  # a name, or a profile's path
@@ -125,11 +124,7 @@ def target(metrics: Path, name: str, found: Bundle | None) -> Target:
 
 
 def timing(folder: Path) -> dict[str, Any] | None:
-    """How long the weights in `folder` were trained; None if nobody measured it for these weights.
-
-    Raises:
-        UserError: the file is there and cannot be read.
-    """
+    """How long the weights in `folder` were trained; None if nobody measured it for these weights."""
     measured, weights = document(folder / "timing.json"), folder / "weights.safetensors"
     if measured is None or not weights.is_file():
         return None
@@ -137,11 +132,7 @@ def timing(folder: Path) -> dict[str, Any] | None:
 
 
 def document(path: Path, kind: type = dict) -> Any:
-    """A JSON document of `Record`s, or a list of them if `kind` says so; None if there is no such file.
-
-    Raises:
-        UserError: the file is something else.
-    """
+    """A JSON document of `Record`s, or a list of them for `kind` list; None if there is no such file."""
     try:
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, object_hook=lambda content: Record(content, path))
@@ -155,11 +146,7 @@ def document(path: Path, kind: type = dict) -> Any:
 
 
 def table(path: Path) -> list[Record] | None:
-    """The rows of a CSV file with a header; None if there is no such file.
-
-    Raises:
-        UserError: the file is something else.
-    """
+    """The rows of a CSV file with a header; None if there is no such file."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
             return [Record(row, path) for row in csv.DictReader(stream)]
@@ -170,11 +157,7 @@ def table(path: Path) -> list[Record] | None:
 
 
 def curves(path: Path) -> list[Record] | None:
-    """The training curves, a row per epoch; None if there is no such file.
-
-    Raises:
-        UserError: a cell is no number.
-    """
+    """The training curves, a row per epoch; None if there is no such file."""
     rows = table(path)
     if rows is None:
         return None
@@ -185,11 +168,7 @@ def curves(path: Path) -> list[Record] | None:
 
 
 def bundles(folder: Path) -> dict[str, Bundle]:
-    """The bundles below `folder`, by the target that their manifest names; plain NIR is `generic`.
-
-    Raises:
-        UserError: one is incomplete or broken.
-    """
+    """The bundles below `folder`, by the target that their manifest names; plain NIR is `generic`."""
     from spyx_nir.converter import file
     from spyx_nir.meaning.plan import make_plan
 
@@ -204,11 +183,7 @@ def bundles(folder: Path) -> dict[str, Bundle]:
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file.
-
-    Raises:
-        UserError: it is missing or broken.
-    """
+    """The arrays of an .npz file, which must be there."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

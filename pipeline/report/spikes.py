@@ -12,8 +12,9 @@ from pipeline.report.sources import Bundle, Source
 
 TRACED = 6  # neurons of a layer whose membranes can be looked at
 ON_CHIPS = (
-    "A chip's integers are those of the network trained on its grid, shown without the chip's delays: "
-    "where they part from the trained network, training moved the weights or the chip's rule differs."
+    "A chip's integers are those of the network after quantisation-aware training, shown without the "
+    "chip's delays: where they differ from the trained network, QAT moved the weights or the chip's rule "
+    "is another."
 )
 
 

@@ -18,12 +18,16 @@ from spyx_nir.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """state: `done`, `stale` or `unknown`; why: what DVC says is changed; feeds: stages behind it."""
+    """state: `done`, `stale` or `unknown`; why: what DVC says is changed; feeds: stages behind it.
+
+    depth: how many stages must run before it, one after the other.
+    """
 
     name: str
     state: str
     why: list[str]
     feeds: list[str]
+    depth: int
 
     @property
     def task(self) -> str:
@@ -93,22 +97,20 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
             "unknown" if changed is None else "stale" if name in changed else "done",
             list(_reasons((changed or {}).get(name, []))),
             feeds[name],
+            depth,
         )
-        for name in sorted(names, key=lambda name: (_depth(name, feeds), names.index(name)))
+        for depth, _, name in sorted((_depth(n, feeds), at, n) for at, n in enumerate(names))
     ]
 
 
 def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Stage]]]]:
     """The stages of each task in columns: a stage is right of all that feed it."""
-    feeds = {stage.name: stage.feeds for stage in found}
     made = []
     for task in tasks:
-        own = [s for s in found if s.task == task]
-        depths = sorted({_depth(s.name, feeds) for s in own})
-        columns = [[s for s in own if _depth(s.name, feeds) == depth] for depth in depths]
-        if columns:
-            made.append((task, columns))
-    return made
+        own = [stage for stage in found if stage.task == task]
+        depths = sorted({stage.depth for stage in own})
+        made.append((task, [[stage for stage in own if stage.depth == n] for n in depths]))
+    return [(task, columns) for task, columns in made if columns]
 
 
 def _meet(made: list[str], used: list[str]) -> bool:

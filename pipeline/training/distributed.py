@@ -27,10 +27,7 @@ def run_among_hosts(work: Callable[[], None], coordinator: str, count: int, inde
     """Run `work` as host `index` of `count`, before JAX looks for devices; an error ends the process.
 
     At a regular end JAX waits for all hosts, and aborts when one is missing. So an error is printed here
-    and `os._exit` follows, with the status of `exit_status`.
-
-    Args:
-        coordinator: `address:port` of host 0, as the others reach it.
+    and `os._exit` follows, with the status of `exit_status`. `coordinator` is `address:port` of host 0.
     """
     place = f"host {index} of {count}, coordinator {coordinator}"
     print(f"{place}: waiting up to {WAIT_S} s for all hosts", flush=True)
