@@ -6,6 +6,7 @@ through tonic, split, binned and written.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
@@ -127,8 +128,9 @@ def raw_folder(task: schema.Task, root: Path) -> Path:
         return folder
     folder = root / "data" / "raw" / task.name
     recipe = _recipe(task)
-    if _marker(folder) == recipe:
-        return folder
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads((folder / MARKER).read_text(encoding="utf-8")) == recipe:
+            return folder
     module = tasks.find(task.name)
     with atomic_folder(folder) as temporary:
         if data.source == "download":
@@ -160,13 +162,6 @@ def _recipe(task: schema.Task) -> dict[str, Any]:
         "seed": data.seed,
         "code": {f"{path.parent.name}/{path.name}": sha256(path) for path in sorted(code)},
     }
-
-
-def _marker(folder: Path) -> Any:
-    try:
-        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _choose(task: schema.Task, found: Recordings, folder: Path) -> Chosen:

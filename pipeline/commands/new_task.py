@@ -19,10 +19,7 @@ from spyx_nir.files import write_text
 # or mapping it belongs to, and the entry.
 LISTED = [
     (("artifacts",), "{name}:\n  path: models/{name}/deploy/generic\n  type: model\n"),
-    (
-        ("plots", 0, "loss", "y"),
-        "models/{name}/curves.csv: [train_loss, validation_loss]\n",
-    ),
+    (("plots", 0, "loss", "y"), "models/{name}/curves.csv: [train_loss, validation_loss]\n"),
     (
         ("plots", 1, "accuracy", "y"),
         "models/{name}/curves.csv: [train_accuracy, validation_accuracy]\n",
@@ -70,14 +67,13 @@ def new_task(name: str, root: Path) -> list[str]:
         raise UserError(f"{module}: is there already; choose another name")
     block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").replace("{name}", name)
     parameters, stages = root / "params.yaml", root / "dvc.yaml"
+    block = f"{name}:\n{textwrap.indent(block, '  ')}"
     listing = _read(stages)
     for path, entry in LISTED:
         listing = insert(listing, path, entry.format(name=name), stages)
     texts = {
         module: (tasks.HERE / "_template.py").read_text(encoding="utf-8"),
-        parameters: insert(
-            _read(parameters), ("tasks",), f"{name}:\n{textwrap.indent(block, '  ')}", parameters
-        ),
+        parameters: insert(_read(parameters), ("tasks",), block, parameters),
         stages: listing,
         root / "data" / "recordings" / name / ".gitkeep": "",  # DVC watches a folder that exists
     }
@@ -92,20 +88,17 @@ def insert(text: str, path: tuple[str | int, ...], entry: str, where: Path) -> s
     Raises:
         UserError: there is no such list or mapping in `where`, or `entry` is in it already.
     """
-    node = _node(text, path, where)
-    column = node.start_mark.column
-    last = node
+    last = node = _node(text, path, where)
     while isinstance(last, yaml.CollectionNode) and not last.flow_style:
         inner = last.value[-1]
         last = inner[1] if isinstance(inner, tuple) else inner
     lines = text.splitlines(keepends=True)
     at = last.end_mark.line + 1
-    new = "".join([*lines[:at], textwrap.indent(entry, " " * column), *lines[at:]])
-    before, after = len(node.value), len(_node(new, path, where).value)
+    new = "".join([*lines[:at], textwrap.indent(entry, " " * node.start_mark.column), *lines[at:]])
     key = entry.partition(":")[0]
     if any(isinstance(pair, tuple) and pair[0].value == key for pair in node.value):
         raise UserError(f"{where}: `{key}` is there already")
-    if after != before + 1:
+    if len(_node(new, path, where).value) != len(node.value) + 1:
         raise UserError(f"{where}: not laid out as expected at `{_dotted(path)}`; enter {entry!r}")
     return new
 

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -68,8 +69,10 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
             f"--output {output}: holds `{strange[0]}`, which no release put there and which would be "
             "deleted; name a folder that is new or empty"
         )
-    if key is not None:
-        _check_signer(key)
+    if key is not None and not Path(key).is_file():
+        raise UserError(f"--key {key}: no such file")
+    if key is not None and importlib.util.find_spec("model_signing") is None:
+        raise UserError("--key: signing needs the package model-signing: pip install model-signing")
     for folder in found.values():
         with about(folder, UserError):
             bundle_folder.check(folder)
@@ -221,20 +224,10 @@ def _git(root: Path) -> tuple[str, bool | None]:
         done = subprocess.run(("git", "-C", str(root), *command), capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    try:
-        revision = run("rev-parse", "HEAD")
-    except FileNotFoundError:
-        return "unknown", None
+    revision = run("rev-parse", "HEAD") if shutil.which("git") else ""
     if not revision:
         return "unknown", None
     return revision, bool(run("status", "--porcelain", "--untracked-files=no", "--", "."))
-
-
-def _check_signer(key: str) -> None:
-    if not Path(key).is_file():
-        raise UserError(f"--key {key}: no such file")
-    if importlib.util.find_spec("model_signing") is None:
-        raise UserError("--key: signing needs the package model-signing: pip install model-signing")
 
 
 def _sign(folder: Path, key: str) -> None:

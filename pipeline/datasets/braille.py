@@ -203,22 +203,19 @@ def _read_samples(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], float]
         ("sample_rate_hz", 0, "iuf", "one number"),
     ):
         array = arrays[name]
-        if array.ndim != dimensions or array.dtype.kind not in kinds:
+        odd = array.ndim != dimensions or array.dtype.kind not in kinds
+        if odd or (name == "taxels" and (array.shape[2] != TAXELS or array.dtype != np.uint8)):
             raise UserError(f"{path}: `{name}` must be {wanted}, got {array.shape} {array.dtype}")
-    if taxels.shape[2] != TAXELS or taxels.dtype != np.uint8:
-        raise UserError(
-            f"{path}: `taxels` must be (N, T, {TAXELS}) uint8, got {taxels.shape} {taxels.dtype}"
-        )
     if not len(taxels) == len(length) == len(letter) > 0:
         raise UserError(
             f"{path}: {len(taxels)} taxels, {len(length)} lengths and {len(letter)} letters: "
             "they must be as many, and more than none"
         )
-    odd = np.flatnonzero((length < 1) | (length > taxels.shape[1]))
-    if len(odd):
+    wrong = np.flatnonzero((length < 1) | (length > taxels.shape[1]))
+    if len(wrong):
         raise UserError(
-            f"{path}: `length` must be between 1 and {taxels.shape[1]}, recording {odd[0]} has "
-            f"{length[odd[0]]}"
+            f"{path}: `length` must be between 1 and {taxels.shape[1]}, recording {wrong[0]} has "
+            f"{length[wrong[0]]}"
         )
     if not 0 < rate <= MAX_RATE_HZ:
         raise UserError(

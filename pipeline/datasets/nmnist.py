@@ -121,21 +121,20 @@ def _check_file(file: Path) -> None:
 
 def _check_clock(file: Path) -> None:
     """Refuse a mark where the time does not fall, and a clock that runs out: no mark puts that right."""
-    words = np.fromfile(file, np.uint8).reshape(-1, BYTES_PER_EVENT).astype(np.int64)
-    times = (words[:, 2] & 127) << 16 | words[:, 3] << 8 | words[:, 4]
+    _, y, high, middle, low = np.fromfile(file, np.uint8).reshape(-1, 5).astype(np.int64).T
+    times = (high & 127) << 16 | middle << 8 | low
     step = np.diff(times, prepend=0)
-    marked = words[:, 1] == WRAP
     # At a wrap the time falls, at the mark or right behind it.
-    false = marked & (step >= 0) & (np.append(step[1:], 0) >= 0)
+    false = (y == WRAP) & (step >= 0) & (np.append(step[1:], 0) >= 0)
     if false.any():
-        event = int(np.flatnonzero(false)[0])
+        event = int(false.argmax())
         raise UserError(
             f"{file}: event {event} has y = {WRAP}, outside the 34x34 sensor; that marks a wrap of the "
             f"clock, and the time does not fall there ({times[event]} us)"
         )
     fallen = step < -CLOCK // 2
     if fallen.any():
-        event = int(np.flatnonzero(fallen)[0])
+        event = int(fallen.argmax())
         raise UserError(
             f"{file}: event {event} is at {times[event]} us, the one before at {times[event - 1]} us: "
             f"the clock, which counts to {CLOCK} us, started again within the recording"

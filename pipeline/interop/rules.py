@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.meaning.equations import EQUATIONS, Equation
+from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import Plan, set_order
 
 
@@ -93,12 +93,10 @@ ROCKPOOL = Rule(
 @contextlib.contextmanager
 def in_force(rule: Rule) -> Iterator[None]:
     """The reference runs by `rule`."""
-    table = EQUATIONS
-    before = {kind: table[kind] for kind in rule.steps}
+    before = dict(EQUATIONS)
     for kind, step in rule.steps.items():
-        old = before[kind]
-        table[kind] = Equation(step, old.shape, old.fields, old.stateful, old.spikes)
+        EQUATIONS[kind] = replace(before[kind], step=step)
     try:
         yield
     finally:
-        table.update(before)
+        EQUATIONS.update(before)

@@ -11,6 +11,7 @@ read       it has nothing to run, and no objection
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,11 +124,9 @@ def compare(
     layers = spiking_layers(ruled, names)
     for answer in answers.values():
         check(plan, x, answer)
-    found = {
-        reader: Comparison(dict.fromkeys(names, 0), dict.fromkeys(names, 0)) for reader in answers
-    }
-    size = steps * sum(int(np.prod(plan.shapes[name])) for name in names)
-    chunk = max(1, ENTRIES // size)
+    none = dict.fromkeys(names, 0)
+    found = {reader: Comparison({**none}, {**none}) for reader in answers}
+    chunk = max(1, ENTRIES // (steps * sum(math.prod(plan.shapes[name]) for name in names)))
     for start in range(0, len(x) if answers else 0, chunk):
         data = x[start : start + chunk].swapaxes(0, 1)
         with rules.in_force(rule) if rule else contextlib.nullcontext():
@@ -213,15 +212,13 @@ def _verdict(
     known: Sequence[rules.Rule],
 ) -> dict[str, Any]:
     predicted = predictions(answer, readout(plan), x.shape[1])
-    count = len(predicted)
+    expected, count = np.array(plain.predictions), len(predicted)
     entries = counts(plain) | {
         "samples": count,
         "accuracy": accuracy_entry(int((predicted == labels).sum()), count),
-        "reference_accuracy": accuracy_entry(
-            int((np.array(plain.predictions) == labels).sum()), count
-        ),
+        "reference_accuracy": accuracy_entry(int((expected == labels).sum()), count),
         "delay": answer.delay,
-        "differing_predictions": int((predicted != plain.predictions).sum()),
+        "differing_predictions": int((predicted != expected).sum()),
     }
     if plain.agrees:
         return entries | {"verdict": "faithful"}

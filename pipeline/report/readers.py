@@ -54,11 +54,8 @@ def make(root: Path, found: list[sources.Source]) -> Part:
 
 def _name(row: dict[str, Any]) -> str:
     """The reader, and by which export profile the file was rewritten for it, if it was."""
-    return (
-        row["title"]
-        if row["file"] == matrix.AS_SHIPPED
-        else f"{row['title']}, profile {row['file']}"
-    )
+    profile = "" if row["file"] == matrix.AS_SHIPPED else f", profile {row['file']}"
+    return row["title"] + profile
 
 
 def _verdicts(measured: list[dict[str, Any]]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -72,10 +73,7 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     try:
         locked = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] or {}
         uses, makes = (
-            {
-                name: [entry["path"] for entry in stage.get(key, [])]
-                for name, stage in locked.items()
-            }
+            {name: [one["path"] for one in stage.get(key, [])] for name, stage in locked.items()}
             for key in ("deps", "outs")
         )
     except FileNotFoundError:
@@ -83,14 +81,10 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError):
         raise UserError(f"{path}: not a lock file of DVC; run make repro") from None
     names = [*locked, *(name for name in changed or {} if name not in locked)]
-    feeds = {
-        name: [
-            other
-            for other in names
-            if other != name and _meet(makes.get(name, []), uses.get(other, []))
-        ]
-        for name in names
-    }
+    feeds: dict[str, list[str]] = {name: [] for name in names}
+    for name, other in itertools.permutations(names, 2):
+        if _meet(makes.get(name, []), uses.get(other, [])):
+            feeds[name].append(other)
     return [
         Stage(
             name,
