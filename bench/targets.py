@@ -29,7 +29,7 @@ CHANGES = {
     ("nmnist", "speck-2f"): {"epochs": 24, "learning_rate": 2.0e-3},
     ("nmnist", "loihi"): {"epochs": 8, "learning_rate": 2.0e-3},
 }
-KINDS = ("float", "ptq", "integer", "grid_as_floats")
+KINDS = ("float", "ptq", "integer", "dequantised")
 
 
 def measure(task: str, chip: str, folders: list[Path]) -> dict:

@@ -73,7 +73,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         report, found = measure(trained, made.plan, rounded, data, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
-    report |= {"task": task.name, "target": chip.name, "judged": curve, "seeds": task.seeds}
+    report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
     bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
@@ -168,7 +168,7 @@ def measure(
         "float": parity["accuracy"]["trained"],
         "integer": entry(found.predicted),
         "ptq": entry(before.predicted),
-        "grid_as_floats": entry(found.as_floats),
+        "dequantised": entry(found.as_floats),
     }
     lost = {
         which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
@@ -186,7 +186,8 @@ def measure(
                 "agreement": layer["agreeing"] / layer["entries"],
                 "spike_rate": layer["spikes"] / layer["entries"],
                 "float_spike_rate": layer["float_spikes"] / layer["entries"],
-                **{key: layer[key] for key in ("entries", "saturated", "multiple", "ties")},
+                "multi_spike": layer["multiple"],
+                **{key: layer[key] for key in ("entries", "saturated", "ties")},
             }
             for name, layer in found.layers.items()
         ],

@@ -130,7 +130,7 @@ def test_metrics_and_papers_say_the_same(made, task, target):
     # Nothing is rounded where nothing decays: NIR's rule and the chip's are one.
     if (task, target) == ("nmnist", "loihi"):
         assert {layer["agreement"] for layer in told["layers"]} == {1.0}
-        assert told["accuracy"]["grid_as_floats"] == told["accuracy"]["integer"]
+        assert told["accuracy"]["dequantised"] == told["accuracy"]["integer"]
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["target"]["accuracy"] == told["accuracy"]
     assert manifest["target"]["seeds"] == told["seeds"] == {"data": 7, "train": 1}  # of params.yaml
@@ -345,7 +345,7 @@ def test_without_validation_recordings_the_training_split_chooses_the_epoch(proj
     task = tiny("braille", "loihi")
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, validation=0.0))
     stage.target(task, "loihi", project)
-    told = json.loads((project / "metrics" / "braille-loihi.json").read_text())["judged"]
+    told = json.loads((project / "metrics" / "braille-loihi.json").read_text())["selection"]
     assert (told["on"], told["n"]) == ("train", 6)
 
 
@@ -356,7 +356,7 @@ def test_a_card_says_whether_qat_was_kept(made):
         (0, "They are those of post-training quantisation"),
         (1, "They are those of epoch 1 of quantisation-aware training"),
     ):
-        facts["target"]["judged"]["epoch"] = epoch
+        facts["target"]["selection"]["epoch"] = epoch
         assert words in card.write(facts)
         assert ("no epoch of" in card.write(facts)) == (epoch == 0)
 

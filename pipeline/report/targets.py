@@ -14,9 +14,9 @@ RUNS = {
     "float": "trained, float32",
     "ptq": "PTQ",
     "integer": "integers",
-    "grid_as_floats": "grid, as floats",
+    "dequantised": "dequantised, by NIR's rule",
 }
-SHOWN = ("accuracy", "lost_points", "saturated", "layers", "judged", "task", "target")
+SHOWN = ("accuracy", "lost_points", "saturated", "layers", "selection", "task", "target")
 
 
 def make(source: Source, target: Target) -> Part:
@@ -49,17 +49,17 @@ def make(source: Source, target: Target) -> Part:
 
 def _lost(metrics: dict[str, Any]) -> Table:
     """Points of accuracy between the trained network and its integers."""
-    lost, judged = metrics["lost_points"], metrics["judged"]
+    lost, chosen = metrics["lost_points"], metrics["selection"]
     rows = [
         ("lost in integers", _points(lost["integer"])),
         ("lost by PTQ alone", _points(lost["ptq"])),
-        ("states that met their bound", count(metrics["saturated"])),
+        ("saturated states", count(metrics["saturated"])),
         *(
-            (f"right on the {judged['on']} set, {when} QAT", count(judged[key]))
+            (f"right on the {chosen['on']} set, {when} QAT", count(chosen[key]))
             for key, when in (("start", "before"), ("best", "after"))
         ),
-        (f"recordings of the {judged['on']} set", count(judged["n"])),
-        ("epoch of QAT that is kept; 0: PTQ", count(judged["epoch"])),
+        (f"recordings of the {chosen['on']} set", count(chosen["n"])),
+        ("epoch of QAT that is kept; 0: PTQ", count(chosen["epoch"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 
@@ -74,15 +74,15 @@ def _layers(metrics: dict[str, Any]) -> Table:
         "agrees with the same graph as floats",
         "spikes a neuron and step of the input",
         "the same as floats",
-        "met a bound",
-        "several spikes in a step",
+        "saturated",
+        "multi-spike",
         "at the threshold",
     )
     rows = [
         (
             layer["node"],
             *(percent(layer[key]) for key in ("agreement", "spike_rate", "float_spike_rate")),
-            *(count(layer[key]) for key in ("saturated", "multiple", "ties")),
+            *(count(layer[key]) for key in ("saturated", "multi_spike", "ties")),
         )
         for layer in metrics["layers"]
     ]

@@ -31,11 +31,11 @@ METRICS = {
         "float": accuracy(12),
         "ptq": accuracy(9),
         "integer": accuracy(11),
-        "grid_as_floats": accuracy(10),
+        "dequantised": accuracy(10),
     },
     "lost_points": {"integer": 5.0, "ptq": 15.0},
     "saturated": 3,
-    "judged": {"on": "validation", "n": 4, "start": 1, "best": 2, "epoch": 3},
+    "selection": {"on": "validation", "n": 4, "start": 1, "best": 2, "epoch": 3},
     "layers": [
         {
             "node": "cubalif_3",
@@ -44,7 +44,7 @@ METRICS = {
             "float_spike_rate": 0.25,
             "entries": 2400,
             "saturated": 3,
-            "multiple": 5,
+            "multi_spike": 5,
             "ties": 7,
         }
     ],
