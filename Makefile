@@ -81,7 +81,7 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 # without its own dependencies, then torch by version (the locks say why). Not through a link: --clear
 # would empty the environment of whoever it belongs to.
 define foreign
-if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it lies" >&2; exit 1; fi && \
+if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it is" >&2; exit 1; fi && \
 echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
 $(call environment,$(1)) && \
 awk '/^[a-z]/{p=/^(packaging|pybind11|setuptools|setuptools-scm|wheel)==/} p' $(2) > $(1)/build.txt && \
