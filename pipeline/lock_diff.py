@@ -25,11 +25,7 @@ LOCK = "dvc.lock"
 def main(root: Path = Path(".")) -> int:
     """Print the comparison; returns the exit code."""
     Parser(prog="python -m pipeline.lock_diff", description=__doc__).parse_args()
-
-    def command() -> None:
-        print("\n".join(report(root)))
-
-    return exit_status(command)
+    return exit_status(lambda: print("\n".join(report(root))))
 
 
 def report(root: Path) -> list[str]:

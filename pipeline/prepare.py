@@ -97,18 +97,14 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
         "left_out": chosen.left_out,
         "events": {"total": 0, "past_the_last_bin": 0},
     }
+    attributes = {"classes": list(data.classes), "bins": data.bins, "bin_us": data.bin_us}
     prepared.write(
         Path(root) / "data" / "prepared" / f"{task.name}.h5",
         track(binned(), len(chosen.place), "binning"),
         shape,
         chosen.labels,
         chosen.split,
-        {
-            "classes": list(data.classes),
-            "bins": data.bins,
-            "bin_us": data.bin_us,
-            "source": provenance["source"],
-        },
+        attributes | {"source": provenance["source"]},
         provenance,
     )
     _say(task, shape, chosen, provenance)

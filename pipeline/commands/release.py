@@ -129,9 +129,9 @@ def pack(folder: Path, name: str) -> bytes:
             if not path.is_file() or path.parent.name == "__pycache__":
                 continue
             entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
-            entry.size, entry.mode = path.stat().st_size, 0o644
-            with open(path, "rb") as content:
-                archive.addfile(entry, content)
+            content = path.read_bytes()
+            entry.size, entry.mode = len(content), 0o644
+            archive.addfile(entry, io.BytesIO(content))
     return packed.getvalue()
 
 

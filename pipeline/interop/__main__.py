@@ -43,12 +43,8 @@ def wrong(row: dict[str, Any]) -> bool:
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="python -m pipeline.interop", description=__doc__)
-    parser.add_argument(
-        "--reader",
-        action="append",
-        choices=importers.READERS,
-        help="only this one; may be repeated",
-    )
+    more = "only this one; may be repeated"
+    parser.add_argument("--reader", action="append", choices=importers.READERS, help=more)
     parser.add_argument("--samples", type=int, help="at most so many of each test set")
     return parser.parse_args(given)
 

@@ -38,8 +38,7 @@ def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -
             for name, steps in recorded.items():
                 spikes[name].append(torch.stack(steps, axis).numpy().astype(np.uint8))
                 steps.clear()
-    joined = {k: v[0] if batched else np.stack(v) for k, v in spikes.items()}
-    return Answer(joined)
+    return Answer({k: v[0] if batched else np.stack(v) for k, v in spikes.items()})
 
 
 def first(out: Any) -> Any:

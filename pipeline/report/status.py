@@ -85,14 +85,11 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     for name, other in itertools.permutations(names, 2):
         if _meet(makes.get(name, []), uses.get(other, [])):
             feeds[name].append(other)
+    stale = changed or {}
+    state = dict.fromkeys(names, "unknown" if changed is None else "done")
+    state |= dict.fromkeys(stale, "stale")
     return [
-        Stage(
-            name,
-            "unknown" if changed is None else "stale" if name in changed else "done",
-            list(_reasons((changed or {}).get(name, []))),
-            feeds[name],
-            depth,
-        )
+        Stage(name, state[name], list(_reasons(stale.get(name, []))), feeds[name], depth)
         for depth, _, name in sorted((_depth(n, feeds), at, n) for at, n in enumerate(names))
     ]
 

@@ -64,12 +64,11 @@ def is_first() -> bool:
 def check_alike(digest: str) -> None:
     """Raises UserError, on every host: the hosts' digests (hexadecimal) differ."""
     digests = multihost_utils.process_allgather(np.frombuffer(bytes.fromhex(digest), np.uint8))
-    for index, other in enumerate(digests):
-        if not np.array_equal(other, digests[0]):
-            raise UserError(
-                f"host {index} has other parameters, data, libraries or flags than host 0; "
-                "they must be the same on all hosts"
-            )
+    if odd := [i for i, other in enumerate(digests) if not np.array_equal(other, digests[0])]:
+        raise UserError(
+            f"host {odd[0]} has other parameters, data, libraries or flags than host 0; "
+            "they must be the same on all hosts"
+        )
 
 
 def from_first(content: bytes) -> bytes:

@@ -104,12 +104,9 @@ class FloatForward(Forward):
 
     def bind(self, parameters: Tree, free: Tree) -> Tree:
         """The parameters with free weights, and with decays from their logits."""
-        return {
-            **parameters,
-            **{
-                name: decays.from_logits(value) if decays.is_decay(name) else value
-                for name, value in free.items()
-            },
+        return parameters | {
+            name: decays.from_logits(value) if decays.is_decay(name) else value
+            for name, value in free.items()
         }
 
     def decays(self, free: Tree) -> Tree:
