@@ -51,8 +51,12 @@ class Comparison:
 
 
 def spiking(plan: Plan) -> tuple[str, ...]:
-    """Paths of the spiking nodes, in the order of data flow."""
-    return tuple(p for p in plan.order if "v_threshold" in plan.nodes[p])
+    """Paths of the spiking nodes, in the order of data flow.
+
+    Not in the plan's own order: a neuron whose spikes are delayed may run after those that it feeds.
+    """
+    order = rules.NIR_ALONE.plan(plan).order
+    return tuple(path for path in order if "v_threshold" in plan.nodes[path])
 
 
 def readout(plan: Plan) -> str:

@@ -185,6 +185,32 @@ def test_a_tie_is_looked_up_where_the_rule_spikes() -> None:
     assert found["by_rule"]["ties"]["largest_distance"] == pytest.approx(5e-5)
 
 
+@pytest.mark.parametrize("delay", [0, 1])
+def test_what_follows_from_a_tie_in_the_layer_before_is_explained(delay: int) -> None:
+    """Two neurons in a row: the first is a tie at 1 - 5e-5, the second goes from 0 to 1 by its spike.
+
+    The file delays the first one's spikes, so that its plan runs the second one first; the reader does
+    not delay them.
+    """
+    plan = plan_of((1 - 5e-5) / 2)
+    neuron = {k: v for k, v in plan.nodes["if"].items() if k not in ("reset", "spike_delay")}
+    late = {**neuron, "metadata": {"spike_delay": delay}}
+    nodes = {"in": plan.nodes["in"], "w": plan.nodes["w"], "if": late, "out": plan.nodes["out"]}
+    nodes |= {"again": {"type": "Linear", "weight": np.array([[1.5]])}, "a_last": neuron}
+    edges = [("in", "w"), ("w", "if"), ("if", "again"), ("again", "a_last"), ("a_last", "out")]
+    plan = make_plan({"nodes": nodes, "edges": edges, "metadata": {"dt": 1.0}})
+    assert verdict.spiking(plan) == ("if", "a_last")
+    # By the rule: membranes 0.5, 1 - 5e-5, 1.5 and a spike; the reader spikes a step earlier.
+    step = np.array([0, 1, 0]).reshape(1, 3, 1)
+    known, x = {"it": (rules.NIR_ALONE,)}, np.ones((1, 3, 1), np.uint8)
+    answers = {"it": Answer({"if": step, "a_last": step})}
+    found = verdict.judge(plan, 1.0, x, LABELS, answers, known)["it"]
+    assert found["verdict"] == ("explained" if delay else "faithful")
+    ties = found.get("by_rule", found)["ties"]
+    assert (ties["starts"], ties["unexplained"]) == (1, 0)
+    assert ties["largest_distance"] == pytest.approx(5e-5)
+
+
 def test_rockpools_rule_by_hand() -> None:
     """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
     tau = np.array([1 / np.log(2)])
