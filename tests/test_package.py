@@ -26,6 +26,7 @@ from end_to_end import ROOT
 import spyx_nir as snir
 from spyx_nir.errors import EXTRAS
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NEEDED = ("h5py", "nir", "numpy", "pyyaml")
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
 TO_NIR = """
@@ -33,6 +34,14 @@ import flax.nnx as nnx, spyx.nn as snn, spyx_nir as snir
 rngs = nnx.Rngs(0)
 model = snn.Sequential(nnx.Linear(3, 2, rngs=rngs), snn.LIF((2,), beta=0.5, rngs=rngs))
 print(sorted(snir.to_nir(model, {"input": (3,)}, {"output": (2,)}, dt=1.0).nodes))
+"""
+# Writes a file anew and runs it: the number of spikes of each node.
+CALLS = """
+import sys, numpy as np, spyx_nir as snir
+snir.write(sys.argv[2], snir.read(sys.argv[1]))
+x = np.arange(40 * 12).reshape(40, 1, 12) % 3 == 0
+result = snir.reference.run(snir.file.read_dict(sys.argv[2]), x)
+print({name: int(spikes.sum()) for name, spikes in sorted(result.spikes.items())})
 """
 
 
@@ -143,9 +152,8 @@ def test_what_the_package_needs(built: Built) -> None:
 
 
 def test_every_package_of_an_extra_is_named_by_the_error_that_misses_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = {"pyyaml": "yaml", "vl-convert-python": "vl_convert"}
-    extras = {"": project["dependencies"], **project["optional-dependencies"]}
+    extras = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
     found = {
         named.get(package, package): extra
         for extra, needs in extras.items()
@@ -234,23 +242,85 @@ def test_a_table_on_a_terminal_without_rich_is_plain(installed: Path, elsewhere:
     assert run(installed, "-c", program, cwd=elsewhere).stdout == "1\t2\n"
 
 
-@pytest.mark.full
-def test_the_wheel_installs_from_the_package_index(
-    built: Built, elsewhere: Path, bundle: Path, tmp_path: Path
-) -> None:
-    """With what it needs and nothing else: the four commands run."""
-    folder = tmp_path / "environment"
-    venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    done = run(*pip, "install", "-q", built.wheel, cwd=tmp_path)
+def _interpreter(version: str) -> str:
+    """A Python of that version; the test is skipped where there is none."""
+    found = shutil.which(f"python{version}")
+    says = "import sys; print(*sys.version_info[:2], sep='.')"
+    # A program of that name may only choose among versions that are not there.
+    if not found or run(found, "-c", says, cwd=ROOT).stdout != f"{version}\n":
+        pytest.skip(f"there is no Python {version}")
+    return found
+
+
+def _install(python: Path, what: str, versions: str, extra: str = "") -> None:
+    """From the package index, by pip; the lowest versions that the ranges allow by uv."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    if versions == "lowest":
+        # uv takes the lowest ones of what it is asked for itself, not of what the wheel asks for.
+        needs = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"].get(extra, ())]
+        lowest = ["--python", python, "--resolution", "lowest-direct"]
+        command = [sys.executable, "-m", "uv", "pip", "install", "-q", *lowest, *needs]
+    done = run(*command, what, cwd=python.parent)
     assert done.returncode == 0, done.stderr
-    listed = run(*pip, "list", "--format=freeze", cwd=tmp_path).stdout.lower()
-    found = {line.partition("==")[0] for line in listed.splitlines()}
-    assert found - {"pip", "setuptools"} == {*NEEDED, "spyx-nir"}
+
+
+# Not the lowest ones with 3.13: NumPy 1.26 is older than it, and has no wheel for it.
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("version", "versions"),
+    [
+        ("3.11", "newest"),
+        ("3.11", "lowest"),
+        ("3.12", "newest"),
+        ("3.12", "lowest"),
+        ("3.13", "newest"),
+    ],
+)
+def test_the_wheel_installs_from_the_package_index(
+    version: str, versions: str, built: Built, elsewhere: Path, bundle: Path, tmp_path: Path
+) -> None:
+    """With what it needs and nothing else: commands and Python calls give what they give here."""
+    folder = tmp_path / "environment"
+    assert run(_interpreter(version), "-m", "venv", folder, cwd=tmp_path).returncode == 0
+    python = folder / "bin" / "python"
+    _install(python, str(built.wheel), versions)
+    listed = run(python, "-m", "pip", "list", "--format=freeze", cwd=tmp_path).stdout.lower()
+    found = dict(line.split("==") for line in listed.splitlines())
+    assert found.keys() - {"pip", "setuptools"} == {*NEEDED, "spyx-nir"}
+    if versions == "lowest":
+        for name, least in (need.split(">=") for need in PROJECT["dependencies"]):
+            assert f"{found[name]}.0.0".startswith(f"{least}."), name
     model = bundle / "model.nir"
-    for words in (["inspect", model], ["lint", model], ["fit", model, "--target", "loihi"]):
-        assert run(folder / "bin" / "spyx-nir", *words, cwd=elsewhere).returncode in (0, 1), words
-    assert run(folder / "bin" / "spyx-nir", "verify", bundle, cwd=elsewhere).returncode == 0
+    for words in (
+        ["inspect", model],
+        ["lint", model],
+        ["fit", model, "--target", "loihi"],
+        ["verify", bundle],
+    ):
+        there = run(folder / "bin" / "spyx-nir", *words, cwd=elsewhere)
+        here = run(sys.executable, "-m", "spyx_nir", *words, cwd=ROOT)
+        assert (there.returncode, there.stdout) == (here.returncode, here.stdout), there.stderr
+    there = run(python, "-c", CALLS, model, tmp_path / "there.nir", cwd=elsewhere)
+    here = run(sys.executable, "-c", CALLS, model, tmp_path / "here.nir", cwd=ROOT)
+    assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+    copies = [snir.file.read_dict(tmp_path / name) for name in ("there.nir", "here.nir")]
+    assert snir.file.content_digest(copies[0]) == snir.file.content_digest(copies[1])
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)  # JAX is 100 MB
+@pytest.mark.parametrize(
+    ("version", "versions"), [("3.12", "newest"), ("3.12", "lowest"), ("3.13", "newest")]
+)
+def test_to_nir_works_with_the_extra_from_the_package_index(
+    version: str, versions: str, built: Built, elsewhere: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "environment"
+    assert run(_interpreter(version), "-m", "venv", folder, cwd=tmp_path).returncode == 0
+    python = folder / "bin" / "python"
+    _install(python, f"spyx-nir[spyx] @ {built.wheel.as_uri()}", versions, "spyx")
+    done = run(python, "-c", TO_NIR, cwd=elsewhere)
+    assert done.stdout == "['input', 'lif_1', 'linear_0', 'output']\n", done.stderr
 
 
 # ---------------------------------------------------------------------------------- the public names
