@@ -175,7 +175,7 @@ def untouched(task: str, data: Path, out: Path, weights: Path) -> dict:
     return confidence.over_seeds([training.evaluate(arrays, split).correct], n)
 
 
-def told(result: dict) -> str:
+def summary(result: dict) -> str:
     """An accuracy over seeds in words."""
     low, high = result["wilson95"]
     seeds = ", ".join(map(str, result["correct"]))
@@ -212,10 +212,10 @@ def main() -> None:
             if args.transfer:
                 weights = simulated(task, args.out)
                 found = untouched(task, args.data, args.out, weights)
-                print(f"{task}, simulated only: {told(found)}", flush=True)
+                print(f"{task}, simulated only: {summary(found)}", flush=True)
             what = f"{task}, fine-tuned" if weights else task
             found = measure(task, args.data, args.seeds, args.out, weights, args.resplit)
-            print(f"{what}: {told(found)}", flush=True)
+            print(f"{what}: {summary(found)}", flush=True)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
     except UserError as error:

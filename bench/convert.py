@@ -188,9 +188,9 @@ def main() -> int:
     before = machine()
     print(", ".join(f"{key} {value}" for key, value in before.items() if key != "versions"))
     print(", ".join(f"{key} {value}" for key, value in before["versions"].items()))
-    told: dict[str, Any] = {"machine": before, "batch": arguments.batch, "seconds": {}}
+    measured: dict[str, Any] = {"machine": before, "batch": arguments.batch, "seconds": {}}
     peers = start_peers()
-    told["refused"] = {}
+    measured["refused"] = {}
     for task in ("braille", "nmnist"):
         default = params.load(task, ROOT / "params.yaml")
         stock = dataclasses.replace(
@@ -212,15 +212,15 @@ def main() -> int:
             np.save(data, events.swapaxes(0, 1))
             for peer in peers:
                 peer.give(path, data, default.export.dt)
-            told["seconds"][task] = figures([*contenders, *peers], x, arguments.rounds)
-        told["refused"][task] = {peer.name: peer.error for peer in peers if peer.error}
-        for name, error in told["refused"][task].items():
+            measured["seconds"][task] = figures([*contenders, *peers], x, arguments.rounds)
+        measured["refused"][task] = {peer.name: peer.error for peer in peers if peer.error}
+        for name, error in measured["refused"][task].items():
             print(f"{name} refuses the file: {error[:200]}")
     for peer in peers:
         peer.process.terminate()
-    told["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
+    measured["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
     if arguments.json:
-        write_json(arguments.json, told)
+        write_json(arguments.json, measured)
     return 0
 
 

@@ -77,17 +77,17 @@ def differing(mine: dict[str, Any], harness: dict[str, Any]) -> dict[str, tuple[
 
 def bundle(folder: Path, python: Path) -> int:
     """Compare on a bundle's golden vectors; how many numbers differ."""
-    told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    with np.load(folder / told["vectors"]["file"], allow_pickle=False) as vectors:
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    with np.load(folder / manifest["vectors"]["file"], allow_pickle=False) as vectors:
         x = np.swapaxes(vectors["input"], 0, 1)
-    case = folder / "model.nir", x, np.asarray(told["vectors"]["labels"]), told["dt"]
+    case = folder / "model.nir", x, np.asarray(manifest["vectors"]["labels"]), manifest["dt"]
     mine, harness = ours(*case), theirs(*case, python)
-    print(f"{told['task']}: {len(x)} recordings, ours | NeuroBench 2.3.0")
+    print(f"{manifest['task']}: {len(x)} recordings, ours | NeuroBench 2.3.0")
     expected = flat(harness)
     for key, value in flat(mine).items():
         print(f"  {key:34} {value:.10g} | {expected.get(key, np.nan):.10g}")
     wrong = differing(mine, harness)
-    print(f"{told['task']}: {len(wrong)} numbers differ {sorted(wrong) or ''}".rstrip())
+    print(f"{manifest['task']}: {len(wrong)} numbers differ {sorted(wrong) or ''}".rstrip())
     return len(wrong)
 
 

@@ -216,11 +216,16 @@ def damage_graph(rng: np.random.Generator, graph: dict[str, Any]) -> dict[str, A
             other = names[int(rng.integers(len(nodes)))]
             nodes[name], nodes[other] = copy.deepcopy(nodes[other]), nodes[name]
         elif what == 10:
-            told = {"dt": 1.0, "contract_version": 1, "reset": "subtract", "spike_delay": 1}
-            told |= {"v_init": "v_leak", "time_unit": "s", "output_order": "HWC", "classes": "[1"}
-            key = list(told)[int(rng.integers(len(told)))]
+            metadata = {"dt": 1.0, "contract_version": 1, "reset": "subtract", "spike_delay": 1}
+            metadata |= {
+                "v_init": "v_leak",
+                "time_unit": "s",
+                "output_order": "HWC",
+                "classes": "[1",
+            }
+            key = list(metadata)[int(rng.integers(len(metadata)))]
             where = node if rng.random() < 0.5 else graph
-            new = told[key] if rng.random() < 0.5 else value_for(rng, told[key])
+            new = metadata[key] if rng.random() < 0.5 else value_for(rng, metadata[key])
             if isinstance(where.setdefault("metadata", {}), dict):
                 where["metadata"][key] = new
         elif name in nodes:

@@ -80,10 +80,10 @@ def main() -> None:
             for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
                 found = measure(task, chip, floats["folders"])
                 lost = found["lost_points"]
-                told = "; ".join(f"{kind} {accuracy.told(found[kind])}" for kind in KINDS)
+                by_kind = "; ".join(f"{kind} {accuracy.summary(found[kind])}" for kind in KINDS)
                 print(
                     f"{task} on {chip}: {statistics.mean(lost):+.2f} points lost "
-                    f"({', '.join(f'{points:+.2f}' for points in lost)}); {told}; states at their "
+                    f"({', '.join(f'{points:+.2f}' for points in lost)}); {by_kind}; states at their "
                     f"bounds {found['saturated']}",
                     flush=True,
                 )

@@ -50,17 +50,17 @@ RIGHT = (0, 1, 0, 1)
 
 
 def test_the_same_spikes_are_faithful() -> None:
-    told = judge(0.6, spikes(*RIGHT))
-    assert told["verdict"] == "faithful"
-    assert (told["differing_spikes"], told["entries"], told["samples"]) == (0, 4, 1)
-    assert told["accuracy"]["correct"] == told["reference_accuracy"]["correct"] == 1
+    judged = judge(0.6, spikes(*RIGHT))
+    assert judged["verdict"] == "faithful"
+    assert (judged["differing_spikes"], judged["entries"], judged["samples"]) == (0, 4, 1)
+    assert judged["accuracy"]["correct"] == judged["reference_accuracy"]["correct"] == 1
 
 
 @pytest.mark.parametrize("wrong", [(1, 1, 0, 1), (0, 0, 0, 1), (0, 1, 0, 0), (1, 0, 1, 0)])
 def test_one_spike_too_many_or_too_few_is_wrong(wrong: tuple[int, ...]) -> None:
-    told = judge(0.6, spikes(*wrong))
-    assert told["verdict"] == "wrong"
-    assert told["differing_spikes"] == sum(a != b for a, b in zip(wrong, RIGHT, strict=True))
+    judged = judge(0.6, spikes(*wrong))
+    assert judged["verdict"] == "wrong"
+    assert judged["differing_spikes"] == sum(a != b for a, b in zip(wrong, RIGHT, strict=True))
 
 
 def test_a_rule_that_does_not_lead_there_explains_nothing() -> None:
@@ -69,10 +69,10 @@ def test_a_rule_that_does_not_lead_there_explains_nothing() -> None:
 
 def test_a_rule_that_leads_there_explains() -> None:
     # 2.5: two spikes, 0.5 is left; 3.0: three spikes, 0 is left. NIR: one spike, 0 is left.
-    told = judge(2.5, spikes(2, 3, 2, 3), rules.ROCKPOOL, rules.SINABS)
-    assert (told["verdict"], told["rule"]) == ("explained", rules.SINABS.text)
-    assert told["differing_spikes"] == 4
-    assert told["by_rule"]["differing_spikes"] == 0
+    judged = judge(2.5, spikes(2, 3, 2, 3), rules.ROCKPOOL, rules.SINABS)
+    assert (judged["verdict"], judged["rule"]) == ("explained", rules.SINABS.text)
+    assert judged["differing_spikes"] == 4
+    assert judged["by_rule"]["differing_spikes"] == 0
 
 
 def test_without_the_rule_the_same_spikes_are_wrong() -> None:
@@ -87,10 +87,10 @@ def test_a_rule_is_gone_afterwards() -> None:
 @pytest.mark.parametrize(("distance", "expected"), [(5e-5, "faithful"), (5e-3, "wrong")])
 def test_a_tie_is_rounding_and_what_is_farther_away_is_not(distance: float, expected: str) -> None:
     # In the second step the membrane is 1 - distance: no spike here, one there.
-    told = judge((1 - distance) / 2, spikes(0, 1, 0, 1))
-    assert told["verdict"] == expected
-    assert told["ties"]["starts"] == 1
-    assert told["ties"]["largest_distance"] == pytest.approx(distance)
+    judged = judge((1 - distance) / 2, spikes(0, 1, 0, 1))
+    assert judged["verdict"] == expected
+    assert judged["ties"]["starts"] == 1
+    assert judged["ties"]["largest_distance"] == pytest.approx(distance)
 
 
 def test_a_delay_that_is_known_is_taken_off() -> None:
@@ -103,8 +103,8 @@ def test_a_delay_that_nobody_knows_is_wrong() -> None:
 
 
 def test_a_spike_before_the_delay_is_wrong() -> None:
-    told = judge(0.6, spikes(1, *RIGHT, delay=1))
-    assert (told["verdict"], told["differing_spikes"]) == ("wrong", 1)
+    judged = judge(0.6, spikes(1, *RIGHT, delay=1))
+    assert (judged["verdict"], judged["differing_spikes"]) == ("wrong", 1)
 
 
 def test_an_error_is_a_refusal_and_silence_is_reading() -> None:
@@ -130,9 +130,9 @@ def test_an_answer_of_another_shape_is_no_answer(answer: Answer) -> None:
 
 def test_a_readers_classes_are_counted_against_the_references() -> None:
     plan, x = plan_of(0.6), np.ones((1, 4, 1), np.uint8)
-    told = verdict.judge(plan, 1.0, x, np.array([1]), {"it": spikes(*RIGHT)}, {})["it"]
-    assert told["accuracy"]["correct"] == 0
-    assert told["differing_predictions"] == 0
+    judged = verdict.judge(plan, 1.0, x, np.array([1]), {"it": spikes(*RIGHT)}, {})["it"]
+    assert judged["accuracy"]["correct"] == 0
+    assert judged["differing_predictions"] == 0
 
 
 def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
@@ -148,19 +148,19 @@ def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
     plan, x = make_plan(graph), np.zeros((1, 4, 1), np.uint8)
     answers = {"full": spikes(0, 0, 1, 0), "empty": spikes(0, 0, 0, 1)}
     known = dict.fromkeys(answers, (rules.EMPTY_CYCLES,))
-    told = verdict.judge(plan, 1.0, x, LABELS, answers, known)
-    assert told["full"]["verdict"] == "faithful"
-    assert (told["empty"]["verdict"], told["empty"]["differing_spikes"]) == ("explained", 2)
-    told = verdict.judge(plan, 1.0, x, LABELS, answers, {})
-    assert told["empty"]["verdict"] == "wrong"
+    judged = verdict.judge(plan, 1.0, x, LABELS, answers, known)
+    assert judged["full"]["verdict"] == "faithful"
+    assert (judged["empty"]["verdict"], judged["empty"]["differing_spikes"]) == ("explained", 2)
+    judged = verdict.judge(plan, 1.0, x, LABELS, answers, {})
+    assert judged["empty"]["verdict"] == "wrong"
 
 
 @pytest.mark.parametrize("delay", [0, 1])
 def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
     """0.7 a step: by subtraction 0.7, 1.4, 1.1, 0.8 before the reset; to zero 0.7, 1.4, 0.7, 1.4."""
     plan = plan_of(0.7)
-    told = {"reset": "subtract", "spike_delay": delay}
-    neuron = {k: v for k, v in plan.nodes["if"].items() if k not in told} | {"metadata": told}
+    judged = {"reset": "subtract", "spike_delay": delay}
+    neuron = {k: v for k, v in plan.nodes["if"].items() if k not in judged} | {"metadata": judged}
     nodes = {**plan.nodes, "if": neuron}
     plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
     honest = (0, 0, 1, 1) if delay else (0, 1, 1, 0)
@@ -175,8 +175,8 @@ def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
 def test_a_tie_is_looked_up_where_the_rule_spikes() -> None:
     """The contract says a step later, the reader does not: 1 - 5e-5 in the second step, by its rule."""
     plan = plan_of((1 - 5e-5) / 2)
-    told = {"metadata": {"reset": "subtract", "spike_delay": 1}}
-    nodes = {**plan.nodes, "if": {**plan.nodes["if"], **told}}
+    judged = {"metadata": {"reset": "subtract", "spike_delay": 1}}
+    nodes = {**plan.nodes, "if": {**plan.nodes["if"], **judged}}
     nodes["if"] = {k: v for k, v in nodes["if"].items() if k not in ("reset", "spike_delay")}
     plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
     x, answers = np.ones((1, 4, 1), np.uint8), {"it": spikes(0, 1, 0, 1)}
