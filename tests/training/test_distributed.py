@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ print(json.dumps(found))
 def test_the_loss_is_the_same_on_any_number_of_devices(name):
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "tests", Path(__file__).parent])),
         "JAX_NUM_CPU_DEVICES": "8",
         "NPROC": "1",
     }
