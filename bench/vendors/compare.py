@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.vendors import two_layers
+from bench.vendors import lava_networks, two_layers
 from bench.vendors.cases import nested
 from pipeline.bundle.folder import OLD_NIR, VECTORS
 from pipeline.interop import importers
@@ -50,6 +50,7 @@ RESULTS = {
 CHIPS = {"xylosim": "xylo-audio-2", "lava": "loihi", "sanafe": "loihi", "sinabs": "speck-2f"}
 VENDORS = list(CHIPS)
 PROGRAMS = {"xylosim": "subtract", "lava": "v_reset"}  # that take two layers: with which reset
+RECORDED = 8  # forms of networks, for tests that run without Lava
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
@@ -138,6 +139,47 @@ def random_cases(vendor: str, count: int, rng: np.random.Generator) -> dict[str,
     return cases
 
 
+def lava_forms(arguments: argparse.Namespace) -> int:
+    """Random networks of every form that bundles for Loihi have, in Lava; how many entries differ."""
+    rng = np.random.default_rng(arguments.seed)
+    cases: dict[str, Arrays] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(2 * arguments.cases):
+            network, x = lava_networks.draw(number, rng)
+            vectors = Path(folder) / integers.NAME
+            integers.write(vectors, network, x)
+            with np.load(vectors, allow_pickle=False) as loaded:
+                cases[f"form{number:02}"] = dict(loaded)
+    results = theirs("lava", cases, arguments.python)
+    kinds = _kinds(cases, results)
+    entries = sum(values.size for found in results.values() for values in found.values())
+    print(
+        f"lava: {len(cases)} random networks with skips, recurrence, biases, delays, odd maps, groups, "
+        f"dilation, outputs that never fire, {entries} entries; differing: {_told(kinds)}"
+    )
+    if arguments.record:
+        kept = {
+            name: {k: v for k, v in cases[name].items() if k not in results[name]} | results[name]
+            for name in list(cases)[:RECORDED]
+        }
+        with atomic(arguments.record / "lava_forms.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **_flat(kept))
+    return sum(kinds.values())
+
+
+def _kinds(cases: dict[str, Arrays], results: dict[str, Arrays]) -> dict[str, int]:
+    """How many spikes, currents and membranes of `results` differ from those in `cases`."""
+    kinds = dict.fromkeys(("spikes", "current", "membrane"), 0)
+    for name, found in results.items():
+        for key, values in found.items():
+            kinds[key.partition("/")[0]] += int((values != cases[name][key]).sum())
+    return kinds
+
+
+def _told(kinds: dict[str, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+
+
 # ------------------------------------------------------------------------- the shipped networks
 
 
@@ -196,13 +238,10 @@ def images(samples: int, python: Path) -> int:
         integers.write(vectors, network, np.swapaxes(events, 0, 1))
         with np.load(vectors, allow_pickle=False) as loaded:
             case = dict(loaded)
-    found = theirs("lava", {"nmnist": case}, python)["nmnist"]
-    kinds = dict.fromkeys(("spikes", "current", "membrane"), 0)
-    for key, values in found.items():
-        kinds[key.partition("/")[0]] += int((values != case[key]).sum())
-    entries = sum(values.size for values in found.values())
-    told = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
-    print(f"lava: N-MNIST, {len(events)} recordings, {entries} entries; differing: {told}")
+    results = theirs("lava", {"nmnist": case}, python)
+    kinds = _kinds({"nmnist": case}, results)
+    entries = sum(values.size for values in results["nmnist"].values())
+    print(f"lava: N-MNIST, {len(events)} recordings, {entries} entries; differing: {_told(kinds)}")
     return sum(kinds.values())
 
 
@@ -310,6 +349,8 @@ def main() -> int:
     for vendor in vendors:
         if vendor in PROGRAMS:
             wrong += random_part(vendor, arguments)
+        if vendor == "lava":
+            wrong += lava_forms(arguments)
     for task, users in (("braille", [*PROGRAMS, "sanafe"]), ("nmnist", ["sinabs", "lava"])):
         users = [vendor for vendor in users if vendor in vendors]
         deploy = ROOT / "models" / task / "deploy"

@@ -17,7 +17,7 @@ import numpy as np
 from spyx_nir import errors
 from spyx_nir.bundle import standalone
 from spyx_nir.hardware import grid, network, registry, simulate
-from spyx_nir.hardware.network import IntegerNetwork, Run
+from spyx_nir.hardware.network import IntegerNetwork, Population, Run, Weight
 from spyx_nir.hardware.profile import KEYS, Profile
 
 NAME = "integer_vectors.npz"
@@ -27,8 +27,8 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     """Write the file; the simulation that it holds.
 
     Keys: `input` (T, N, *shape); `weight/<node>` (targets, sources) or (F, C, height, width);
-    `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`: one number, or one for
-    each neuron; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
+    `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`, `bias/`: one number, or
+    one for each neuron; `delay/<node>`, the further steps of a weight's spikes; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
     `current/`, the states after every step, the membranes after the reset; `network`, JSON: the
     chip's numbers, the neurons, which weight leads where, and the count of steps without input, in
     which delayed spikes arrive.
@@ -41,9 +41,12 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     arrays: dict[str, Any] = {"network": json.dumps(_structure(chips), sort_keys=True)}
     arrays["input"] = x.astype(np.uint8)
     arrays |= {f"weight/{w.node}": w.values.astype(np.int16) for w in chips.weights}
+    arrays |= {
+        f"delay/{w.node}": w.delay.astype(np.int32) for w in chips.weights if w.delay is not None
+    }
     for p in chips.populations:
         arrays[f"threshold/{p.name}"] = p.threshold.astype(np.int32)
-        for field in ("decay_syn", "decay_mem"):
+        for field in ("decay_syn", "decay_mem", "bias"):
             if (value := getattr(p, field)) is not None:
                 arrays[f"{field}/{p.name}"] = value.astype(np.int32)
         arrays[f"spikes/{p.name}"] = run.spikes[p.name]
@@ -59,22 +62,33 @@ def _structure(chips: IntegerNetwork) -> dict[str, Any]:
     """What of a network is no array."""
     profile = chips.profile
     sections = ("neuron.", "weights.", "state.")
+    numbers = {key: profile[key] for key in KEYS if key.startswith(sections)}
+    biased = any(p.bias is not None for p in chips.populations)
     return {
         "target": profile.name,
         "rule": profile.integer_semantics,
         "silent_steps": max(simulate.delays(chips).values()),
-        "chip": {key: profile[key] for key in KEYS if key.startswith(sections)},
+        "chip": {**numbers, "neuron.bias": biased},
         "inputs": chips.inputs,
-        "neurons": [
-            {"name": p.name, "shape": p.shape, "reset": p.reset, "output": p.output}
-            for p in chips.populations
-        ],
-        "weights": [
-            {key: getattr(w, key) for key in ("source", "target", "node", "shape", "pools", "stride",
-                                              "padding")}
-            for w in chips.weights
-        ],
-    }  # fmt: skip
+        "neurons": [_neurons(population) for population in chips.populations],
+        "weights": [_weight(weight) for weight in chips.weights],
+    }
+
+
+def _neurons(p: Population) -> dict[str, Any]:
+    about = {"name": p.name, "shape": p.shape, "reset": p.reset, "output": p.output}
+    return {**about, "membrane": True} if p.membrane else about
+
+
+def _weight(w: Weight) -> dict[str, Any]:
+    """Groups and dilation only where there are any."""
+    plain = ("source", "target", "node", "shape", "pools", "stride", "padding")
+    about = {key: getattr(w, key) for key in plain}
+    if w.dilation != (1, 1):
+        about["dilation"] = w.dilation
+    if w.groups != 1:
+        about["groups"] = w.groups
+    return about
 
 
 def source(chip: Profile) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UsageError
-from spyx_nir.hardware import grid, registry, rounding
+from spyx_nir.hardware import biases, grid, registry, rounding
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Finding, Misfit, Report, Row, against, by_severity, error
+from spyx_nir.hardware.links import geometry
 from spyx_nir.hardware.topology import SHAPING, WEIGHTS, PlannedGraph, Topology, analyse, planned
 from spyx_nir.meaning import plan
 from spyx_nir.meaning.equations import EQUATIONS
@@ -128,13 +129,25 @@ def _links(graph: Topology, profile: Profile) -> Iterator[Finding]:
             yield wrong(link.target, why, fix, number=len(weights), limit=1)
             continue
         behind = link.path[link.path.index(weights[0]) + 1 :]
-        odd = [p for p in behind if graph.kind(p) != "Flatten"]
-        odd += [p for p in link.path if graph.kind(p) not in (*WEIGHTS, *SHAPING)]
+        delay = ("Delay",) if "Delay" in profile["graph.nodes"] else ()
+        odd = [p for p in behind if graph.kind(p) not in ("Flatten", *delay)]
+        odd += [p for p in link.path if graph.kind(p) not in (*WEIGHTS, *SHAPING, *delay)]
         limit = "pooling and flattening before the weight"
         for path in odd:
             kind, fix = graph.kind(path), "move it before the weight, or into the weight"
             why = f"{kind} between weight and neurons"
             yield wrong(path, why, fix, number=kind, limit=limit)
+        if not odd:
+            try:
+                geometry(graph, link, profile)
+            except Misfit as refused:
+                yield refused.finding
+    for path in graph.populations:
+        silent = not EQUATIONS[graph.kind(path)].spikes
+        if silent and (path not in graph.outputs or graph.out_of(path)):
+            why = f"a {graph.kind(path)} has no spikes: the target reads its membrane, as an output"
+            fix = "end the network with it, or train with neurons that spike"
+            yield wrong(path, why, fix, number=graph.kind(path), limit="an output")
     limit, fix = "a population of neurons", "end the network with neurons"
     for link in graph.loose:
         through = ", ".join(f"`{p}`" for p in link.path) or "nothing"
@@ -195,6 +208,8 @@ def _neurons(graph: Topology, profile: Profile, given: set[str]) -> Iterator[Fin
         reset = node.get("reset", "v_reset")
         for name, how in (("v_reset", "reset"), ("v_leak", "rest")):
             uses = name in node and (name == "v_leak" or reset == "v_reset")
+            if name == "v_leak" and profile["neuron.bias"] and node.get("v_init") != "v_leak":
+                continue  # a bias of the membrane
             if bounded and uses and np.any(node[name]):
                 key, fix, value = "neuron.reset", f"train with {name} 0", _range(node[name])
                 why = f"{name} is {value}, the target can only {how} at 0"
@@ -238,6 +253,15 @@ def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
         if count and not profile[key]:
             why = f"{count} biases are not 0, the target drops them"
             yield against(profile, key, "bias", path, why, fix, number=count, limit=0)
+    for path in graph.populations if profile.has_integers and profile[key] else ():
+        if "tau_syn" in graph.plan.nodes[path] and biases.given(graph, path):
+            why = (
+                "the target adds a bias to the membrane at once; in NIR it passes the current, which "
+                "takes its time to settle"
+            )
+            yield against(
+                profile, key, "bias", path, why, "", number="current", limit="membrane", severity="note"
+            )
 
 
 def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:

@@ -50,6 +50,7 @@ class Family:
         delays_inputs, delays_neurons: whether spikes of inputs, and of neurons, arrive a step later.
         needs: keys of a profile that must have a value, besides `profile.INTEGERS`.
         decays_after_adding: whether a current decays after its input is added; NIR's decays before.
+        convolutions: what of a convolution it has besides stride and padding: groups, dilation.
         takes_events: whether the chip takes events instead of counts of a step.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
         check_profile: raises a UserError where facts of a profile contradict each other.
@@ -64,6 +65,7 @@ class Family:
     delays_inputs: bool = False
     delays_neurons: bool = False
     decays_after_adding: bool = False
+    convolutions: Sequence[str] = ()
     takes_events: bool = False
     keys: Mapping[str, Check] = field(default_factory=dict)
     check_profile: Callable[[Profile], None] = lambda profile: None

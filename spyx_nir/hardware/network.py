@@ -19,9 +19,10 @@ from spyx_nir.hardware.grid import weight_range
 class Weight:
     """What one population, or an input, sends to another.
 
-    node: the NIR node that holds it. values: (targets, sources), or (F, C, height, width). pools:
-    square windows that are summed before, one after the other, without overlap. shape: what arrives
-    at the weight behind them. stride, padding: of a convolution, (vertical, horizontal).
+    node: the NIR node that holds it. values: (targets, sources), or (F, C / groups, height, width).
+    pools: square windows that are summed before, one after the other, without overlap. shape: what
+    arrives at the weight behind them. stride, padding, dilation: of a convolution, (vertical,
+    horizontal). delay: further steps that a spike takes, of a matrix; it broadcasts to `values`.
     """
 
     source: str
@@ -32,6 +33,23 @@ class Weight:
     pools: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    delay: np.ndarray | None = None
+
+    @property
+    def longest_delay(self) -> int:
+        """The largest of `delay`, 0 where there is none."""
+        return 0 if self.delay is None else int(self.delay.max())
+
+    def by_delay(self) -> list[tuple[int, np.ndarray]]:
+        """Each delay and the weights that have it, 0 where another one has."""
+        if self.delay is None:
+            return [(0, self.values)]
+        return [
+            (int(steps), np.where(self.delay == steps, self.values, 0))
+            for steps in np.unique(self.delay)
+        ]
 
     def currents(self, spikes: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
         """What arrives at the target: (B, *source shape) counts to (B, F, H, W) or (B, targets).
@@ -42,10 +60,28 @@ class Weight:
         x = self.pooled(spikes.astype(np.float64))
         if w.ndim == 2:
             return x.reshape(len(x), -1) @ w.T
+        w = self.kernel(w)
         x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in self.padding)])
         taps = np.lib.stride_tricks.sliding_window_view(x, w.shape[2:], axis=(2, 3))
         taps = taps[:, :, :: self.stride[0], :: self.stride[1]]
         return np.moveaxis(np.tensordot(taps, w, axes=([1, 4, 5], [1, 2, 3])), -1, 1)
+
+    def kernel(self, values: np.ndarray) -> np.ndarray:
+        """A convolution's weights as one dense kernel, (F, C, height, width).
+
+        Zeros are between dilated taps and where a group does not reach.
+        """
+        if self.groups == 1 and self.dilation == (1, 1):
+            return values
+        outputs, inputs, *size = values.shape
+        tall, wide = (d * (n - 1) + 1 for d, n in zip(self.dilation, size, strict=True))
+        full = np.zeros((outputs, inputs * self.groups, tall, wide), values.dtype)
+        each = outputs // self.groups
+        for group in range(self.groups):
+            rows = slice(group * each, (group + 1) * each)
+            columns = slice(group * inputs, (group + 1) * inputs)
+            full[rows, columns, :: self.dilation[0], :: self.dilation[1]] = values[rows]
+        return full
 
     def pooled(self, x: np.ndarray) -> np.ndarray:
         """(B, *source shape) counts summed over the windows, (B, *shape)."""
@@ -61,7 +97,9 @@ class Population:
     """Neurons of one kind.
 
     threshold: () or `shape`. decay_syn, decay_mem: the chip's integers (a shift; n of n / 4096), () or
-    `shape`; None where the neuron has no such state or it does not decay. output: an Output shows it.
+    `shape`; None where the neuron has no such state or it does not decay. bias: what is added to the
+    membrane in every step, in its unit, () or `shape`; None where nothing is. output: an Output shows
+    it. membrane: its membrane is what is read, its threshold is out of reach.
     """
 
     name: str
@@ -72,6 +110,8 @@ class Population:
     reset: str = "subtract"
     output: bool = False
     exponent: np.ndarray = field(default_factory=lambda: np.zeros((), np.int64))
+    bias: np.ndarray | None = None
+    membrane: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +174,7 @@ class Run:
     """What a simulation gives, time-major: (T, B, *shape).
 
     spikes: counts per population, uint16. currents, membranes: integer states, the membranes after
-    the reset; only where they were asked for. saturated: population -> how often a state saturated
+    the reset; only where they were asked for, and membranes that are the output. saturated: population -> how often a state saturated
     (or wrapped). multiple: how often a neuron spiked more than once in a step. ties: how often a
     membrane was exactly at its threshold, where chips that compare >= and NIR, which compares >,
     differ.
@@ -146,6 +186,11 @@ class Run:
     ties: dict[str, int]
     currents: dict[str, np.ndarray] = field(default_factory=dict)
     membranes: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def shown(self, population: Population) -> np.ndarray:
+        """What is read of a population, (T, B, *shape): its spikes, or its membrane."""
+        kind = self.membranes if population.membrane else self.spikes
+        return kind[population.name]
 
 
 def start(
@@ -186,4 +231,9 @@ def start(
         run.spikes[name] = np.zeros((steps, *shape), np.uint16)
         for states in (run.currents, run.membranes) if record else ():
             states[name] = np.zeros((steps, *shape), np.int32)
+    for population in network.populations:
+        if population.membrane:
+            run.membranes.setdefault(
+                population.name, np.zeros((steps, batch, *population.shape), np.int32)
+            )
     return steps, {name: np.zeros(shape, np.int64) for name, shape in shapes.items()}, run

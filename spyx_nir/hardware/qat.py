@@ -13,10 +13,12 @@ and gives channels first.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from spyx_nir.deterministic import convolution
@@ -27,7 +29,10 @@ from spyx_nir.hardware.network import IntegerNetwork, Weight
 
 
 class Trace(NamedTuple):
-    """As `network.Run`, without states. spikes: population -> (T, B, *shape), float32 counts."""
+    """As `network.Run`, without states. spikes: population -> (T, B, *shape), float32 counts.
+
+    Of a population whose membrane is read it is the membrane, in units of its float model.
+    """
 
     spikes: dict[str, jax.Array]
     saturated: dict[str, jax.Array]
@@ -100,6 +105,14 @@ def _scan(neurons: Callable[..., Any], state: Any, drive: jax.Array, back: jax.A
 
 def currents(weight: Weight, values: jax.Array, spikes: jax.Array) -> jax.Array:
     """What arrives at the target in every step: (T, B, *source shape) to (T, B, *target shape)."""
+    if weight.delay is not None:
+        total: Any = 0.0
+        for steps in np.unique(weight.delay):
+            silent = jnp.zeros((min(int(steps), len(spikes)), *spikes.shape[1:]), spikes.dtype)
+            delayed = jnp.concatenate([silent, spikes[: len(spikes) - len(silent)]])
+            some = jnp.where(weight.delay == steps, values, 0.0)
+            total = total + currents(replace(weight, delay=None), some, delayed)
+        return jnp.asarray(total)
     steps, batch = spikes.shape[:2]
     x = spikes.reshape(steps * batch, *spikes.shape[2:])
     for size in weight.pools:
@@ -111,8 +124,19 @@ def currents(weight: Weight, values: jax.Array, spikes: jax.Array) -> jax.Array:
         out = matmul(flat.reshape(len(x), -1), values.T)
     else:
         padding = tuple((p, p) for p in weight.padding)
-        out = convolution.convolve(weight.stride, padding, x, values.transpose(2, 3, 1, 0))
+        kernel = _kernel(weight, values).transpose(2, 3, 1, 0)
+        out = convolution.convolve(weight.stride, padding, x, kernel)
     return out.reshape(steps, batch, *out.shape[1:])
+
+
+def _kernel(weight: Weight, values: jax.Array) -> jax.Array:
+    """See `Weight.kernel`."""
+    if weight.groups == 1 and weight.dilation == (1, 1):
+        return values
+    # Where each weight is in the dense kernel; the rest stays 0, and has no gradient.
+    numbers = np.arange(1, values.size + 1).reshape(values.shape)
+    places = weight.kernel(numbers)
+    return jnp.where(places > 0, values.reshape(-1)[places - 1], 0.0)
 
 
 def _last(x: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import registry
+from spyx_nir.hardware import biases, registry
 from spyx_nir.hardware.constraints import check_constraints
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Misfit
@@ -85,6 +85,7 @@ def on_grid(
     given = planned(graph)
     dt = step_dt(given.plan, dt)
     profile = network.profile
+    topology = analyse(given.plan)
     content = copy.deepcopy(given.content)
     nodes = dict(file.nodes(content))
     populations = {p.name: p for p in network.populations}
@@ -99,8 +100,9 @@ def on_grid(
     for population in network.populations:
         node = nodes[population.name]
         shape = population.shape
-        values = population.threshold * 2.0**-population.exponent
-        node["v_threshold"] = np.broadcast_to(_float32(values), shape).copy()
+        if not population.membrane:
+            values = population.threshold * 2.0**-population.exponent
+            node["v_threshold"] = np.broadcast_to(_float32(values), shape).copy()
         decays = {
             "syn": decay_of(population.decay_syn, profile),
             "mem": decay_of(population.decay_mem, profile),
@@ -114,8 +116,11 @@ def on_grid(
                 one = input_gain(population.decay_syn, profile) if which == "syn" else np.ones(())
                 node[tau] = _float32(dt / lost)
                 node[gain] = _float32(one / lost)
-        if node["type"] == "IF":
+        if node["type"] in ("IF", "I"):
             node["r"] = np.full(shape, 1 / dt, np.float32)
+        biases.write(topology, population, profile, dt, nodes)
+        if population.membrane:
+            continue
         delay = 0 if population.output else registry.family(profile).hidden_spike_delay
         metadata = node.get("metadata", {})
         node["metadata"] = {**metadata, "reset": population.reset, "spike_delay": delay}
@@ -157,13 +162,20 @@ def recover(
             raise GraphError(
                 f"`{path}`: `{KEY}` has no exponents of shape () or {shape}", node=path
             )
-        threshold = _whole(np.asarray(node["v_threshold"]), exponent, path, "v_threshold")
-        threshold = threshold if exponent.ndim else single(threshold)
+        if "v_threshold" in node:
+            threshold = _whole(np.asarray(node["v_threshold"]), exponent, path, "v_threshold")
+            threshold = threshold if exponent.ndim else single(threshold)
+        else:
+            threshold = np.full(exponent.shape, 2 ** profile["state.threshold_bits"] - 1)
+        added = biases.per_step(topology, path, gain, decay_of(decay_syn, profile), dt)
+        bias = biases.read(added, exponent, profile, path)
         for link in topology.into(path):
             per_row = exponent.reshape(-1, 1) if exponent.ndim else exponent
             values = _whole(rows(topology, link), per_row, topology.weights(link)[0], "weight")
-            weights.append(weight_of(topology, link, values))
-        populations.append(population_of(topology, path, threshold, decay_syn, decay_mem, exponent))
+            weights.append(weight_of(topology, link, values, profile, dt))
+        populations.append(
+            population_of(topology, path, threshold, decay_syn, decay_mem, exponent, bias)
+        )
     return network_of(topology, profile, populations, weights)
 
 
@@ -175,7 +187,7 @@ def check_recovery(graph: Mapping[str, Any] | PlannedGraph, network: IntegerNetw
     """
     again = recover(graph, network.profile)
     for p, q in zip(network.populations, again.populations, strict=True):
-        for name in ("threshold", "decay_syn", "decay_mem"):
+        for name in ("threshold", "decay_syn", "decay_mem", "bias"):
             a, b = getattr(p, name), getattr(q, name)
             if (a is None) != (b is None) or (a is not None and (np.asarray(a) != b).any()):
                 raise GraphError(

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.errors import GraphError
-from spyx_nir.hardware import grid, registry
+from spyx_nir.hardware import biases, grid, registry
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Misfit, against
+from spyx_nir.hardware.links import geometry
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.topology import Link, Topology
 
@@ -46,18 +46,27 @@ def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
             id(link): rows(graph, link) * _per_row(gain, link, graph, profile)
             for link in graph.into(path)
         }
-        threshold = np.asarray(node["v_threshold"], np.float64)
-        threshold = threshold * input_gain(decay_syn, profile)
-        factor, integer = _factor(list(floats.values()), threshold, profile, path)
+        threshold = threshold_of(node, profile) * input_gain(decay_syn, profile)
+        factor, integer = _factor(graph, path, list(floats.values()), threshold, profile)
         exponent = np.round(np.log2(factor)).astype(np.int64)
-        populations.append(population_of(graph, path, integer, decay_syn, decay_mem, exponent))
+        alpha = decay_of(decay_syn, profile)
+        added = biases.per_step(graph, path, gain, alpha, dt)
+        bias = biases.integer(added, factor, profile, path)
+        populations.append(
+            population_of(graph, path, integer, decay_syn, decay_mem, exponent, bias)
+        )
         bits, step = profile["weights.bits"], profile["weights.step"]
         for link in graph.into(path):
             scale = factor.reshape(-1, 1) if factor.ndim else factor
             values = grid.weights_on_grid(floats[id(link)], scale, bits, step)
             check_left(graph.weights(link)[0], floats[id(link)], values, profile)
-            weights.append(weight_of(graph, link, values))
+            weights.append(weight_of(graph, link, values, profile, dt))
     return network_of(graph, profile, populations, weights)
+
+
+def threshold_of(node: dict[str, Any], profile: Profile) -> np.ndarray:
+    """A neuron's threshold; infinite where it has none, and its membrane is read."""
+    return np.asarray(node.get("v_threshold", np.inf), np.float64)
 
 
 def dynamics(
@@ -133,9 +142,13 @@ def _per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) ->
 
 
 def _factor(
-    weights: list[np.ndarray], threshold: np.ndarray, profile: Profile, path: str
+    graph: Topology, path: str, weights: list[np.ndarray], threshold: np.ndarray, profile: Profile
 ) -> tuple[np.ndarray, np.ndarray]:
-    """K, () or (neurons,), and the integer threshold of the same shape."""
+    """K, () or (neurons,), and the integer threshold of the same shape.
+
+    Where the threshold is infinite, K fills the chip's weights, and the threshold is the chip's largest.
+    So too for an output whose threshold leaves nothing of its weights: it does not fire.
+    """
     low, high = grid.weight_range(profile["weights.bits"], profile["weights.step"])
     most = 2 ** profile["state.threshold_bits"] - 1
     if not profile["weights.symmetric"]:  # the lowest weight counts in units of the range below 0
@@ -148,6 +161,8 @@ def _factor(
         threshold = np.asarray(float(threshold.ravel()[0]))
     # A neuron without weights never spikes: any factor will do.
     factor = np.where(largest > 0, high / np.where(largest > 0, largest, 1), 1 / threshold)
+    if out_of_reach(graph, path, largest, threshold, profile):
+        return np.where(largest > 0, factor, 1.0), np.full(largest.shape, most, np.int64)
     factor = np.minimum(factor, most / threshold)
     integer = np.round(threshold * factor).astype(np.int64)
     if (integer < 1).any():
@@ -159,6 +174,18 @@ def _factor(
         fix = "train with smaller weights"
         raise _misfit(profile, path, why, fix, number=number, limit=limit)
     return factor, integer
+
+
+def out_of_reach(
+    graph: Topology, path: str, largest: np.ndarray, threshold: np.ndarray, profile: Profile
+) -> bool:
+    """Whether an output's threshold is so high that the chip cannot have it beside its weights.
+
+    largest: the largest magnitude of its weights.
+    """
+    step, most = profile["weights.step"], 2 ** profile["state.threshold_bits"] - 1
+    gone = (largest > 0) & (largest * most < step / 2 * threshold)  # all weights become 0
+    return path in graph.outputs and bool((gone | np.isinf(threshold)).all())
 
 
 def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profile) -> None:
@@ -175,58 +202,36 @@ def check_left(path: str, floats: np.ndarray, values: np.ndarray, profile: Profi
 
 
 def population_of(
-    graph: Topology, path: str, threshold: Any, syn: Any, mem: Any, exponent: Any
+    graph: Topology, path: str, threshold: Any, syn: Any, mem: Any, exponent: Any, bias: Any
 ) -> Population:
     """The population of a node with these integers; exponent: see `network.Population`."""
+    node = graph.plan.nodes[path]
     return Population(
         path,
         graph.plan.shapes[path],
         threshold,
         syn,
         mem,
-        graph.plan.nodes[path]["reset"],
+        node.get("reset", "v_reset"),
         path in graph.outputs,
         exponent,
+        bias,
+        membrane="v_threshold" not in node,
     )
 
 
-def weight_of(graph: Topology, link: Link, values: np.ndarray) -> Weight:
-    """The weight of a link with these integers, and the pooling in front of it.
+def weight_of(
+    graph: Topology, link: Link, values: np.ndarray, profile: Profile, dt: float
+) -> Weight:
+    """The weight of a link with these integers, and what is in front of it.
 
     Raises:
-        GraphError: a convolution or a pooling that no simulator has; names the node.
+        Misfit: see `links.geometry`.
     """
     (name,) = graph.weights(link)
-    node = graph.plan.nodes[name]
-    pools = [p for p in link.path if graph.kind(p) == "SumPool2d"]
-    windows = tuple(int(np.ravel(graph.plan.nodes[p]["kernel_size"])[0]) for p in pools)
-    for path in pools:
-        _plain_pool(graph.plan.nodes[path], path)
-    options = {}
-    if values.ndim == 4:
-        if (np.ravel(node["dilation"]) != 1).any() or np.ravel(node["groups"])[0] != 1:
-            raise GraphError(f"Conv2d node `{name}`: dilation and groups must be 1", node=name)
-        if isinstance(node["padding"], str):
-            raise GraphError(
-                f"Conv2d node `{name}`: padding {node['padding']!r}: give numbers",
-                node=name,
-                field="padding",
-            )
-        stride, padding = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["padding"], 2)
-        options = {
-            "stride": (int(stride[0]), int(stride[1])),
-            "padding": (int(padding[0]), int(padding[1])),
-        }
     shape = graph.plan.arrives[name]
-    return Weight(link.source, link.target, name, values, shape, windows, **options)
-
-
-def _plain_pool(node: dict[str, Any], path: str) -> None:
-    kernel, stride = np.broadcast_to(node["kernel_size"], 2), np.broadcast_to(node["stride"], 2)
-    if kernel[0] != kernel[1] or (kernel != stride).any() or np.any(node["padding"]):
-        raise GraphError(
-            f"SumPool2d node `{path}`: square windows that do not overlap are needed", node=path
-        )
+    fields = geometry(graph, link, profile, dt)
+    return Weight(link.source, link.target, name, values, shape, **fields)
 
 
 def network_of(

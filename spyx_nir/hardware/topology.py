@@ -154,8 +154,9 @@ def analyse(plan: Plan) -> Topology:
 
 
 def _is_population(node: dict[str, Any]) -> bool:
+    """A Delay is none: it is part of a link."""
     equation = EQUATIONS[node["type"]]
-    return equation.stateful or equation.spikes
+    return (equation.stateful or equation.spikes) and node["type"] != "Delay"
 
 
 def _bare(plan: Plan, link: Link, closes: bool) -> Link:
@@ -171,6 +172,8 @@ def _back(plan: Plan, target: str, neurons: set[str]) -> Iterator[Link]:
     while todo:
         at, path = todo.pop()
         for source, _ in reversed(plan.sources[at]):
+            if source in path:
+                raise GraphError(f"`{source}` is on a cycle without neurons", node=source)
             count += 1
             if count > 10 * MOST_LINKS:
                 raise GraphError(f"more than {MOST_LINKS} paths lead into `{target}`")

@@ -53,6 +53,8 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
             whole(f"decay_mem/{n['name']}"),
             n["reset"],
             n["output"],
+            bias=whole(f"bias/{n['name']}"),
+            membrane=n.get("membrane", False),
         )
         for n in content["neurons"]
     ]
@@ -63,6 +65,9 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
             w["node"],
             whole(f"weight/{w['node']}"),
             *(tuple(w[key]) for key in ("shape", "pools", "stride", "padding")),
+            tuple(w.get("dilation", (1, 1))),
+            w.get("groups", 1),
+            whole(f"delay/{w['node']}"),
         )
         for w in content["weights"]
     ]

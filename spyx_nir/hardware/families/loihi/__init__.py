@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from spyx_nir.hardware.families.loihi.bringup import bringup
+from spyx_nir.hardware.families.loihi.cores import KEYS, place_on_cores
 from spyx_nir.hardware.families.loihi.simulator import run
 from spyx_nir.hardware.family import Family, Training
 
@@ -21,4 +22,7 @@ FAMILY = Family(
     bringup=bringup,
     delays_inputs=True,
     delays_neurons=True,
+    convolutions=("groups", "dilation"),
+    keys=KEYS,
+    place=place_on_cores,
 )

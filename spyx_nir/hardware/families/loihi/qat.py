@@ -20,6 +20,8 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
     bound = 2.0 ** (profile["state.bits"] - 1)
     scale = 2.0 ** profile["state.threshold_shift"]
     threshold = constant(population.threshold) * scale
+    bias = None if population.bias is None else constant(population.bias)
+    unit = constant(2.0**population.exponent) * scale  # of the membrane
 
     def decay(x: jax.Array, n: Any, without: float) -> jax.Array:
         share = jnp.float32(without if n is None else n)
@@ -35,11 +37,15 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
         turned = jnp.where(current > bound, current - 2 * bound, current)
         u = jnp.where(turned <= -bound, current + 2 * bound, turned)
         free = decay(v, population.decay_mem, UNITY) + u
+        free = free if bias is None else free + bias
         membrane = jnp.clip(free, 1 - bound, bound - 1)
         z = membrane > threshold
         n = fire(z.astype(jnp.float32), membrane / threshold, 1.0, steepness)
         saturated = ((u != current) | (free != membrane)).sum()
         # As in `neurons`: the reset itself carries no gradient.
-        return (jnp.where(z, 0.0, membrane), u), n, counters(saturated, n, membrane == threshold)
+        v = jnp.where(z, 0.0, membrane)
+        if population.membrane:
+            return (v, u), v / unit, counters(saturated + z.sum(), z, membrane == threshold)
+        return (v, u), n, counters(saturated, n, membrane == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))
