@@ -85,17 +85,24 @@ def integer(
     if floats is None:
         return None
     scaled = floats * factor * 2.0 ** profile["state.threshold_shift"]
-    most = 2 ** (profile["bias.bits"] - 1) - 1
-    largest = float(np.abs(scaled).max())
-    exponent = int(max(0, np.ceil(np.log2(largest / most)))) if largest else 0
-    if exponent >= 2 ** profile["bias.exponent_bits"]:
-        limit = most * 2 ** (2 ** profile["bias.exponent_bits"] - 1)
-        why = f"a bias of {largest:.6g} in the unit of the membrane, at most {limit} on the target"
-        fix = "train with a smaller bias, or with larger weights"
-        key, number = "bias.bits", f"{largest:.6g}"
-        raise Misfit.of(against(profile, key, "bias", path, why, fix, number=number, limit=limit))
+    exponent = _exponent(float(np.abs(scaled).max()), profile, path)
     whole = _single((np.round(scaled / 2**exponent) * 2**exponent).astype(np.int64))
     return whole if whole.any() else None
+
+
+def _exponent(largest: float, profile: Profile, path: str) -> int:
+    """The smallest exponent with which the mantissas hold a bias; 0 where a family bounds none."""
+    key = "bias.bits"
+    if key not in profile or largest == 0:
+        return 0
+    most, exponents = 2 ** (profile[key] - 1) - 1, 2 ** profile["bias.exponent_bits"]
+    exponent = int(max(0, np.ceil(np.log2(largest / most))))
+    if exponent < exponents:
+        return exponent
+    limit = most * 2 ** (exponents - 1)
+    why = f"a bias of {largest:.6g} in the unit of the membrane, at most {limit} on the target"
+    fix, number = "train with a smaller bias, or with larger weights", f"{largest:.6g}"
+    raise Misfit.of(against(profile, key, "bias", path, why, fix, number=number, limit=limit))
 
 
 def write(
