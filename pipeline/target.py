@@ -10,6 +10,8 @@ test_data_set_0/events.npz            the samples as events, where the chip take
 verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
+what else the chip's family loads a bundle by, such as xylo_specification.json,
+
 and metrics/<task>-<target>.json.
 """
 
@@ -154,7 +156,7 @@ def measure(
         GraphError: a state overflowed.
     """
     from spyx_nir.hardware import costs, simulate
-    from spyx_nir.hardware.evaluate import assess
+    from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
     events, labels = data.stream("test")
     found = assess(network, plan, events)
@@ -170,6 +172,14 @@ def measure(
         "ptq": entry(before.predicted),
         "dequantised": entry(found.as_floats),
     }
+    streamed, some = events[:STREAMED], labels[:STREAMED]
+    stream = {
+        **confidence.accuracy_entry(
+            int((np.asarray(in_a_stream(network, streamed)) == some).sum()), len(some)
+        ),
+        "with_reset": int((np.asarray(found.predicted[:STREAMED]) == some).sum()),
+        "without_leak": network.leakless(),
+    }
     lost = {
         which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
         for which in ("integer", "ptq")
@@ -177,6 +187,7 @@ def measure(
     report = {
         **costs.report(network, found.counts, accuracy["integer"]["accuracy"]),
         "accuracy": accuracy,
+        "stream": stream,
         "lost_points": lost,
         "saturated": sum(found.saturated.values()),
         # A list, so that `dvc metrics show` keeps to the few numbers above.
@@ -190,6 +201,7 @@ def measure(
                 **{key: layer[key] for key in ("entries", "saturated", "ties")},
             }
             for name, layer in found.layers.items()
+            if layer["entries"]  # of a membrane that is read there are none
         ],
     }
     return report, found
@@ -241,6 +253,8 @@ def bundle(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
         )
         files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
+        for name, text in registry.family(chip).files(network, task.data.bin_us).items():
+            files.write_text(folder / name, text)
         samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
         complete(
             folder,

@@ -16,7 +16,7 @@ RUNS = {
     "integer": "integers",
     "dequantised": "dequantised, by NIR's rule",
 }
-SHOWN = ("accuracy", "lost_points", "saturated", "layers", "selection", "task", "target")
+SHOWN = ("accuracy", "stream", "lost_points", "saturated", "layers", "selection", "task", "target")
 
 
 def make(source: Source, target: Target) -> Part:
@@ -32,6 +32,7 @@ def make(source: Source, target: Target) -> Part:
         part.charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
         part.tables.extend([
             accuracy.table(what, found),
+            *_stream(target.metrics),
             _lost(target.metrics),
             _layers(target.metrics),
             cost.table("Cost, and what else was measured", rest),
@@ -62,6 +63,20 @@ def _lost(metrics: dict[str, Any]) -> Table:
         ("epoch of QAT that is kept; 0: PTQ", count(chosen["epoch"])),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
+
+
+def _stream(metrics: dict[str, Any]) -> list[Table]:
+    """Accuracy in one stream without a reset; none in metrics of before it was measured."""
+    if "stream" not in metrics:
+        return []
+    found = metrics["stream"]
+    rows = [
+        ("recordings in the stream", count(found["n"])),
+        ("right without a reset between them", count(found["correct"])),
+        ("right with one", count(found["with_reset"])),
+        ("layers without leak or floor", ", ".join(found["without_leak"]) or "none"),
+    ]
+    return [Table("In one stream, integers simulated", ("what", "how much"), rows)]
 
 
 def _points(value: float) -> Number:

@@ -28,7 +28,7 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
         run: the simulation in `integer_vectors.npz`. samples: what was run.
     """
     chip = network.profile
-    (output,) = (p.name for p in network.populations if p.output)
+    (output,) = (p for p in network.populations if p.output)
     old = chip["graph.nir"] not in (None, "1.0.8")
     loading = registry.family(chip).bringup(
         network, "model-nir-1.0.4.nir" if old else "model.nir", samples.channels, samples.bin_us
@@ -39,15 +39,16 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
         f"| {delays[p.name]} |"
         for p in network.populations
     ]
-    counts = run.spikes[output].sum(axis=0, dtype=np.int64)
+    counts = run.shown(output).sum(axis=0, dtype=np.int64)
+    read = "Output membranes, summed over the steps," if output.membrane else "Output spikes"
     kept = [
         f"`{field}/`"
-        for field in ("decay_syn", "decay_mem")
+        for field in ("decay_syn", "decay_mem", "bias")
         if any(getattr(p, field) is not None for p in network.populations)
     ]
     numbers = ", ".join(["`weight/`", "`threshold/`", *kept])
     states = "`current/` and `membrane/`" if "`decay_syn/`" in kept else "`membrane/`"
-    steps, silence = len(run.spikes[output]), max(delays.values())
+    steps, silence = len(run.spikes[output.name]), max(delays.values())
     return "\n".join(
         [
             f"# Bring-up on {chip.chip}",
@@ -69,9 +70,10 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             "   |---|---|---|---|",
             *(f"   {row}" for row in rows),
             "",
-            f"   Where a count differs, compare {states} in the step before the first difference.",
+            f"   Where a count differs, compare {states} in the step before the first difference."
+            + registry.family(chip).states_differ,
             "",
-            f"3. Output spikes of the first sample: {counts[0].tolist()}, which is class "
+            f"3. {read} of the first sample: {counts[0].tolist()}, which is class "
             f"{samples.classes[counts[0].argmax()]}; its label is {samples.classes[samples.labels[0]]}.",
             f"4. Classes of all {len(samples.labels)} samples: {counts.argmax(-1).tolist()} (labels "
             f"{samples.labels.tolist()}).",

@@ -65,6 +65,7 @@ def check_constraints(
         *_recurrence(topology, profile, set(given.content["nodes"])),
         *_neurons(topology, profile, said),
         *_bias(topology, profile),
+        *_leakless(topology, profile, dt),
         *_decays(topology, profile, dt),
         *over,
         *_weights(topology),
@@ -253,15 +254,49 @@ def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
         if count and not profile[key]:
             why = f"{count} biases are not 0, the target drops them"
             yield against(profile, key, "bias", path, why, fix, number=count, limit=0)
+    note = functools.partial(against, profile, key, "bias", severity="note")
     for path in graph.populations if profile.has_integers and profile[key] else ():
-        if "tau_syn" in graph.plan.nodes[path] and biases.given(graph, path):
+        if not biases.given(graph, path):
+            continue
+        if "tau_syn" in graph.plan.nodes[path]:
             why = (
                 "the target adds a bias to the membrane at once; in NIR it passes the current, which "
                 "takes its time to settle"
             )
-            yield against(
-                profile, key, "bias", path, why, "", number="current", limit="membrane", severity="note"
+            yield note(path, why, "", number="current", limit="membrane")
+        if registry.family(profile).delays_inputs:
+            why = (
+                "the target adds a bias from its first step on, some steps before the first input "
+                "arrives, as every weight delays by a step"
             )
+            yield note(path, why, "", number="first step", limit="delayed input")
+
+
+def _leakless(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:
+    """What one recording leaves in membranes for the next, on a chip that bounds them from no side."""
+    if not profile.has_integers or profile["state.floor"] != "none":
+        return
+    kept = [path for path in graph.populations if _no_leak(graph.plan.nodes[path], profile, dt)]
+    if kept:
+        why = (
+            f"{', '.join(f'`{path}`' for path in kept)}: no leak, and the target has no floor; what a "
+            "recording leaves in membranes stays there"
+        )
+        fix = "reset the states between recordings (BRINGUP.md of a bundle), or train with a leak"
+        yield against(
+            profile, "state.floor", "no-leak", kept[0], why, fix, number=len(kept), severity="warning"
+        )
+
+
+def _no_leak(node: dict[str, Any], profile: Profile, dt: float | None) -> bool:
+    """Whether the membrane does not decay on the chip; by shifts it always does."""
+    tau = node.get("tau_mem", node.get("tau"))
+    if tau is None or profile["neuron.decay"] != "fraction":
+        return tau is None
+    if dt is None:
+        return bool(np.isinf(tau).any())
+    decay = 1 - dt / np.asarray(tau, np.float64)
+    return bool((grid.decay_on_grid(decay, "fraction", profile["neuron.decay_bits"], "mem") == 1).any())
 
 
 def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:

@@ -53,6 +53,8 @@ class Family:
         convolutions: what of a convolution it has besides stride and padding: groups, dilation.
         takes_events: whether the chip takes events instead of counts of a step.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
+        states_differ: for BRINGUP.md, a sentence on states of the chip that are not the simulator's.
+        files: `files(network, bin_us)`: further files of a bundle, name -> text. bin_us as for `bringup`.
         check_profile: raises a UserError where facts of a profile contradict each other.
         place: rows of the cores in use, and what fits on none.
     """
@@ -68,6 +70,8 @@ class Family:
     convolutions: Sequence[str] = ()
     takes_events: bool = False
     keys: Mapping[str, Check] = field(default_factory=dict)
+    states_differ: str = ""
+    files: Callable[[IntegerNetwork, int], dict[str, str]] = lambda network, bin_us: {}
     check_profile: Callable[[Profile], None] = lambda profile: None
     place: Callable[[Topology, Profile], tuple[list[dict[str, Any]], list[Finding]]] = (
         lambda topology, profile: ([], [])

@@ -127,6 +127,18 @@ class IntegerNetwork:
         """The weights that end in a population."""
         return [weight for weight in self.weights if weight.target == population.name]
 
+    def leakless(self) -> list[str]:
+        """Populations whose membranes have no leak and no floor: a recording's rest stays there."""
+        profile = self.profile
+        if profile["state.floor"] != "none":
+            return []
+        kept = 2 ** (profile["neuron.decay_bits"] or 0) if profile["neuron.decay"] == "fraction" else None
+        return [
+            p.name
+            for p in self.populations
+            if p.decay_mem is None or (kept is not None and int(np.max(p.decay_mem)) == kept)
+        ]
+
     def check(self) -> None:
         """Refuse what the chip cannot hold.
 

@@ -79,15 +79,16 @@ def output(folder: Path, x: np.ndarray) -> np.ndarray:
     """What the chip's rule answers to recordings of one's own.
 
     x: (steps, recordings, *shape), counts of spikes. Steps without input, in which delayed spikes
-    arrive, are added. The result: (steps and those, recordings, classes), counts of spikes.
+    arrive, are added. The result: (steps and those, recordings, classes), counts of spikes, or the
+    membranes where those are read.
     """
     arrays = read(folder / VECTORS)
     network = network_of(arrays)
     (name,) = network.inputs
     silent = json.loads(str(arrays["network"]))["silent_steps"]
     x = np.concatenate([x, np.zeros((silent, *x.shape[1:]), np.int64)]).astype(np.int64)
-    (shown,) = (population.name for population in network.populations if population.output)
-    return run(network, {name: x}).spikes[shown]
+    (shown,) = (population for population in network.populations if population.output)
+    return run(network, {name: x}).shown(shown)
 
 
 def frames(stored: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Run integer_vectors.npz in Lava's fixed-point models. Its text is the code of BRINGUP.md.
+"""Run integer_vectors.npz in Lava's fixed-point models; BRINGUP.md says how.
 
-Of NumPy, SciPy and lava-nc alone. Populations are flat here, in NIR's order (C, H, W); Lava's Conv has
+Needs NumPy, SciPy and lava-nc alone. Populations are flat here, in NIR's order (C, H, W); Lava's Conv has
 (H, W, C), mirrors kernels (NIR does not), and has no pooling: a sum over windows and the kernel behind
 it are one larger kernel. Where that kernel would meet what the pooling leaves out (a map that the window
 does not divide, and padding behind), the connection is a Sparse matrix.
@@ -139,6 +139,20 @@ class Sender:
         self.s_out = adapter.out.transpose((2, 0, 1)).flatten() if mapped else adapter.out
 
 
+def held(n, v, lif):
+    """The numbers that a LIF process holds, by the keys of v."""
+    names = "vth", "du", "dv", "bias_mant", "bias_exp"
+    vth, du, dv, mantissa, exponent = (getattr(lif, name).get().astype(np.int64) for name in names)
+    numbers = {
+        "threshold": vth,
+        "decay_syn": 4095 - du,
+        "decay_mem": 4096 - dv,
+        "bias": (mantissa << exponent).reshape(n["shape"]),
+    }
+    keys = {f"{what}/{n['name']}": value for what, value in numbers.items()}
+    return {key: value for key, value in keys.items() if key in v}
+
+
 def watch(lif, key, v, steps, chip):
     """Kind -> a function that gives what a population did, (steps, neurons)."""
     if chip:  # spikes alone: a membrane is 128 there after a spike, in Lava 0 (lava-nc/lava#282)
@@ -164,7 +178,8 @@ def watch(lif, key, v, steps, chip):
 
 
 def run(v, reset="states", chip=False):
-    """What v, the arrays of integer_vectors.npz, has of `spikes/`, `current/`, `membrane/`.
+    """What v, the arrays of integer_vectors.npz, has of `spikes/`, `current/`, `membrane/`; and of
+    `threshold/`, `decay_syn/`, `decay_mem/`, `bias/`, as Lava's processes hold them.
 
     reset: how neurons forget a recording before the next: "states", this program sets all states to 0;
     "LIFReset", neurons set theirs to 0 at the start of the first step of each; None: not at all.
@@ -192,21 +207,26 @@ def run(v, reset="states", chip=False):
         bits = 8 if w["source"] == first else 0  # counts of events, or plain spikes
         states.append(connect(w, weight, delay, source, target, shapes[w["source"]], bits))
     config = Loihi2HwCfg() if chip else Loihi2SimCfg(select_tag="fixed_pt")
-    for sample in range(samples):
-        lif.run(condition=RunSteps(num_steps=steps), run_cfg=config)
-        if reset == "states" and sample < samples - 1:
-            for state in states:
-                state.set(np.zeros(state.shape, np.int32))
     found = {}
-    for key, read in watched.items():
-        shape = shapes[key.partition("/")[2]]
-        found[key] = read().reshape(samples, steps, *shape).swapaxes(0, 1)
-    lif.stop()
+    try:
+        for sample in range(samples):
+            lif.run(condition=RunSteps(num_steps=steps), run_cfg=config)
+            if reset == "states" and sample < samples - 1:
+                for state in states:
+                    state.set(np.zeros(state.shape, np.int32))
+        for n in [] if chip else network["neurons"]:
+            found |= held(n, v, populations[n["name"]])
+        for key, read in watched.items():
+            shape = shapes[key.partition("/")[2]]
+            found[key] = np.asarray(read()).reshape(samples, steps, *shape).swapaxes(0, 1)
+    finally:
+        lif.stop()  # otherwise Lava's processes, and this program, wait for ever
     return found
 
 
 if __name__ == "__main__":
     v = dict(np.load("test_data_set_0/integer_vectors.npz"))
-    found = run(v | {"input": v["input"][:, :1]})  # the first sample; Lava returns states slowly
+    found = run(v | {"input": v["input"][:, :1]})  # the first sample; Lava hands out states slowly
     for key in sorted(found):
-        print(f"{key}: {(found[key] != v[key][:, :1]).sum()} of {found[key].size} differ")
+        expected = v[key][:, :1] if found[key].ndim > 2 else v[key]
+        print(f"{key}: {(found[key] != expected).sum()} of {found[key].size} differ")
