@@ -23,7 +23,9 @@ def draw(number: int, rng: np.random.Generator) -> tuple[IntegerNetwork, np.ndar
     populations, weights, shape = (_maps if number % 2 else _matrices)(rng)
     network = IntegerNetwork(profile.load("loihi"), {"input": shape}, populations, weights)
     network.check()
-    x = (rng.random((14, 2, *shape)) < 0.3) * rng.integers(1, 2 if number % 3 else 4, (14, 2, *shape))
+    x = (rng.random((14, 2, *shape)) < 0.3) * rng.integers(
+        1, 2 if number % 3 else 4, (14, 2, *shape)
+    )
     x[-4:] = 0
     return network, x
 
@@ -54,7 +56,12 @@ def _values(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def _matrix(
-    rng: np.random.Generator, source: str, target: str, shape: tuple[int, ...], targets: int, **more: Any
+    rng: np.random.Generator,
+    source: str,
+    target: str,
+    shape: tuple[int, ...],
+    targets: int,
+    **more: Any,
 ) -> Weight:
     values = _values(rng, targets, math.prod(shape))
     if not more and source != target and rng.random() < 0.5:
@@ -66,7 +73,7 @@ def _matrix(
 def _matrices(rng: np.random.Generator) -> tuple[Any, Any, tuple[int, ...]]:
     sizes = {"input": (int(rng.integers(2, 8)),)}
     populations, weights = [], []
-    names = ["a", "b", "c"][: rng.integers(2, 4)] + ["out"]
+    names = [*["a", "b", "c"][: rng.integers(2, 4)], "out"]
     for name in names:
         shape = (int(rng.integers(2, 8)),)
         before = list(sizes)
@@ -81,7 +88,11 @@ def _matrices(rng: np.random.Generator) -> tuple[Any, Any, tuple[int, ...]]:
 
 
 def _convolution(
-    rng: np.random.Generator, source: str, target: str, arrives: tuple[int, ...], pools: tuple[int, ...]
+    rng: np.random.Generator,
+    source: str,
+    target: str,
+    arrives: tuple[int, ...],
+    pools: tuple[int, ...],
 ) -> tuple[Weight, tuple[int, ...]]:
     """From maps of shape `arrives`; the shape of the target."""
     size = math.prod(pools)
@@ -113,8 +124,10 @@ def _maps(rng: np.random.Generator) -> tuple[Any, Any, tuple[int, ...]]:
     pools = ((2,), (3,), (), (2,))[rng.integers(4)]
     second, mapped = _convolution(rng, "a", "b", leaves, pools)
     weights = [first, second]
-    if rng.random() < 0.4:  # another way to `b`, a matrix
-        weights.append(_matrix(rng, "input", "b", shape, math.prod(mapped), delay=None))
+    kernel = shape[1] - mapped[1] + 1, shape[2] - mapped[2] + 1
+    if rng.random() < 0.6 and min(kernel) > 0:  # another way to `b`, past `a`
+        values = _values(rng, mapped[0], shape[0], *kernel)
+        weights.append(Weight("input", "b", "w_input_b", values, shape))
     last = (2,) if min(mapped[1:]) > 1 and rng.random() < 0.5 else ()
     size = math.prod(last)
     read = (mapped[0], mapped[1] // size, mapped[2] // size)

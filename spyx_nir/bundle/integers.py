@@ -28,10 +28,10 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
 
     Keys: `input` (T, N, *shape); `weight/<node>` (targets, sources) or (F, C, height, width);
     `threshold/<neurons>`, and where they have one `decay_syn/`, `decay_mem/`, `bias/`: one number, or
-    one for each neuron; `delay/<node>`, the further steps of a weight's spikes; `spikes/<neurons>` (T, N, *shape), counts; `membrane/` and, where there is one,
-    `current/`, the states after every step, the membranes after the reset; `network`, JSON: the
-    chip's numbers, the neurons, which weight leads where, and the count of steps without input, in
-    which delayed spikes arrive.
+    one for each neuron; `delay/<node>`, the further steps of a weight's spikes; `spikes/<neurons>`
+    (T, N, *shape), counts; `membrane/` and, where there is one, `current/`, the states after every
+    step, the membranes after the reset; `network`, JSON: the chip's numbers, the neurons, which
+    weight leads where, and the count of steps without input, in which delayed spikes arrive.
 
     Args:
         x: (T, N, *shape) counts of spikes, the silent steps for delayed spikes included.

@@ -45,7 +45,8 @@ def holder(graph: Topology, path: str) -> str:
         return weights[0]
     if "v_leak" not in node:
         raise GraphError(
-            f"`{path}`: {len(weights)} weights with a bias lead there; put the sum into one", node=path
+            f"`{path}`: {len(weights)} weights with a bias lead there; put the sum into one",
+            node=path,
         )
     return path
 
@@ -112,7 +113,10 @@ def write(
     dt: float,
     nodes: dict[str, dict[str, Any]],
 ) -> None:
-    """Put a population's bias into `nodes`, those of the graph on the grid, in which weights have none."""
+    """Put a population's bias into the nodes of the graph on the grid.
+
+    nodes: by path; their weights have no bias.
+    """
     path = population.name
     node = nodes[path]
     if "v_leak" in node:
@@ -144,7 +148,9 @@ def read(floats: np.ndarray | None, exponent: np.ndarray, profile: Profile, path
     scaled = floats * 2.0 ** (exponent + profile["state.threshold_shift"])
     whole = np.round(scaled)
     if (np.abs(whole - scaled) > NEAR).any():
-        raise GraphError(f"`{path}`: the bias {floats.ravel()[0]:.9g} is not on the grid", node=path)
+        raise GraphError(
+            f"`{path}`: the bias {floats.ravel()[0]:.9g} is not on the grid", node=path
+        )
     return _single(whole.astype(np.int64))
 
 

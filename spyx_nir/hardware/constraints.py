@@ -284,7 +284,14 @@ def _leakless(graph: Topology, profile: Profile, dt: float | None) -> Iterator[F
         )
         fix = "reset the states between recordings (BRINGUP.md of a bundle), or train with a leak"
         yield against(
-            profile, "state.floor", "no-leak", kept[0], why, fix, number=len(kept), severity="warning"
+            profile,
+            "state.floor",
+            "no-leak",
+            kept[0],
+            why,
+            fix,
+            number=len(kept),
+            severity="warning",
         )
 
 
@@ -296,7 +303,9 @@ def _no_leak(node: dict[str, Any], profile: Profile, dt: float | None) -> bool:
     if dt is None:
         return bool(np.isinf(tau).any())
     decay = 1 - dt / np.asarray(tau, np.float64)
-    return bool((grid.decay_on_grid(decay, "fraction", profile["neuron.decay_bits"], "mem") == 1).any())
+    return bool(
+        (grid.decay_on_grid(decay, "fraction", profile["neuron.decay_bits"], "mem") == 1).any()
+    )
 
 
 def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:

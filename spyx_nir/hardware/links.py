@@ -109,4 +109,3 @@ def _delay(
         number = int(total.max())
         raise Misfit.of(against(profile, key, "delay", delays[0], why, fix, number=number))
     return total
-

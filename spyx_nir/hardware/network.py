@@ -132,7 +132,11 @@ class IntegerNetwork:
         profile = self.profile
         if profile["state.floor"] != "none":
             return []
-        kept = 2 ** (profile["neuron.decay_bits"] or 0) if profile["neuron.decay"] == "fraction" else None
+        kept = (
+            2 ** (profile["neuron.decay_bits"] or 0)
+            if profile["neuron.decay"] == "fraction"
+            else None
+        )
         return [
             p.name
             for p in self.populations
@@ -186,10 +190,10 @@ class Run:
     """What a simulation gives, time-major: (T, B, *shape).
 
     spikes: counts per population, uint16. currents, membranes: integer states, the membranes after
-    the reset; only where they were asked for, and membranes that are the output. saturated: population -> how often a state saturated
-    (or wrapped). multiple: how often a neuron spiked more than once in a step. ties: how often a
-    membrane was exactly at its threshold, where chips that compare >= and NIR, which compares >,
-    differ.
+    the reset; only where they were asked for, and membranes that are the output. saturated:
+    population -> how often a state saturated (or wrapped), or a membrane that is read spiked.
+    multiple: how often a neuron spiked more than once in a step. ties: how often a membrane was
+    exactly at its threshold, where chips that compare >= and NIR, which compares >, differ.
     """
 
     spikes: dict[str, np.ndarray]

@@ -64,10 +64,10 @@ def network_of(arrays: dict[str, np.ndarray]) -> IntegerNetwork:
             w["target"],
             w["node"],
             whole(f"weight/{w['node']}"),
-            *(tuple(w[key]) for key in ("shape", "pools", "stride", "padding")),
-            tuple(w.get("dilation", (1, 1))),
-            w.get("groups", 1),
-            whole(f"delay/{w['node']}"),
+            **{key: tuple(w[key]) for key in ("shape", "pools", "stride", "padding")},
+            dilation=tuple(w.get("dilation", (1, 1))),
+            groups=w.get("groups", 1),
+            delay=whole(f"delay/{w['node']}"),
         )
         for w in content["weights"]
     ]

@@ -8,11 +8,12 @@ from pathlib import Path
 from spyx_nir.hardware.network import IntegerNetwork
 
 PROGRAM = Path(__file__).with_name("on_lava.py")
-TEXT = """Run the lines below from top to bottom, in the folder of this file. lava-nc 0.10.0 reads no NIR: `on_lava.py`,
-of this bundle, makes its processes from `integer_vectors.npz`; it needs NumPy, SciPy and lava-nc, which
-is made for Python 3.10 and older (3.11 refuses its dataclasses' mutable defaults). With `chip = False`
-they run Lava's fixed-point models (`Loihi2SimCfg`), with `chip = True` a Loihi 2 (`Loihi2HwCfg`), which
-needs lava-loihi. The first were run with lava-nc 0.10.0; of the second, no chip was at hand.
+TEXT = """Run the lines below from top to bottom, in the folder of this file. lava-nc 0.10.0 reads no NIR:
+`on_lava.py`, of this bundle, makes its processes from `integer_vectors.npz`. It needs NumPy, SciPy and
+lava-nc, which is made for Python 3.10 and older: 3.11 refuses its dataclasses' mutable defaults. With
+`chip = False` the lines run Lava's fixed-point models (`Loihi2SimCfg`), with `chip = True` a Loihi 2
+(`Loihi2HwCfg`), which needs lava-loihi. The first was run with lava-nc 0.10.0. The second was run with a
+stand-in alone: no chip was at hand.
 
     import numpy as np
     import on_lava
@@ -27,15 +28,16 @@ Find the board:
 
         loihi.use_slurm_host(loihi_gen=loihi.ChipGeneration.N3B3)  # or loihi.use_ethernet_host
 
-Configure, reset, send and record: the first two samples, one behind the other. `LIFReset` sets currents and
-membranes to 0 in every step t, counted from 1, for which t % reset_interval is reset_offset, before that
-step's input; here reset_interval is `len(v["input"])`, the steps of a sample, and reset_offset 1.{in_flight} On the
-CPU `reset="states"` sets all states from outside instead, those of connections too.
+Configure, reset, send and record: the first two samples, one behind the other. `LIFReset` sets currents
+and membranes to 0 before the input of every step t, counted from 1, for which t % reset_interval is
+reset_offset. Here reset_interval is `len(v["input"])`, the steps of a sample, and reset_offset is
+1.{in_flight} Lava's models on the CPU take `reset="states"` too, which sets all states from outside,
+those of connections included.
 
     some = v | {{"input": v["input"][:, :2]}}
     found = on_lava.run(some, reset="LIFReset" if chip else "states", chip=chip)
 
-Compare integers, states (not on the chip) and the spikes of each layer; every line says 0:
+Compare integers, states (both in Lava alone) and the spikes of each layer; every line says 0:
 
     for key in sorted(found):
         timed = key.startswith(("spikes/", "current/", "membrane/"))
@@ -52,18 +54,18 @@ Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS
 
     np.savez("../loihi_answers.npz", **found)
 
-Spikes are compared on the chip, no membranes: after a spike a membrane is 128 there and 0 in Lava
-(lava-nc/lava#282); the next steps do not depend on it, it says there. The integers equal lava-nc
-0.10.0's fixed-point models; whether those are the chip's, bit for bit, is disputed (lava-nc/lava#322).
-Inputs are counts of events, sent with `num_message_bits=8`; between populations are plain spikes.
+On the chip compare spikes, no membranes: after a spike a membrane is 128 there and 0 in Lava; what
+follows does not depend on it, a maintainer says (lava-nc/lava#282). The integers equal lava-nc 0.10.0's
+fixed-point models. Whether those are the chip's, bit for bit, is disputed (lava-nc/lava#322). Inputs are
+counts of events, sent with `num_message_bits=8`; between populations are plain spikes.
 {keeps}"""
-IN_FLIGHT = """ What a
-connection has not delivered by then still arrives; with a current, a bias or a recurrence that can
-change the first steps of the next sample. Then send more steps without input, or set states from outside."""
+IN_FLIGHT = """ What a connection has not delivered by
+then still arrives. With currents, biases, delays or recurrence, as here, that can change the next sample:
+its spikes then differ, and the counts say how many."""
 KEEPS = """
-**Reset between recordings.** {names} no leak, so what a recording leaves in membranes
-stays there: without a reset, later recordings are answered wrong. `manifest.json` has what the network
-gets right in one stream without a reset (`target.stream`)."""
+**Reset between recordings.** {names} no leak, so what a recording leaves in membranes stays
+there, and later recordings are answered wrong. `manifest.json` says how many of a stream of recordings
+are right without a reset (`target.stream`)."""
 
 
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:

@@ -29,7 +29,7 @@ KEYS: dict[str, Check] = {
 
 
 def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, Any]], list[Finding]]:
-    """No rows: which core takes what is the compiler's choice; the cores needed, and what is unchecked."""
+    """No rows, as the compiler chooses cores; how many are needed, and what is not checked."""
     needed = {path: _cores(graph, path, profile) for path in graph.populations}
     total, there, key = sum(needed.values()), profile["cores.number"], "cores.synapse_bits"
     parts = ", ".join(f"`{path}` {count}" for path, count in needed.items())
@@ -90,7 +90,14 @@ def _unchecked(graph: Topology, profile: Profile) -> list[Finding]:
         fix = "" if severity == "note" else "split the layer before you rely on it"
         found.append(
             against(
-                profile, key, "axons", layer, why, fix, number=number, limit=min(known),
+                profile,
+                key,
+                "axons",
+                layer,
+                why,
+                fix,
+                number=number,
+                limit=min(known),
                 severity=severity,
             )
         )

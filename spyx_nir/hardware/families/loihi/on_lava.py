@@ -14,7 +14,7 @@ import scipy.sparse
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2HwCfg, Loihi2SimCfg
 from lava.proc.conv.process import Conv
-from lava.proc.dense.process import Dense, DelayDense
+from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.io.source import RingBuffer as Source
 from lava.proc.lif.process import LIF, LIFReset
 from lava.proc.monitor.process import Monitor
@@ -30,7 +30,9 @@ def pooling(shape, size):
     places = places.reshape(c, h // size, size, w // size, size).transpose(0, 1, 3, 2, 4)
     rows = np.repeat(np.arange(math.prod(pooled)), size * size)
     ones = np.ones(places.size, np.int32)
-    return scipy.sparse.csr_matrix((ones, (rows, places.ravel())), (math.prod(pooled), c * h * w)), pooled
+    return scipy.sparse.csr_matrix(
+        (ones, (rows, places.ravel())), (math.prod(pooled), c * h * w)
+    ), pooled
 
 
 def convolving(w, weight, shape):
@@ -78,7 +80,7 @@ def connect(w, weight, delay, source, target, shape, bits):
         return link.a_buff
     dilation = w.get("dilation", (1, 1))
     if size > 1:
-        spread = [d * (n - 1) + 1 for d, n in zip(dilation, weight.shape[2:])]
+        spread = [d * (n - 1) + 1 for d, n in zip(dilation, weight.shape[2:], strict=True)]
         kernel = np.zeros((*weight.shape[:2], *spread), np.int32)
         kernel[:, :, :: dilation[0], :: dilation[1]] = weight
         weight, dilation = np.kron(kernel, np.ones((1, 1, size, size), np.int32)), (1, 1)
@@ -207,7 +209,7 @@ def run(v, reset="states", chip=False):
         bits = 8 if w["source"] == first else 0  # counts of events, or plain spikes
         states.append(connect(w, weight, delay, source, target, shapes[w["source"]], bits))
     config = Loihi2HwCfg() if chip else Loihi2SimCfg(select_tag="fixed_pt")
-    found = {}
+    found: dict[str, np.ndarray] = {}
     try:
         for sample in range(samples):
             lif.run(condition=RunSteps(num_steps=steps), run_cfg=config)
