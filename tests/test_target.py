@@ -84,6 +84,7 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
         "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
         "test_data_set_0/integer_vectors.npz", "verify_integers.py",
         *(["test_data_set_0/events.npz"] if target == "speck-2f" else []),
+        *(["on_lava.py"] if target == "loihi" else []),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True

@@ -284,7 +284,7 @@ def nmnist(samples: int, python: Path) -> int:
 
 
 def sanafe(samples: int, python: Path) -> int:
-    """The Braille network in SANA-FE: its modelled energy and latency, and why spikes differ.
+    """The Braille network in SANA-FE: its modelled energy and latency of Loihi 1, and why spikes differ.
 
     SANA-FE computes Loihi's rule in floating point and truncates a membrane, behind its decay, to
     1/64; Lava truncates currents too. That rule, written down here, must give SANA-FE's spikes.
@@ -299,8 +299,8 @@ def sanafe(samples: int, python: Path) -> int:
     entries = sum(spikes.size for spikes in rule.values())
     print(
         f"sanafe: Braille, {len(events)} recordings, {entries} entries; differing from its rule: "
-        f"{wrong}, from Lava's: {integers}; modelled, not measured: {found['energy'].mean():.3g} J and "
-        f"{found['latency'].mean():.3g} s a recording"
+        f"{wrong}, from Lava's: {integers}; modelled of Loihi 1, not measured: "
+        f"{found['energy'].mean():.3g} J and {found['latency'].mean():.3g} s a recording"
     )
     return sum(wrong.values())
 

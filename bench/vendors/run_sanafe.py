@@ -1,4 +1,4 @@
-"""Run cases through SANA-FE's Loihi: python run_sanafe.py CASES.npz RESULTS.npz
+"""Run cases through SANA-FE's Loihi 1: python run_sanafe.py CASES.npz RESULTS.npz
 
 CASES as for run_lava.py; every sample runs alone, each population on a core of its own. RESULTS holds
 spikes (N, T, neurons), and per sample `energy` in joules and `latency` in seconds, of SANA-FE's own

@@ -102,7 +102,11 @@ def test_short_decays_keep_something_on_xylo() -> None:
 def test_a_bias_goes_where_the_chip_drops_it_and_the_graph_itself_stays() -> None:
     layer = nir.Affine(np.eye(2), np.ones(2))
     graph = graphs.chain((2,), ("w", layer), ("n", graphs.if_(2, reset="v_reset")), dt=1.0)
-    assert not dict(file.nodes(variant(graph, LOIHI)))["w"]["bias"].any()
+    dropping = dataclasses.replace(
+        LOIHI, facts={**LOIHI.facts, "neuron.bias": profile.Entry(False, "this test")}
+    )
+    assert not dict(file.nodes(variant(graph, dropping)))["w"]["bias"].any()
+    assert dict(file.nodes(variant(graph, LOIHI)))["w"]["bias"].all()
     assert dict(file.nodes(variant(graph, SPECK)))["w"]["bias"].all()
     assert graph["nodes"]["w"]["bias"].all()
     assert graph["nodes"]["n"]["metadata"]["reset"] == "v_reset"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -14,7 +15,7 @@ import pytest
 from bench.vendors import compare
 from pipeline import params, tasks
 from spyx_nir.bundle import bringup
-from spyx_nir.hardware import simulate
+from spyx_nir.hardware import registry, simulate
 
 
 @pytest.mark.full
@@ -46,8 +47,8 @@ def test_the_code_in_bringup_loads_the_shipped_integers(
     _, network, _ = compare.shipped(task, target, 1)
     with np.load(bundle / compare.VECTORS / compare.integers.NAME, allow_pickle=False) as loaded:
         x = loaded["input"].astype(np.int64)
-    (name,) = network.inputs
-    run = simulate.run(network, {name: x})
+    (source,) = network.inputs
+    run = simulate.run(network, {source: x})
     settings = params.load(task, compare.ROOT / "params.yaml")
     zeros, data = np.zeros(x.shape[1], int), settings.data
     about = bringup.Samples(zeros, data.classes, tasks.channels(settings), data.bin_us)
@@ -56,11 +57,16 @@ def test_the_code_in_bringup_loads_the_shipped_integers(
     code = textwrap.dedent("\n".join(x for x in loading if x.startswith("    ") or not x))
     # Lava's dataclasses need their shim on Python 3.11, which the text says.
     shim = "from pipeline.interop import quirks\nquirks.share_mutable_defaults()\n"
-    script = tmp_path / "bringup.py"
+    # In a copy of the bundle: its lines save what they found beside it.
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle / "test_data_set_0", folder / "test_data_set_0")
+    for name, content in registry.family(network.profile).files(network, data.bin_us).items():
+        (folder / name).write_text(content)
+    script = folder / "bringup.py"
     script.write_text((shim if target == "loihi" else "") + code)
     done = subprocess.run(
         [str(compare.PYTHON), str(script)],
-        cwd=bundle,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(compare.ROOT)},
         capture_output=True,
         text=True,

@@ -46,7 +46,7 @@ Compare integers, states (both in Lava alone) and the spikes of each layer; ever
 
 Outputs and classes, as said below:
 
-    counts = found["{kind}/{output}"].sum(axis=0)
+    counts = found["{kind}/{output}"].sum(axis=0).astype(int)
     print("outputs:", counts.tolist())
     print("classes:", counts.argmax(-1).tolist())
 
