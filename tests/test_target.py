@@ -141,6 +141,17 @@ def test_metrics_and_papers_say_the_same(made, task, target):
     assert "energy" not in told  # no source has a number for one of these chips
     card = (bundle / "MODEL_CARD.md").read_text()
     assert "Energy" not in card
+    stream = told["stream"]
+    assert (stream["n"], stream["with_reset"]) == (20, told["accuracy"]["integer"]["correct"])
+    assert manifest["target"]["stream"] == stream
+    assert (
+        f"gets {stream['correct']} right; with a reset, {stream['with_reset']} of the same" in card
+    )
+    # IF neurons without a floor: those of N-MNIST's network on Loihi.
+    kept = stream["without_leak"]
+    assert len(kept) == (5 if (task, target) == ("nmnist", "loihi") else 0)
+    assert ("**Reset the states between recordings:**" in card) == bool(kept)
+    assert ("**Reset between recordings.**" in (bundle / "BRINGUP.md").read_text()) == bool(kept)
     assert (
         f"{told['accuracy']['integer']['correct']} of 20" in (bundle / "MODEL_CARD.md").read_text()
     )

@@ -84,7 +84,8 @@ class QatForward(Forward):
         x = jnp.concatenate([x, jnp.zeros((self.delay, *x.shape[1:]), x.dtype)])
         steepness = self.task.network.surrogate_slope
         spikes = qat.run(self.on_chip(parameters), x, steepness).spikes
-        return spikes[self.output], spikes
+        silent = {p.name for p in self.network.populations if p.membrane}
+        return spikes[self.output], {name: s for name, s in spikes.items() if name not in silent}
 
     def on_chip(self, floats: Tree) -> IntegerNetwork:
         """The network of integers from floats, in float32 with straight-through gradients."""

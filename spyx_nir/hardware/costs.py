@@ -43,7 +43,8 @@ def counts(
 
 def _joined(weight: Weight) -> tuple[np.ndarray, int]:
     """A weight's `cost.fan_out` and `cost.synapses`."""
-    node = {"weight": weight.values, "stride": weight.stride, "padding": weight.padding}
+    keys = ("stride", "padding", "dilation", "groups")
+    node = {"weight": weight.values, **{key: getattr(weight, key) for key in keys}}
     shape = weight.shape if weight.values.ndim > 2 else (weight.values.shape[1],)
     return neurobench.fan_out(node, shape), neurobench.synapses(node, shape)
 
@@ -61,14 +62,16 @@ def report(
         "weight": profile["weights.bits"] - int(np.log2(profile["weights.step"])),
         "threshold": profile["state.threshold_bits"],
         "decay": profile["neuron.decay_bits"],
+        "bias": profile["bias.bits"] if "bias.bits" in profile else profile["state.bits"],
     }
     numbers = [("weight", weight.values) for weight in network.weights]
     for p in network.populations:
         numbers.append(("threshold", p.threshold))
         numbers += [("decay", d) for d in (p.decay_syn, p.decay_mem) if d is not None]
+        numbers += [("bias", p.bias)] if p.bias is not None else []
     static = {
         "Footprint": sum(_bytes(width[what]) * array.size for what, array in numbers),
-        "ParameterCount": sum(weight.values.size for weight in network.weights),
+        "ParameterCount": sum(a.size for what, a in numbers if what in ("weight", "bias")),
         "ConnectionSparsity": neurobench.sparsity(weight.values for weight in network.weights),
     }
     found = neurobench.report(static, parts, accuracy)

@@ -19,7 +19,7 @@ from bench.vendors.cases import nested
 from spyx_nir.bundle import bringup, integers
 from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import evaluate, judge, profile, qat, quantise, simulate
+from spyx_nir.hardware import costs, evaluate, judge, profile, qat, quantise, simulate
 from spyx_nir.hardware.families.loihi.bringup import PROGRAM
 from spyx_nir.hardware.families.loihi.cores import synapse_bits
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
@@ -212,6 +212,31 @@ def test_the_check_and_quantisation_refuse_the_same_convolutions_and_poolings() 
     assert not judge.judge(graph, LOIHI).fits
     with pytest.raises(GraphError, match="stride as large as the window"):
         quantise.quantise(graph, LOIHI)
+
+
+def test_costs_count_groups_dilation_and_biases() -> None:
+    """One spike in the middle of 5 x 5: 2 x 2 taps, dilated by 2, of 3 filters that see its group."""
+    weight = Weight(
+        "input", "n", "w", np.full((6, 1, 2, 2), 2), (2, 5, 5), groups=2, dilation=(2, 2)
+    )
+    population = Population(
+        "n",
+        (6, 3, 3),
+        np.asarray(100),
+        reset="v_reset",
+        output=True,
+        bias=np.arange(54).reshape(6, 3, 3),
+    )
+    network = IntegerNetwork(LOIHI, {"input": (2, 5, 5)}, (population,), (weight,))
+    x = np.zeros((2, 1, 2, 5, 5), int)
+    x[0, 0, 1, 2, 2] = 1
+    run = simulate.run(network, {"input": x}, record=True)
+    found = costs.report(network, [costs.counts(network, {"input": x}, run, 1)], 1.0)
+    assert found["SynapticOperations"]["Effective_ACs"] == 4 * 3
+    assert found["SynapticOperations"]["Dense"] == 6 * 9 * 4
+    assert found["ParameterCount"] == 24 + 54
+    # 8 bits for a weight, 17 for a threshold, 13 for a bias.
+    assert found["Footprint"] == 24 + 4 + 54 * 2
 
 
 # --------------------------------------------------------------------------------------- read-outs

@@ -249,3 +249,14 @@ def test_verdicts_on_another_file_are_not_shown(project, tmp_path, read_page):
     bundle = "models/braille/deploy/generic"
     said = f"{bundle} is no longer the file that was read, so none of it is shown: run make peers"
     assert said in shown.missing
+
+
+def test_a_stream_without_a_reset_is_shown_where_it_was_measured() -> None:
+    assert targets._stream({}) == []  # metrics of before it was measured
+    found = {"n": 200, "correct": 3, "with_reset": 196, "without_leak": ["if_1", "if_3"]}
+    (table,) = targets._stream({"stream": found})
+    shown = {row[0]: str(getattr(row[1], "text", row[1])) for row in table.rows}
+    assert shown["right without a reset between them"] == "3" and shown["right with one"] == "196"
+    assert shown["layers without leak or floor"] == "if_1, if_3"
+    (table,) = targets._stream({"stream": {**found, "without_leak": []}})
+    assert table.rows[-1][1] == "none"

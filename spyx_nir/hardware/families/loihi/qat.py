@@ -41,11 +41,11 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
         membrane = jnp.clip(free, 1 - bound, bound - 1)
         z = membrane > threshold
         n = fire(z.astype(jnp.float32), membrane / threshold, 1.0, steepness)
-        saturated = ((u != current) | (free != membrane)).sum()
+        saturated = ((u != current) | (free != membrane) | (z & population.membrane)).sum()
         # As in `neurons`: the reset itself carries no gradient.
         v = jnp.where(z, 0.0, membrane)
         if population.membrane:
-            return (v, u), v / unit, counters(saturated + z.sum(), z, membrane == threshold)
+            return (v, u), v / unit, counters(saturated, z, membrane == threshold)
         return (v, u), n, counters(saturated, n, membrane == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))
