@@ -24,7 +24,7 @@ STATES = {"spikes": "{name}", "current": "current{suffix}", "membrane": "membran
 def simulate(case):
     """One case's dictionary of arrays to its results; what `integer_vectors.npz` holds as it is."""
     if "network" in case:
-        found = on_lava.run(case, str(case.get("reset", "states")))
+        found = on_lava.run(case)
         return {key: value for key, value in found.items() if key.partition("/")[0] in STATES}
     v = {"input": case["input"].swapaxes(0, 1)}
     neurons, weights = [], []

@@ -30,9 +30,9 @@ Find the board:
 
 Configure, reset, send and record: the first two samples, one behind the other. `LIFReset` sets currents
 and membranes to 0 before the input of every step t, counted from 1, for which t % reset_interval is
-reset_offset. Here reset_interval is `len(v["input"])`, the steps of a sample, and reset_offset is
-1.{in_flight} Lava's models on the CPU take `reset="states"` too, which sets all states from outside,
-those of connections included.
+reset_offset. Here reset_offset is 1 and reset_interval is `len(v["input"])`, the steps of a
+sample.{in_flight} Lava's models on the CPU take `reset="states"` too, which sets all states from
+outside, those of connections included.
 
     some = v | {{"input": v["input"][:, :2]}}
     found = on_lava.run(some, reset="LIFReset" if chip else "states", chip=chip)
