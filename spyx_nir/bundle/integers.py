@@ -61,8 +61,9 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
 def _structure(chips: IntegerNetwork) -> dict[str, Any]:
     """What of a network is no array."""
     profile = chips.profile
-    sections = ("neuron.", "weights.", "state.")
+    sections, asked = ("neuron.", "weights.", "state."), registry.family(profile).simulated
     numbers = {key: profile[key] for key in KEYS if key.startswith(sections)}
+    numbers |= {key: profile[key] for key in asked if profile[key] is not None}
     biased = any(p.bias is not None for p in chips.populations)
     return {
         "target": profile.name,

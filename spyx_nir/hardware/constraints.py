@@ -406,11 +406,13 @@ def _counts(graph: Topology, profile: Profile) -> tuple[list[Row], list[Finding]
     weights = dict.fromkeys(w for link in graph.links for w in graph.weights(link))
     fan_in: Counter[str] = Counter()
     fan_out: Counter[str] = Counter()
+    to_outputs = not profile.has_integers or registry.family(profile).counts_fan_out_to_outputs
     for link in graph.links:
         for weight in graph.weights(link):
             arrives, leaves = graph.fan(weight)
             fan_in[link.target] += arrives
-            fan_out[link.source] += leaves
+            if to_outputs or link.target not in graph.outputs:
+                fan_out[link.source] += leaves
     fan_out = Counter({p: n for p, n in fan_out.items() if p not in graph.plan.inputs})
     hidden = {p: n for p, n in sizes.items() if p not in graph.outputs}
     shown = {p: n for p, n in sizes.items() if p in graph.outputs}

@@ -52,8 +52,10 @@ class Family:
         decays_after_adding: whether a current decays after its input is added; NIR's decays before.
         convolutions: what of a convolution it has besides stride and padding: groups, dilation.
         takes_events: whether the chip takes events instead of counts of a step.
+        counts_fan_out_to_outputs: whether weights to output neurons count for `limits.fan_out`.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
         states_differ: for BRINGUP.md, a sentence on states of the chip that are not the simulator's.
+        simulated: the keys among them that `run` asks for.
         files: `files(network, bin_us)`: further files of a bundle, name -> text. bin_us as for `bringup`.
         check_profile: raises a UserError where facts of a profile contradict each other.
         place: rows of the cores in use, and what fits on none.
@@ -69,8 +71,10 @@ class Family:
     decays_after_adding: bool = False
     convolutions: Sequence[str] = ()
     takes_events: bool = False
+    counts_fan_out_to_outputs: bool = True
     keys: Mapping[str, Check] = field(default_factory=dict)
     states_differ: str = ""
+    simulated: Sequence[str] = ()
     files: Callable[[IntegerNetwork, int], dict[str, str]] = lambda network, bin_us: {}
     check_profile: Callable[[Profile], None] = lambda profile: None
     place: Callable[[Topology, Profile], tuple[list[dict[str, Any]], list[Finding]]] = (

@@ -1,87 +1,157 @@
-"""How rockpool and XyloSim load a bundle for Xylo."""
+"""How rockpool, XyloSim and samna load a bundle for Xylo."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from spyx_nir.hardware.families.xylo.simulator import leak
+from spyx_nir.hardware.families.xylo.specification import NAME
 from spyx_nir.hardware.network import IntegerNetwork
 
-TEXT = """The integers go in as they are; rockpool 3.1.0's own quantiser would scale them
-anew. Matrices are (sources, targets) there. XyloSim takes the same specification and needs no board.
+# rockpool's package of a chip: its module of boards, what finds one there, what the configuration calls
+# hidden neurons, and whether `XyloSamna.reset_state` resets the chip (rockpool 3.1.0).
+BOARDS = {
+    "syns61201": ("xa2_devkit_utils", "find_xylo_a2_boards", "reservoir", True),
+    "syns65302": ("xa3_devkit_utils", "find_xylo_a3_boards", "hidden", False),
+    "syns63300": ("xylo_imu_devkit_utils", "find_xylo_imu_boards", "hidden", False),
+}
+TEXT = """Run the lines below from top to bottom, in the folder of this file. Without a board they run XyloSim,
+with `board = True` the chip; that needs samna. Both take the numbers of `{name}` as they are. Do not call
+rockpool's `channel_quantize`: it scales them again. Written for rockpool 3.1.0.
 
+    import json
     import sys
     import types
 
     import numpy
 
-    # Without samna: rockpool's modules that drive boards import it, and XyloSim needs none of them.
-    for name in (
-        "syns65302.afe_samna_pdm", "syns65302.xylo_samna_pdm", "syns63300.power_cycles_model",
-    ):
-        full = f"rockpool.devices.xylo.{{name}}"
-        sys.modules[full] = types.ModuleType(full)
-    from rockpool.devices.xylo.{device} import XyloSim
-
+    board = False
+    with open("{name}", encoding="utf-8") as file:
+        content = json.load(file)
+    spec = {{key: numpy.array(value) for key, value in content["specification"].items()}}
     v = numpy.load("test_data_set_0/integer_vectors.npz")
-    spec = dict(
-{specification}
-    )
-    # rockpool's dt is how many seconds a step takes, which no spike depends on: an input bin.
-    simulator = XyloSim.from_specification(**spec, dt={bin_s!r})
-    for sample in range(v["input"].shape[1]):
-        simulator.reset_state()
-        spikes, _, record = simulator(v["input"][:, sample].astype(int), record=True)
-        print(f"output spikes: {{(spikes != v['spikes/{output}'][:, sample]).sum()}} differ")
 
-Every line printed should say 0. With samna and a board, leave the loop over modules out;
-`config_from_specification(**spec)` of `rockpool.devices.xylo.{device}` gives the chip's configuration.
-`{file}` holds the same numbers for `rockpool.nn.modules.torch.nir.from_nir`. Inputs are counts of spikes
-a step, at most 15."""
+Find the board:
+
+    if board:
+        from rockpool.devices.xylo.{device} import XyloSamna, config_from_specification
+        from rockpool.devices.xylo.{device}.{utils} import {find}
+
+        boards = {find}()
+        if not boards:
+            sys.exit("no board found")
+    else:
+        # rockpool's modules that drive boards import samna, and XyloSim needs none of them.
+        for module in (
+            "syns65302.afe_samna_pdm", "syns65302.xylo_samna_pdm", "syns63300.power_cycles_model",
+        ):
+            full = f"rockpool.devices.xylo.{{module}}"
+            sys.modules.setdefault(full, types.ModuleType(full))
+        from rockpool.devices.xylo.{device} import XyloSim
+
+Configure. `dt` is how many seconds an input bin takes, which no spike depends on:
+
+    if board:
+        config, valid, message = config_from_specification(**spec)
+        if not valid:
+            sys.exit(f"samna refuses the configuration: {{message}}")
+        chip = XyloSamna(boards[0], config, dt={bin_s!r})
+    else:
+        chip = XyloSim.from_specification(**spec, dt={bin_s!r})
+
+Compare the integers that the board reports:
+
+    def report(what, found, expected):
+        print(f"{{what}}: {{(numpy.asarray(found) != expected).sum()}} differ")
+
+    if board:
+        config = chip.config
+        report("weights_in", config.input.weights, spec["weights_in"][:, :, 0])
+        report("weights_rec", config.{hidden}.weights, spec["weights_rec"][:, :, 0])
+        report("weights_out", config.readout.weights, spec["weights_out"])
+        for neurons, end in ((config.{hidden}.neurons, ""), (config.readout.neurons, "_out")):
+            report(f"threshold{{end}}", [n.threshold for n in neurons], spec[f"threshold{{end}}"])
+            report(f"dash_syn{{end}}", [n.i_syn_decay for n in neurons], spec[f"dash_syn{{end}}"])
+            report(f"dash_mem{{end}}", [n.v_mem_decay for n in neurons], spec[f"dash_mem{{end}}"])
+
+Reset, send, record, sample by sample. Inputs are counts of spikes a step, at most 15:
+
+    answers = []
+    for sample in range(v["input"].shape[1]):
+{reset}
+        output, _, record = chip(v["input"][:, sample].astype(int), record=True)
+        answers.append((numpy.asarray(output), record))
+
+Compare spikes of hidden neurons, their states, then outputs and classes:
+
+    for sample, (output, record) in enumerate(answers):
+        for name, ids in content["hidden"].items():
+            for key, recorded in (("spikes", "Spikes"), ("current", "Isyn"), ("membrane", "Vmem")):
+                found = numpy.asarray(record[recorded])[:, ids]
+                report(f"sample {{sample}}, {{key}} of {{name}}", found, v[f"{{key}}/{{name}}"][:, sample])
+        name = content["output"]
+        report(f"sample {{sample}}, {read} of {{name}}", output, v[f"{read}/{{name}}"][:, sample])
+    print("classes:", [int(output.{score}(axis=0).argmax()) for output, _ in answers])
+
+Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS` does not list.
+
+    numpy.savez("../xylo_answers.npz", output=numpy.stack([output for output, _ in answers]))
+
+Every line printed says 0; the classes are those below. For a stream or live input, call `chip` with the
+steps that have come, as often as you like, and do not reset in between: states carry over from call to
+call. {live}
+`{file}` holds the same numbers for `rockpool.nn.modules.torch.nir.from_nir`; this importer takes one
+hidden population as it is and no bias."""
+RESETS = "        chip.reset_state()"
+DECAYS = """        if board:
+            # XyloSamna resets nothing here in rockpool 3.1.0: without input, states decay to 0.
+            chip(numpy.zeros(({steps}, {inputs}), int))
+        else:
+            chip.reset_state()"""
+LIVE = {
+    "syns61201": "`XyloMonitor` of the same package runs the chip on its microphone in real time",
+    "syns65302": "`XyloMonitor` of the same package runs the chip on its microphone in real time",
+    "syns63300": "`XyloIMUMonitor` of the same package runs the chip on its motion sensor in real time",
+}
 
 
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
     """See `Family.bringup`."""
-    (output,) = (p.name for p in network.populations if p.output)
+    device = network.profile["graph.device"]
+    utils, find, hidden, resets = BOARDS[device]
+    inputs = sum(shape[0] for shape in network.inputs.values())
+    reset = RESETS if resets else DECAYS.format(steps=settling(network), inputs=inputs)
+    front = f"{LIVE[device]}; this network's inputs are not those of that front end ({channels[0]}, ...)."
     return TEXT.format(
+        name=NAME,
         file=file,
-        device=network.profile["graph.device"],
+        device=device,
+        utils=utils,
+        find=find,
+        hidden=hidden,
         bin_s=bin_us / 1e6,
-        specification=_specification(network),
-        output=output,
+        reset=reset,
+        live=front,
+        read="spikes",
+        score="sum",
     )
 
 
-def _specification(network: IntegerNetwork) -> str:
-    """Xylo's specification, as lines of Python; hidden populations are one behind the other there."""
-    sizes = {name: shape[0] for name, shape in network.inputs.items()}
-    sizes |= {p.name: p.shape[0] for p in network.populations}
-    hidden, shown = (
-        [p.name for p in network.populations if p.output is output] for output in (False, True)
-    )
+def settling(network: IntegerNetwork) -> int:
+    """Steps without spikes after which the slowest state has decayed from its bound to 0."""
+    bound = 2 ** (network.profile["state.bits"] - 1) - 1
 
-    def block(source: str, target: str) -> str:
-        found = [w.node for w in network.weights if (w.source, w.target) == (source, target)]
-        sum_of = " + ".join(f'v["weight/{node}"].T' for node in found)
-        return sum_of or f"numpy.zeros(({sizes[source]}, {sizes[target]}), int)"
+    def steps(dashes: list[np.ndarray | None]) -> int:
+        state, dash, count = (
+            np.asarray(bound),
+            max(int(np.max(d)) for d in dashes if d is not None),
+            0,
+        )
+        while state > 0:
+            state, count = state - leak(state, np.asarray(dash)), count + 1
+        return count
 
-    def matrix(sources: list[str], targets: list[str]) -> str:
-        if len(sources) == len(targets) == 1:
-            return block(sources[0], targets[0])
-        rows = [f"[{', '.join(block(s, t) for t in targets)}]" for s in sources]
-        return f"numpy.block([{', '.join(rows)}])"
-
-    def vector(kind: str, names: list[str]) -> str:
-        parts = [f'numpy.broadcast_to(v["{kind}/{n}"], ({sizes[n]},))' for n in names]
-        return parts[0] if len(parts) == 1 else f"numpy.concatenate([{', '.join(parts)}])"
-
-    lines = [
-        f"weights_in={matrix([*network.inputs], hidden)}",
-        f"weights_rec={matrix(hidden, hidden)}",
-        f"weights_out={matrix(hidden, shown)}",
-    ]
-    for names, suffix in ((hidden, ""), (shown, "_out")):
-        for field, kind in (
-            ("dash_syn", "decay_syn"), ("dash_mem", "decay_mem"), ("threshold", "threshold"),
-        ):  # fmt: skip
-            lines.append(f"{field}{suffix}={vector(kind, names)}")
-    return ",\n".join(f"        {line}" for line in lines) + ","
+    fields = ("decay_syn", "decay_mem")
+    return sum(steps([getattr(p, field) for p in network.populations]) for field in fields)
