@@ -17,13 +17,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from bench.vendors import lava_networks, two_layers
+from bench.vendors import lava_networks, two_layers, xylo_networks
 from bench.vendors.cases import nested
 from pipeline.bundle.folder import OLD_NIR, VECTORS
 from pipeline.interop import importers
@@ -33,6 +34,8 @@ from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.files import atomic
 from spyx_nir.hardware import profile, quantise, simulate
+from spyx_nir.hardware.families.xylo.simulator import hidden_ids
+from spyx_nir.hardware.families.xylo.specification import specification
 from spyx_nir.hardware.network import IntegerNetwork, Run
 
 HERE = Path(__file__).parent
@@ -51,6 +54,7 @@ CHIPS = {"xylosim": "xylo-audio-2", "lava": "loihi", "sanafe": "loihi", "sinabs"
 VENDORS = list(CHIPS)
 PROGRAMS = {"xylosim": "subtract", "lava": "v_reset"}  # that take two layers: with which reset
 RECORDED = 8  # forms of networks, for tests that run without Lava
+XYLO_RECORDED = 12  # the same for XyloSim
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
@@ -165,6 +169,58 @@ def lava_forms(arguments: argparse.Namespace) -> int:
         with atomic(arguments.record / "lava_forms.npz") as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **_flat(kept))
     return sum(kinds.values())
+
+
+def xylo_forms(arguments: argparse.Namespace) -> int:
+    """Random networks of every form that bundles for Xylo have, in XyloSim; how many entries differ."""
+    rng = np.random.default_rng(arguments.seed)
+    networks, ours_, cases, totals = {}, {}, {}, Counter[str]()
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(2 * arguments.cases):
+            name = f"form{number:03}"
+            networks[name], x = xylo_networks.draw(number, rng)
+            vectors = Path(folder) / integers.NAME
+            run = integers.write(vectors, networks[name], x)
+            totals["spikes"] += sum(int(counts.sum()) for counts in run.spikes.values())
+            totals["saturated"] += sum(run.saturated.values())
+            with np.load(vectors, allow_pickle=False) as loaded:
+                ours_[name] = dict(loaded)
+            cases[name] = xylo_case(networks[name], x)
+    found = theirs("xylosim", cases, arguments.python)
+    results = {name: xylo_results(network, found[name]) for name, network in networks.items()}
+    kinds = _kinds(ours_, results)
+    entries = sum(values.size for each in results.values() for values in each.values())
+    print(
+        f"xylosim: {len(cases)} random networks with skips, recurrence between populations, biases, "
+        f"membranes as outputs, {entries} entries, {totals['spikes']} spikes, {totals['saturated']} "
+        f"states at their bounds; differing: {_told(kinds)}"
+    )
+    if arguments.record:
+        kept = {name: ours_[name] | results[name] for name in list(ours_)[:XYLO_RECORDED]}
+        with atomic(arguments.record / "xylo_forms.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **_flat(kept))
+    return sum(kinds.values())
+
+
+def xylo_case(network: IntegerNetwork, x: np.ndarray) -> Arrays:
+    """A network and its input (T, N, inputs) as `run_xylosim.py` takes them."""
+    (output,) = (p for p in network.populations if p.output)
+    mode = np.array("Vmem" if output.membrane else "Spike")
+    return {**specification(network), "mode": mode, "input": np.swapaxes(x, 0, 1)}
+
+
+def xylo_results(network: IntegerNetwork, found: Arrays) -> Arrays:
+    """What `run_xylosim.py` found, by the keys and with the axes of integer_vectors.npz."""
+    kinds = {"spikes": "hidden", "current": "current", "membrane": "membrane"}
+    results = {
+        f"{kind}/{name}": found[key][:, :, ids]
+        for name, ids in hidden_ids(network).items()
+        for kind, key in kinds.items()
+    }
+    (output,) = (p for p in network.populations if p.output)
+    results |= {f"{kind}/{output.name}": found[f"{kind}_out"] for kind in ("current", "membrane")}
+    results[f"{'membrane' if output.membrane else 'spikes'}/{output.name}"] = found["out"]
+    return {key: np.swapaxes(values, 0, 1) for key, values in results.items()}
 
 
 def _kinds(cases: dict[str, Arrays], results: dict[str, Arrays]) -> dict[str, int]:
@@ -349,6 +405,8 @@ def main() -> int:
     for vendor in vendors:
         if vendor in PROGRAMS:
             wrong += random_part(vendor, arguments)
+        if vendor == "xylosim":
+            wrong += xylo_forms(arguments)
         if vendor == "lava":
             wrong += lava_forms(arguments)
     for task, users in (("braille", [*PROGRAMS, "sanafe"]), ("nmnist", ["sinabs", "lava"])):

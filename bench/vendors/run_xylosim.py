@@ -2,7 +2,8 @@
 
     python run_xylosim.py CASES.npz RESULTS.npz [GRAPH.nir DT]
 
-CASES holds, per case c, `c/weights_in` (sources, targets) and so on, and `c/input` (N, T, sources).
+CASES holds, per case c, `c/weights_in` (sources, targets) and so on, and `c/input` (N, T, sources); or,
+with `c/mode`, the arguments of `XyloSim.from_specification` by rockpool's names, and `output_mode`.
 RESULTS holds spikes and states, (N, T, neurons). With GRAPH, `read_*` in RESULTS is what rockpool's own
 importer and mapper make of that file: floats that nothing has scaled, and integer decays.
 """
@@ -60,10 +61,12 @@ def imported(path, dt):
 
 def simulate(case):
     """One case's dictionary of arrays to its results."""
-    module = XyloSim.from_specification(
-        **{theirs: case[name] for theirs, name in SPECIFICATION.items()},
-        dt=1e-3,
-    )
+    if "mode" in case:
+        given = {key: value for key, value in case.items() if key not in ("mode", "input")}
+        given["output_mode"] = str(case["mode"])
+    else:
+        given = {theirs: case[name] for theirs, name in SPECIFICATION.items()}
+    module = XyloSim.from_specification(**given, dt=1e-3)
     found = {key: [] for key in ("out", *RECORDS)}
     for sample in case["input"]:
         module.reset_state()

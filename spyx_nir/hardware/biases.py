@@ -33,14 +33,17 @@ def given(graph: Topology, path: str) -> list[str]:
     return [weight for weight in weights if np.any(nodes[weight].get("bias", 0))]
 
 
-def holder(graph: Topology, path: str) -> str:
+def holder(graph: Topology, path: str, current: bool) -> str:
     """The node that has the bias of a population on a chip's grid: its one weight, or itself (v_leak).
+
+    Args:
+        current: whether the population has a current, through which a weight's bias would pass.
 
     Raises:
         GraphError: an IF with several biased weights: it has no v_leak.
     """
     node, weights = graph.plan.nodes[path], given(graph, path)
-    settles = "tau_syn" in node or np.any(node.get("v_leak", 0)) or len(weights) != 1
+    settles = current or np.any(node.get("v_leak", 0)) or len(weights) != 1
     if not settles:
         return weights[0]
     if "v_leak" not in node:
@@ -71,7 +74,9 @@ def per_step(
         total = total + (gain.reshape(()) if gain.size == 1 else gain) * bias / (1 - alpha)
     if np.any(node.get("v_leak", 0)):
         tau = np.asarray(node["tau_mem" if "tau_mem" in node else "tau"], np.float64)
-        total = total + np.asarray(node["v_leak"], np.float64) * dt / tau
+        # An LI that is a chip's current has no other leak than the current's decay.
+        lost = 1.0 if "tau_syn" in node else 1 - alpha
+        total = total + np.asarray(node["v_leak"], np.float64) * dt / tau / lost
     return total if np.any(total) else None
 
 
@@ -123,13 +128,15 @@ def write(
         node["v_leak"] = np.zeros_like(node["v_leak"])
     if population.bias is None:
         return
-    place, shift = holder(graph, path), profile["state.threshold_shift"]
+    current, shift = population.decay_syn is not None, profile["state.threshold_shift"]
+    place = holder(graph, path, current)
     values = np.broadcast_to(
         population.bias * 2.0 ** -(population.exponent + shift), population.shape
     )
     if place == path:
         tau = np.asarray(node["tau_mem" if "tau_mem" in node else "tau"], np.float64)
-        node["v_leak"] = np.asarray(values * tau / dt, np.float32)
+        leak = values if current and "tau_syn" not in node else values * tau / dt
+        node["v_leak"] = np.asarray(leak, np.float32)
         return
     values = values.reshape(graph.plan.shapes[place])
     if graph.kind(place) != "Affine":

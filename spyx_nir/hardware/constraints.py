@@ -256,9 +256,10 @@ def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
             yield against(profile, key, "bias", path, why, fix, number=count, limit=0)
     note = functools.partial(against, profile, key, "bias", severity="note")
     for path in graph.populations if profile.has_integers and profile[key] else ():
+        node = graph.plan.nodes[path]
         if not biases.given(graph, path):
             continue
-        if "tau_syn" in graph.plan.nodes[path]:
+        if "tau_syn" in node or rounding.is_current(node, profile):
             why = (
                 "the target adds a bias to the membrane at once; in NIR it passes the current, which "
                 "takes its time to settle"
@@ -332,7 +333,8 @@ def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Fin
                 yield wrong(why, fix, number=value, limit=limit)
                 continue
             decay = 1 - dt / tau
-            state = "syn" if name == "tau_syn" else "mem"
+            current = name == "tau_syn" or rounding.is_current(node, profile)
+            state = "syn" if current else "mem"
             moved = grid.decay_on_grid(decay, kind, profile["neuron.decay_bits"], state)
             if kind == "shift" and state == "syn" and (moved == 0).any():
                 value, fix = f"{decay.min():.6g}", "train with 0.5 or more"

@@ -32,6 +32,7 @@ from spyx_nir.hardware.rounding import (
     dynamics,
     input_gain,
     integers,
+    is_current,
     network_of,
     population_of,
     rows,
@@ -107,8 +108,9 @@ def on_grid(
             "syn": decay_of(population.decay_syn, profile),
             "mem": decay_of(population.decay_mem, profile),
         }
+        only = "syn" if is_current(node, profile) else "mem"
         for tau, gain, which in (
-            ("tau_syn", "w_in", "syn"), ("tau_mem", "r", "mem"), ("tau", "r", "mem"),
+            ("tau_syn", "w_in", "syn"), ("tau_mem", "r", "mem"), ("tau", "r", only),
         ):  # fmt: skip
             if tau in node:
                 decay = np.broadcast_to(decays[which], shape)

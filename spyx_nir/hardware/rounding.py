@@ -51,6 +51,7 @@ def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
         exponent = np.round(np.log2(factor)).astype(np.int64)
         alpha = decay_of(decay_syn, profile)
         added = biases.per_step(graph, path, gain, alpha, dt)
+        added = None if added is None else added * input_gain(decay_syn, profile)
         bias = biases.integer(added, factor, profile, path)
         populations.append(
             population_of(graph, path, integer, decay_syn, decay_mem, exponent, bias)
@@ -84,10 +85,24 @@ def dynamics(
         tau = np.asarray(node[name], np.float64)
         gain = gain / tau
         mem = _integer(1 - dt / tau, "mem", profile)
+    if is_current(node, profile):  # the membrane keeps nothing: it is the current
+        syn, mem = mem, np.zeros((), np.int64)
     if not (gain > 0).all():
         why, fix = f"its input is multiplied with {gain.min():g}", "above 0 is needed"
         raise _misfit(profile, path, why, fix, number=f"{gain.min():g}", limit="above 0")
     return np.where(np.abs(gain - 1) <= NEAR, 1.0, gain), syn, mem
+
+
+def is_current(node: dict[str, Any], profile: Profile) -> bool:
+    """Whether an LI is the current of a chip's neuron, where currents decay after adding their input.
+
+    A membrane gets its input through the current there, and one that decays to 0 at once passes nothing.
+    """
+    return (
+        node["type"] == "LI"
+        and profile.has_integers
+        and registry.family(profile).decays_after_adding
+    )
 
 
 def _misfit(profile: Profile, layer: str, why: str, fix: str, **found: Any) -> Misfit:
@@ -147,13 +162,14 @@ def _factor(
     """K, () or (neurons,), and the integer threshold of the same shape.
 
     Where the threshold is infinite, K fills the chip's weights, and the threshold is the chip's largest.
-    So too for an output whose threshold leaves nothing of its weights: it does not fire.
+    So too for an output whose threshold leaves nothing of its weights: it does not fire. Membranes that
+    are read have one K, by which they can be compared.
     """
     low, high = grid.weight_range(profile["weights.bits"], profile["weights.step"])
     most = 2 ** profile["state.threshold_bits"] - 1
     if not profile["weights.symmetric"]:  # the lowest weight counts in units of the range below 0
         weights = [np.where(w < 0, w * (high / -low), w) for w in weights]
-    if profile["weights.scale_per"] == "neuron":
+    if profile["weights.scale_per"] == "neuron" and not np.isinf(threshold).any():
         largest = np.max([np.abs(w).reshape(len(w), -1).max(axis=1) for w in weights], axis=0)
         threshold = np.broadcast_to(threshold, largest.shape)
     else:

@@ -57,7 +57,9 @@ def counters(saturated: jax.Array, n: jax.Array, tie: jax.Array) -> dict[str, ja
     return {"saturated": saturated, "multiple": (n > 1).sum(), "ties": tie.sum()}
 
 
-def constant(value: np.ndarray) -> jax.Array:
+def constant(value: np.ndarray | jax.Array) -> jax.Array:
     """A population's number, () or its shape, as float32, channels last."""
+    if isinstance(value, jax.Array):
+        return jnp.moveaxis(value, 0, -1) if value.ndim == 3 else value
     array = np.asarray(value, np.float32)
     return jnp.asarray(np.moveaxis(array, 0, -1) if array.ndim == 3 else array)

@@ -39,15 +39,20 @@ def balanced(
 
     @jax.jit
     def rates_with(factors: dict[str, float]) -> dict[str, jax.Array]:
-        # Weights divided by a factor are thresholds times it: one program for all factors.
+        # Weights and biases divided by a factor are thresholds times it: one program for all factors.
         weights = tuple(
             dataclasses.replace(w, values=scaled(w.values, factors[w.target]))
             for w in network.weights
         )
-        spikes = qat.run(dataclasses.replace(network, weights=weights), jnp.asarray(x)).spikes
+        populations = tuple(
+            p if p.bias is None else dataclasses.replace(p, bias=scaled(p.bias, factors[p.name]))
+            for p in network.populations
+        )
+        divided = dataclasses.replace(network, weights=weights, populations=populations)
+        spikes = qat.run(divided, jnp.asarray(x)).spikes
         return {name: counts.mean() for name, counts in spikes.items()}
 
-    for name in factors:
+    for name in (p.name for p in network.populations if not p.membrane):
         for _ in range(MOST_STEPS):
             if rates_with(factors)[name] <= BUSY * rates[name]:
                 break

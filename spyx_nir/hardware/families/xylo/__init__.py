@@ -42,6 +42,8 @@ FAMILY = Family(
     counts_fan_out_to_outputs=False,
     keys={
         "graph.input_to_output": FLAG,
+        "bias.bits": whole(2),
+        "bias.exponent_bits": whole(0),
         "neuron.synapses": whole(1),
         "neuron.aliases": whole(0),
         "weights.shifts": list_of(TEXT, empty=True),

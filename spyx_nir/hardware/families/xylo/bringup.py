@@ -17,8 +17,8 @@ BOARDS = {
     "syns65302": ("xa3_devkit_utils", "find_xylo_a3_boards", "hidden", False),
     "syns63300": ("xylo_imu_devkit_utils", "find_xylo_imu_boards", "hidden", False),
 }
-TEXT = """Run the lines below from top to bottom, in the folder of this file. Without a board they run XyloSim,
-with `board = True` the chip; that needs samna. Both take the numbers of `{name}` as they are. Do not call
+TEXT = """Run the lines below from top to bottom, in the folder of this file. Without a board they run
+XyloSim, with `board = True` the chip; that needs samna. Both take the numbers of `{name}` as they are. Do not call
 rockpool's `channel_quantize`: it scales them again. Written for rockpool 3.1.0.
 
     import json
@@ -54,12 +54,14 @@ Find the board:
 Configure. `dt` is how many seconds an input bin takes, which no spike depends on:
 
     if board:
-        config, valid, message = config_from_specification(**spec)
+        named = {{"bias_hidden" if key == "bias" else key: value for key, value in spec.items()}}
+        config, valid, message = config_from_specification(**named)
         if not valid:
             sys.exit(f"samna refuses the configuration: {{message}}")
-        chip = XyloSamna(boards[0], config, dt={bin_s!r})
+        chip = XyloSamna(boards[0], config, dt={bin_s!r}, output_mode=content["output_mode"])
     else:
-        chip = XyloSim.from_specification(**spec, dt={bin_s!r})
+        mode = content["output_mode"]
+        chip = XyloSim.from_specification(**spec, dt={bin_s!r}, output_mode=mode)
 
 Compare the integers that the board reports:
 
@@ -75,6 +77,8 @@ Compare the integers that the board reports:
             report(f"threshold{{end}}", [n.threshold for n in neurons], spec[f"threshold{{end}}"])
             report(f"dash_syn{{end}}", [n.i_syn_decay for n in neurons], spec[f"dash_syn{{end}}"])
             report(f"dash_mem{{end}}", [n.v_mem_decay for n in neurons], spec[f"dash_mem{{end}}"])
+            if "bias" in spec:
+                report(f"bias{{end}}", [n.v_mem_bias for n in neurons], spec[f"bias{{end}}"])
 
 Reset, send, record, sample by sample. Inputs are counts of spikes a step, at most 15:
 
@@ -89,10 +93,10 @@ Compare spikes of hidden neurons, their states, then outputs and classes:
     for sample, (output, record) in enumerate(answers):
         for name, ids in content["hidden"].items():
             for key, recorded in (("spikes", "Spikes"), ("current", "Isyn"), ("membrane", "Vmem")):
-                found = numpy.asarray(record[recorded])[:, ids]
-                report(f"sample {{sample}}, {{key}} of {{name}}", found, v[f"{{key}}/{{name}}"][:, sample])
-        name = content["output"]
-        report(f"sample {{sample}}, {read} of {{name}}", output, v[f"{read}/{{name}}"][:, sample])
+                found, place = numpy.asarray(record[recorded])[:, ids], f"{{key}}/{{name}}"
+                report(f"sample {{sample}}, {{place}}", found, v[place][:, sample])
+        place = f"{read}/{{content['output']}}"
+        report(f"sample {{sample}}, {{place}}", output, v[place][:, sample])
     print("classes:", [int(output.{score}(axis=0).argmax()) for output, _ in answers])
 
 Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS` does not list.
@@ -102,8 +106,8 @@ Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS
 Every line printed says 0; the classes are those below. For a stream or live input, call `chip` with the
 steps that have come, as often as you like, and do not reset in between: states carry over from call to
 call. {live}
-`{file}` holds the same numbers for `rockpool.nn.modules.torch.nir.from_nir`; this importer takes one
-hidden population as it is and no bias."""
+`{file}` has the same weights for `rockpool.nn.modules.torch.nir.from_nir`, which reads biases otherwise:
+see below."""
 RESETS = "        chip.reset_state()"
 DECAYS = """        if board:
             # XyloSamna resets nothing here in rockpool 3.1.0: without input, states decay to 0.
@@ -120,6 +124,7 @@ LIVE = {
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
     """See `Family.bringup`."""
     device = network.profile["graph.device"]
+    (output,) = (p for p in network.populations if p.output)
     utils, find, hidden, resets = BOARDS[device]
     inputs = sum(shape[0] for shape in network.inputs.values())
     reset = RESETS if resets else DECAYS.format(steps=settling(network), inputs=inputs)
@@ -134,8 +139,8 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
         bin_s=bin_us / 1e6,
         reset=reset,
         live=front,
-        read="spikes",
-        score="sum",
+        read="membrane" if output.membrane else "spikes",
+        score="max" if output.membrane else "sum",
     )
 
 

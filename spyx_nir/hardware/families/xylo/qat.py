@@ -19,6 +19,8 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
     bound = 2.0 ** (profile["state.bits"] - 1)
     most = float(profile[f"neuron.{'output_' if population.output else ''}spikes_per_step"])
     threshold = constant(population.threshold)
+    bias = None if population.bias is None else constant(population.bias)
+    unit = constant(2.0**population.exponent)  # of the membrane
 
     def leak(x: jax.Array, dash: Any) -> jax.Array:
         if dash is None:
@@ -37,11 +39,20 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
         i = total - leak(total, population.decay_syn)
         change = -leak(v, population.decay_mem)
         free = jnp.where(change == bound, -bound, change) + i  # int16: -(-32768) is -32768
+        saturates = free != clip(free)
+        if bias is not None:
+            free = clip(free) + bias
+            saturates |= free != clip(free)
         u = v + clip(free)
         clipped = clip(u)
-        saturated += ((free != clip(free)) | (u != clipped)).sum()
+        saturates |= u != clipped
         x = clipped / threshold
         n = fire(jnp.clip(jnp.floor(x), 0, most), x, most, steepness)
-        return (clipped - n * threshold, i), n, counters(saturated, n, clipped == threshold)
+        left = clipped - n * threshold
+        if population.membrane:
+            saturated += (saturates | (n > 0)).sum()
+            return (left, i), left / unit, counters(saturated, n, clipped == threshold)
+        saturated += saturates.sum()
+        return (left, i), n, counters(saturated, n, clipped == threshold)
 
     return step, lambda shape: (jnp.zeros(shape), jnp.zeros(shape))

@@ -5,7 +5,7 @@ Per step, with counts s of spikes, all states 16 bit and saturating:
     i += W s            inputs of this step (at most 15 spikes each) and hidden spikes of the last
                         step, one after the other
     i -= d(i, dash_syn)               d(x, k) = x >> k; where that is 0 and x is not, sign(x)
-    v += i - d(v, dash_mem)
+    v += i - d(v, dash_mem) + bias
     n  = 0; while v >= threshold and n < most: v -= threshold, n += 1
                         most: 31 for hidden neurons, 1 for outputs
 
@@ -58,7 +58,9 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
             result.saturated[name] += clipped
             result.spikes[name][t] = fired[name]
             if record:
-                result.currents[name][t], result.membranes[name][t] = i[name], v[name]
+                result.currents[name][t] = i[name]
+            if name in result.membranes:
+                result.membranes[name][t] = v[name]
         last = fired
     return result
 
@@ -76,12 +78,17 @@ def _fire(
 ) -> tuple[np.ndarray, np.ndarray]:
     change = -leak(v, population.decay_mem)
     change = np.where(change == bound, -bound, change)  # int16: -(-32768) is -32768
-    total = change + i
-    change = np.clip(total, -bound, bound - 1)
+    saturated = np.zeros(change.shape, bool)
+    for more in (i, population.bias):
+        if more is not None:
+            total = change + more
+            change = np.clip(total, -bound, bound - 1)
+            saturated |= total != change
     u = v + change
     v = np.clip(u, -bound, bound - 1)
     n = np.clip(v // population.threshold, 0, most)
-    result.saturated[population.name] += int(((total != change) | (u != v)).sum())
+    saturated |= (u != v) | (population.membrane & (n > 0))
+    result.saturated[population.name] += int(saturated.sum())
     result.multiple[population.name] += int((n > 1).sum())
     result.ties[population.name] += int((v == population.threshold).sum())
     return v - n * population.threshold, n
@@ -141,6 +148,8 @@ def hidden_ids(network: IntegerNetwork) -> dict[str, np.ndarray]:
         GraphError: no order lets them.
     """
     hidden = [p for p in network.populations if not p.output]
+    if not hidden:
+        return {}
     names, sizes = [p.name for p in hidden], [p.shape[0] for p in hidden]
     fed, read = (
         {name: np.zeros(n, bool) for name, n in zip(names, sizes, strict=True)} for _ in range(2)
@@ -151,10 +160,10 @@ def hidden_ids(network: IntegerNetwork) -> dict[str, np.ndarray]:
         elif weight.source in read and weight.target not in fed:
             read[weight.source] |= (weight.values != 0).any(axis=0)
     chip, total = network.profile, sum(sizes)
-    reach = [chip[key] if key in chip else None for key in REACHES]
+    reach = [chip[key] if key in chip else None for key in REACHES]  # noqa: SIM401
     neurons = ordered(
-        np.concatenate([*fed.values(), np.zeros(0, bool)]),
-        np.concatenate([*read.values(), np.zeros(0, bool)]),
+        np.concatenate([*fed.values()]),
+        np.concatenate([*read.values()]),
         *(total if n is None else min(n, total) for n in reach),
     )
     if neurons is None:
