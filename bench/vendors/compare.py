@@ -54,7 +54,7 @@ CHIPS = {"xylosim": "xylo-audio-2", "lava": "loihi", "sanafe": "loihi", "sinabs"
 VENDORS = list(CHIPS)
 PROGRAMS = {"xylosim": "subtract", "lava": "v_reset"}  # that take two layers: with which reset
 RECORDED = 8  # forms of networks, for tests that run without Lava
-XYLO_RECORDED = 12  # the same for XyloSim
+XYLO_RECORDED = 10  # the same for XyloSim
 MOST_ENERGY_SAMPLES = 10  # a recording takes SANA-FE seconds
 Arrays = dict[str, np.ndarray]
 
