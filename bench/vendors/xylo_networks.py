@@ -25,7 +25,7 @@ def draw(number: int, rng: np.random.Generator) -> tuple[IntegerNetwork, np.ndar
     inputs, outputs = int(rng.integers(2, 7)), int(rng.integers(1, 6))
     sizes = {name: int(rng.integers(2, 10)) for name in "abc"[: rng.integers(1, 4)]}
     if large:
-        sizes = {"a": 90, "b": 60, "c": int(rng.integers(20, 90))}
+        sizes = {"a": 90, "b": 60, "c": int(rng.integers(20, 50))}
     sizes["out"] = outputs
     links = [("input", "a"), *zip([*sizes], [*sizes][1:], strict=False)]
     for source in ("input", *sizes):
@@ -33,7 +33,7 @@ def draw(number: int, rng: np.random.Generator) -> tuple[IntegerNetwork, np.ndar
             straight = source == "input" and target == "out"
             if source != "out" and not straight and rng.random() < (0 if large else 0.35):
                 links.append((source, target))
-    links += [("c", "a")] if large else []
+    links += [("c", "a"), ("input", "c"), ("a", "out")] if large else []
     weights = [
         _weight(rng, source, target, {"input": inputs, **sizes}, hard, large)
         for source, target in dict.fromkeys(links)

@@ -18,8 +18,8 @@ BOARDS = {
     "syns63300": ("xylo_imu_devkit_utils", "find_xylo_imu_boards", "hidden", False),
 }
 TEXT = """Run the lines below from top to bottom, in the folder of this file. Without a board they run
-XyloSim, with `board = True` the chip; that needs samna. Both take the numbers of `{name}` as they are. Do not call
-rockpool's `channel_quantize`: it scales them again. Written for rockpool 3.1.0.
+XyloSim, with `board = True` the chip; that needs {packages}. Both take the numbers of `{name}` as they
+are. Do not call rockpool's `channel_quantize`: it scales them again. Written for rockpool 3.1.0.
 
     import json
     import sys
@@ -97,7 +97,7 @@ Compare spikes of hidden neurons, their states, then outputs and classes:
                 report(f"sample {{sample}}, {{place}}", found, v[place][:, sample])
         place = f"{read}/{{content['output']}}"
         report(f"sample {{sample}}, {{place}}", output, v[place][:, sample])
-    print("classes:", [int(output.{score}(axis=0).argmax()) for output, _ in answers])
+    print("classes:", [int(output.sum(axis=0).argmax()) for output, _ in answers])
 
 Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS` does not list.
 
@@ -131,6 +131,7 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
     front = f"{LIVE[device]}; this network's inputs are not those of that front end ({channels[0]}, ...)."
     return TEXT.format(
         name=NAME,
+        packages="samna and bitstruct" if device == "syns61201" else "samna",
         file=file,
         device=device,
         utils=utils,
@@ -140,7 +141,6 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
         reset=reset,
         live=front,
         read="membrane" if output.membrane else "spikes",
-        score="max" if output.membrane else "sum",
     )
 
 
