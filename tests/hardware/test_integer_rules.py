@@ -80,10 +80,14 @@ def test_xylo_saturates_spike_by_spike() -> None:
     """127 * 15 is added at 32000 before -128 * 15 is: the sum at once would not meet the bound."""
     up, down = np.array([[127, -128]]), np.array([[32000]])
     weights = [Weight("a", "n", "w", up, (2,))]
-    total, met = xylo.deliver(down, weights, {"a": np.array([[15, 15]])}, 2**15)
+    spikes, order = {"a": np.array([[15, 15]])}, {"a": np.arange(2)}
+    total, met = xylo.deliver(down, weights, spikes, 2**15, order)
     assert (total.item(), met) == (32767 - 15 * 128, 1)
-    total, met = xylo.deliver(down - 2000, weights, {"a": np.array([[15, 15]])}, 2**15)
+    total, met = xylo.deliver(down - 2000, weights, spikes, 2**15, order)
     assert (total.item(), met) == (30000 - 15, 0)
+    # The other way round it meets no bound.
+    total, met = xylo.deliver(down, weights, spikes, 2**15, {"a": np.array([1, 0])})
+    assert (total.item(), met) == (32000 - 15, 0)
 
 
 def test_xylo_hidden_spikes_arrive_one_step_later() -> None:
