@@ -7,15 +7,19 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xylo_bundles
+from bringup_code import code_of
 
-from bench.vendors import compare
+from bench.vendors import compare, xylo_networks
 from pipeline import params, tasks
 from spyx_nir.bundle import bringup
-from spyx_nir.hardware import registry, simulate
+from spyx_nir.hardware import profile, registry, simulate
+from spyx_nir.hardware.network import IntegerNetwork
 
 
 @pytest.mark.full
@@ -74,3 +78,76 @@ def test_the_code_in_bringup_loads_the_shipped_integers(
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stdout.splitlines() if line.endswith(" differ")]
     assert lines and all(": 0 " in line for line in lines), done.stdout
+
+
+# A board on which XyloSim runs the configuration that rockpool's own code made for samna.
+ON_A_BOARD = """
+import importlib
+import sys
+import warnings
+
+sys.path.insert(0, {tests!r})
+import stand_in_samna
+
+warnings.simplefilter("ignore")
+stand_in_samna.install()
+package = importlib.import_module("rockpool.devices.xylo.{device}")
+
+
+class XyloSamna:
+    def __init__(self, board, config, dt, output_mode):
+        self.options = {{"dt": dt, "output_mode": output_mode}}
+        self.config = config
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "config":
+            self.simulator = package.XyloSim.from_config(value, **self.options)
+
+    def reset_state(self):
+        self.simulator.reset_state()
+
+    def __call__(self, x, record=False):
+        return self.simulator(x, record=record)
+
+
+package.XyloSamna = XyloSamna
+"""
+
+
+def large(target: str) -> IntegerNetwork:
+    """More hidden neurons than inputs and outputs reach, so that some change their places."""
+    random = np.random.default_rng(11)
+    network, _ = next(
+        drawn
+        for drawn in (xylo_networks.draw(9, random) for _ in range(20))
+        if not drawn[0].populations[-1].membrane
+    )
+    return replace(network, profile=profile.load(target))
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not compare.PYTHON.exists(), reason="no .venv-vendors: run make vendors-setup")
+@pytest.mark.parametrize("form", ["plain", "biased", "membrane", "large"])
+@pytest.mark.parametrize("target", ["xylo-audio-2", "xylo-audio-3", "xylo-imu"])
+def test_rockpool_configures_a_board_by_the_code_in_bringup(
+    target: str, form: str, tmp_path: Path
+) -> None:
+    """Hidden populations with a skip, biases, membranes; samna is a stand-in, rockpool is not."""
+    network = (
+        large(target)
+        if form == "large"
+        else xylo_bundles.network(target, biased=form != "plain", membrane=form == "membrane")
+    )
+    bundle = tmp_path / "bundle"
+    code = code_of(xylo_bundles.write(bundle, network)).replace("board = False", "board = True")
+    device = network.profile["graph.device"]
+    start = ON_A_BOARD.format(device=device, tests=str(Path(__file__).parent))
+    script = tmp_path / "bringup.py"
+    script.write_text(start + code)
+    command = [str(compare.PYTHON), str(script)]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *lines, classes = done.stdout.splitlines()
+    assert classes.startswith("classes: ")
+    assert len(lines) > 15 and all(line.endswith(": 0 differ") for line in lines), done.stdout

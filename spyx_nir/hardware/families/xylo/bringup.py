@@ -58,7 +58,7 @@ Configure. `dt` is how many seconds an input bin takes, which no spike depends o
         config, valid, message = config_from_specification(**named)
         if not valid:
             sys.exit(f"samna refuses the configuration: {{message}}")
-        chip = XyloSamna(boards[0], config, dt={bin_s!r}, output_mode=content["output_mode"])
+{quiet}        chip = XyloSamna(boards[0], config, dt={bin_s!r}, output_mode=content["output_mode"])
     else:
         mode = content["output_mode"]
         chip = XyloSim.from_specification(**spec, dt={bin_s!r}, output_mode=mode)
@@ -69,11 +69,11 @@ Compare the integers that the board reports:
         print(f"{{what}}: {{(numpy.asarray(found) != expected).sum()}} differ")
 
     if board:
-        config = chip.config
-        report("weights_in", config.input.weights, spec["weights_in"][:, :, 0])
-        report("weights_rec", config.{hidden}.weights, spec["weights_rec"][:, :, 0])
-        report("weights_out", config.readout.weights, spec["weights_out"])
-        for neurons, end in ((config.{hidden}.neurons, ""), (config.readout.neurons, "_out")):
+        there = chip.config
+        report("weights_in", there.input.weights, spec["weights_in"][:, :, 0])
+        report("weights_rec", there.{hidden}.weights, spec["weights_rec"][:, :, 0])
+        report("weights_out", there.readout.weights, spec["weights_out"])
+        for neurons, end in ((there.{hidden}.neurons, ""), (there.readout.neurons, "_out")):
             report(f"threshold{{end}}", [n.threshold for n in neurons], spec[f"threshold{{end}}"])
             report(f"dash_syn{{end}}", [n.i_syn_decay for n in neurons], spec[f"dash_syn{{end}}"])
             report(f"dash_mem{{end}}", [n.v_mem_decay for n in neurons], spec[f"dash_mem{{end}}"])
@@ -110,10 +110,15 @@ call. {live}
 see below."""
 RESETS = "        chip.reset_state()"
 DECAYS = """        if board:
-            # XyloSamna resets nothing here in rockpool 3.1.0: without input, states decay to 0.
+            # rockpool 3.1.0 does not reset this chip. Without weights and biases, states decay to 0.
+            chip.config = quiet
             chip(numpy.zeros(({steps}, {inputs}), int))
+            chip.config = config
         else:
             chip.reset_state()"""
+QUIET = """        nothing = {key: 0 * x for key, x in named.items() if key.startswith(("weights", "bias"))}
+        quiet, _, _ = config_from_specification(**{**named, **nothing})
+"""
 LIVE = {
     "syns61201": "`XyloMonitor` of the same package runs the chip on its microphone in real time",
     "syns65302": "`XyloMonitor` of the same package runs the chip on its microphone in real time",
@@ -139,13 +144,14 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
         hidden=hidden,
         bin_s=bin_us / 1e6,
         reset=reset,
+        quiet="" if resets else QUIET,
         live=front,
         read="membrane" if output.membrane else "spikes",
     )
 
 
 def settling(network: IntegerNetwork) -> int:
-    """Steps without spikes after which the slowest state has decayed from its bound to 0."""
+    """Steps without input and spikes after which the slowest state has decayed from its bound to 0."""
     bound = 2 ** (network.profile["state.bits"] - 1) - 1
 
     def steps(dashes: list[np.ndarray | None]) -> int:

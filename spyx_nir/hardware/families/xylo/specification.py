@@ -59,7 +59,7 @@ def specification(network: IntegerNetwork) -> dict[str, np.ndarray]:
     hidden = [p for p in network.populations if not p.output]
     ids: dict[str, np.ndarray] = hidden_ids(network)
     places = {**ranks(network), **ids}
-    starts = np.concatenate([[0], np.cumsum([p.shape[0] for p in shown])])
+    starts = np.append(0, np.cumsum([p.shape[0] for p in shown]))
     outputs = {p.name: np.arange(a, a + p.shape[0]) for p, a in zip(shown, starts, strict=False)}
     count = sum(map(len, ids.values()))
     inputs = sum(shape[0] for shape in network.inputs.values())
@@ -79,7 +79,7 @@ def specification(network: IntegerNetwork) -> dict[str, np.ndarray]:
                 node=weight.node,
             )
         done.add((source, target))
-        block = np.ix_(places[source], {**ids, **outputs}[target], [0])
+        block = np.ix_(places[source], {**ids, **outputs}[target], np.arange(1))
         arrays[f"weights_{kind}"][block] = weight.values.T[:, :, None]
     reach = [network.profile[key] or count for key in REACHES]
     arrays["weights_in"] = arrays["weights_in"][:, : reach[0]]
