@@ -116,7 +116,7 @@ DECAYS = """        if board:
             chip.config = config
         else:
             chip.reset_state()"""
-QUIET = """        nothing = {key: 0 * x for key, x in named.items() if key.startswith(("weights", "bias"))}
+QUIET = """        nothing = {key: 0 * named[key] for key in named if key.startswith(("weights", "bias"))}
         quiet, _, _ = config_from_specification(**{**named, **nothing})
 """
 LIVE = {
