@@ -181,7 +181,11 @@ def test_xylos_specification_holds_the_integers(made):
     ):  # fmt: skip
         found = spec[f"weights_{key}"].reshape(vectors[f"weight/{node}"].T.shape)
         assert (found == vectors[f"weight/{node}"].T).all()
-    assert (content["dt"], content["output_mode"], content["device"]) == (0.005, "Spike", "syns61201")
+    assert (content["dt"], content["output_mode"], content["device"]) == (
+        0.005,
+        "Spike",
+        "syns61201",
+    )
 
 
 @pytest.mark.parametrize(
