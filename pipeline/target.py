@@ -29,7 +29,10 @@ from spyx_nir import files
 from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.datasets.prepared import Prepared
+    from pipeline.evaluation.chip_metrics import Probe
     from pipeline.training.trainer import Progress
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
@@ -55,6 +58,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     parity = parity_gate.passed(folder, task.name)
 
     from pipeline.datasets import prepared
+    from pipeline.evaluation.chip_metrics import Probe, Recordings
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, profile, quantise
     from spyx_nir.hardware.constrain import variant
@@ -72,7 +76,11 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         trained, curve = train(task, name, rounded, model.plan, data)
         made = planned(quantise.on_grid(start, trained))
         quantise.check_recovery(made, trained)
-        report, found = measure(trained, made.plan, rounded, data, parity)
+        recordings = Recordings(
+            *data.stream("test"), data.bin_us * 1e-6, 1 if task.data.merge_polarity else 255
+        )
+        probes = [Probe(network, model.plan, recordings) for network in (trained, rounded)]
+        report, found = measure(probes, made.plan, start, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
@@ -140,28 +148,26 @@ def train(
 
 
 def measure(
-    network: IntegerNetwork,
-    plan: Plan,
-    rounded: IntegerNetwork,
-    data: Prepared,
-    parity: dict[str, Any],
+    probes: Sequence[Probe], plan: Plan, start: PlannedGraph, parity: dict[str, Any]
 ) -> tuple[dict[str, Any], Assessment]:
     """The whole test set in integers: the metrics, and what they were taken from.
 
     Args:
-        plan: of the graph with the network's integers. rounded: the network before quantisation-aware
-            training.
+        probes: of the network of the bundle, and of the one before quantisation-aware training.
+        plan: of the graph with the bundle's integers. start: the graph that was quantised.
 
     Raises:
         GraphError: a state overflowed.
     """
+    from pipeline.evaluation import chip_metrics
     from spyx_nir.hardware import costs, simulate
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
-    events, labels = data.stream("test")
-    found = assess(network, plan, events)
+    shipped, ptq = probes
+    network, labels = shipped.network, shipped.recordings.labels
+    found = assess(network, plan, shipped.recordings.events, shipped)
     simulate.refuse_overflow(network, found.saturated)
-    before = assess(rounded, None, events)
+    before = assess(ptq.network, None, ptq.recordings.events, ptq)
 
     def entry(predicted: list[int]) -> dict[str, Any]:
         return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
@@ -203,6 +209,7 @@ def measure(
             for name, layer in found.layers.items()
             if layer["entries"]  # of a membrane that is read there are none
         ],
+        **chip_metrics.report(start, (shipped, found), (ptq, before)),
     }
     return report, found
 

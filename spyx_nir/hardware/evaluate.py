@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,15 @@ import numpy as np
 
 from spyx_nir import neurobench
 from spyx_nir.hardware import costs, simulate
-from spyx_nir.hardware.network import IntegerNetwork
+from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import Plan
 
 CHUNK = 50  # recordings at a time: N-MNIST's counts of 50 are 20 MB
 STREAMED = 200  # recordings in a stream: N-MNIST's take half a minute on one core
+
+# Called with the first recording of a chunk, the chunk's padded input and what the simulator gave.
+Watch = Callable[[int, dict[str, np.ndarray], Run], None]
 
 
 @dataclass
@@ -39,11 +43,14 @@ class Assessment:
         return {name: layer["saturated"] for name, layer in self.layers.items()}
 
 
-def assess(network: IntegerNetwork, plan: Plan | None, events: Any) -> Assessment:
+def assess(
+    network: IntegerNetwork, plan: Plan | None, events: Any, watch: Watch | None = None
+) -> Assessment:
     """Simulate all of `events` (N, T, *shape).
 
     Args:
         plan: of the graph that `quantise.on_grid` made; None leaves the floats and the cost out.
+        watch: is called with every run.
 
     Raises:
         GraphError: see `simulate.run`.
@@ -58,6 +65,8 @@ def assess(network: IntegerNetwork, plan: Plan | None, events: Any) -> Assessmen
     for start in range(0, len(events), CHUNK):
         x = simulate.padded(network, events[start : start + CHUNK])
         run = simulate.run(network, x, record=plan is not None)
+        if watch is not None:
+            watch(start, x, run)
         found.predicted += classes(run.shown(output))
         for name, layer in found.layers.items():
             layer["saturated"] += run.saturated[name]

@@ -43,7 +43,7 @@ def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
         node = graph.plan.nodes[path]
         gain, decay_syn, decay_mem = dynamics(node, path, dt, profile)
         floats = {
-            id(link): rows(graph, link) * _per_row(gain, link, graph, profile)
+            id(link): rows(graph, link) * per_row(gain, link, graph, profile)
             for link in graph.into(path)
         }
         threshold = threshold_of(node, profile) * input_gain(decay_syn, profile)
@@ -142,7 +142,7 @@ def rows(graph: Topology, link: Link) -> np.ndarray:
     return np.asarray(graph.plan.nodes[graph.weights(link)[0]]["weight"], np.float64)
 
 
-def _per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) -> np.ndarray:
+def per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) -> np.ndarray:
     """Gains of the neurons as a factor of the weight's rows (or output channels)."""
     weight = rows(graph, link)
     if gain.size == 1:

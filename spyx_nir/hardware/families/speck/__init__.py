@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spyx_nir.errors import UserError
-from spyx_nir.hardware.facts import Profile, list_of, whole
+from spyx_nir.hardware.facts import POSITIVE, Profile, list_of, or_null, whole
 from spyx_nir.hardware.families.speck.bringup import bringup
 from spyx_nir.hardware.families.speck.cores import place_on_cores
 from spyx_nir.hardware.families.speck.simulator import run
@@ -34,6 +34,7 @@ FAMILY = Family(
         "cores.neuron_memory": list_of(whole(1)),
         "cores.bias_memory": list_of(whole(1)),
         "cores.destinations": whole(1),
+        "cores.synops_per_s": or_null(POSITIVE),
         "convolution.input_size": whole(1),
         "convolution.output_size": whole(1),
         "convolution.channels": whole(1),

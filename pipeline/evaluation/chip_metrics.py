@@ -1,0 +1,270 @@
+"""What metrics/<task>-<target>.json says of a chip's network beyond accuracy and cost.
+
+Rates and latency are of the whole test set; robustness, and the comparison with the trained network, of
+up to `SAMPLES` recordings, evenly spread over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluation import confidence
+from spyx_nir.hardware import latency, perturb, registry, simulate
+from spyx_nir.hardware.evaluate import Assessment
+from spyx_nir.hardware.layer_errors import Agreement, layer_errors
+from spyx_nir.hardware.network import IntegerNetwork, Run
+from spyx_nir.hardware.rates import Rate, RateMeter, Rates
+from spyx_nir.hardware.topology import PlannedGraph, analyse
+from spyx_nir.meaning import reference
+from spyx_nir.meaning.plan import Plan
+
+SAMPLES = 100
+SEED = 17
+PART = 25  # recordings that share their flipped bits and their hot channels
+LOST = (0.01, 0.05, 0.1)  # probability of each event
+JITTER = 1  # steps
+FLIPPED = (1e-5, 1e-4)  # probability of each bit of a weight
+HOT = (1, 4)  # channels
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The test set as a chip gets it.
+
+    events: (N, T, *shape) counts. labels: (N,) class indices. step_s: length of a step, s. most: the
+    largest count that an input can have.
+    """
+
+    events: Any
+    labels: np.ndarray
+    step_s: float
+    most: int
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return int(self.events.shape[1])
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Up to `SAMPLES` indices, evenly spread, rising."""
+        count = min(SAMPLES, len(self.labels))
+        return np.arange(count) * len(self.labels) // count
+
+
+class Probe:
+    """Sees the runs of `assess`: rates, spikes of the output, agreement with the trained network."""
+
+    def __init__(self, network: IntegerNetwork, trained: Plan, recordings: Recordings) -> None:
+        self.network, self.trained, self.recordings = network, trained, recordings
+        self.meter = RateMeter(network, recordings.steps, recordings.step_s)
+        self.agreement = Agreement(network)
+        self._outputs: list[np.ndarray] = []
+        (self._output,) = (p.name for p in network.populations if p.output)
+        nodes = trained.nodes
+        self._delays = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+
+    def __call__(self, first: int, x: dict[str, np.ndarray], run: Run) -> None:
+        """See a run of recordings from `first` on, time-major."""
+        self.meter.add(x, run)
+        self._outputs.append(run.spikes[self._output])
+        (data,) = x.values()
+        chosen = self.recordings.chosen - first
+        chosen = chosen[(chosen >= 0) & (chosen < data.shape[1])]
+        if len(chosen):
+            floats = reference.run(self.trained, data[:, chosen]).spikes
+            spikes = {name: array[:, chosen] for name, array in run.spikes.items()}
+            self.agreement.add(spikes, floats, self._delays, self.recordings.steps)
+
+    @property
+    def output(self) -> np.ndarray:
+        """Spikes of the output, (T with silent steps, N, classes)."""
+        return np.concatenate(self._outputs, axis=1)
+
+
+def report(
+    start: PlannedGraph,
+    shipped: tuple[Probe, Assessment],
+    ptq: tuple[Probe, Assessment],
+) -> dict[str, Any]:
+    """`rates`, `latency`, `robustness` and `quantisation` of a network's metrics.
+
+    Args:
+        start: the trained graph as it was quantised. shipped: the network of the bundle. ptq: the one
+            before quantisation-aware training.
+    """
+    probe, found = shipped
+    recordings = probe.recordings
+    return {
+        "rates": rate_metrics(probe.meter.result(), probe.network, start, recordings.step_s),
+        "latency": latency_metrics(probe.output, recordings),
+        "robustness": robustness_metrics(probe.network, recordings, found.predicted),
+        "quantisation": [
+            row
+            for which, (seen, runs) in (("ptq", ptq), ("integer", shipped))
+            for row in quantisation_metrics(which, start, seen, runs.saturated)
+        ],
+    }
+
+
+def rate_metrics(
+    rates: Rates, network: IntegerNetwork, start: PlannedGraph, step_s: float
+) -> dict[str, Any]:
+    """Rates as the metrics file has them; `limit_per_s` is None where no source has a number."""
+    profile = network.profile
+    rows, _ = registry.family(profile).place(analyse(start.plan), profile)
+    cores = {row["layer"]: row["core"] for row in rows}
+    limits = [profile[key] for key in ("cores.synops_per_s",) if key in profile]
+
+    def both(rate: Rate) -> dict[str, float]:
+        return {"mean_per_s": rate.mean, "peak_per_s": rate.peak}
+
+    return {
+        "step_ms": 1e3 * step_s,
+        "events": both(rates.events),
+        "synops": both(rates.synops),
+        "layers": [
+            {
+                "node": name,
+                "core": cores.get(name),
+                **both(rate),
+                "limit_per_s": next(iter(limits), None),
+            }
+            for name, rate in rates.layers.items()
+        ],
+    }
+
+
+def latency_metrics(output: np.ndarray, recordings: Recordings) -> dict[str, Any]:
+    """Latency as the metrics file has it. output: (T with silent steps, N, classes)."""
+    found = latency.summary(latency.decided_in(output))
+    predicted = latency.over_time(output, recordings.steps)
+    step_ms = 1e3 * recordings.step_s
+    times = zip(latency.input_steps(recordings.steps), predicted, strict=True)
+    return {
+        "median_steps": found.median,
+        "p95_steps": found.p95,
+        "median_ms": None if found.median is None else step_ms * found.median,
+        "p95_ms": None if found.p95 is None else step_ms * found.p95,
+        "recording_steps": recordings.steps,
+        "undecided": found.undecided,
+        "accuracy_over_time": [
+            {"steps": steps, "ms": step_ms * steps, **_entry(classes, recordings.labels)}
+            for steps, classes in times
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """kind: `lost_events`, `jitter_steps`, `flipped_bits` or `hot_channels`. level: in its unit."""
+
+    kind: str
+    level: float
+
+
+def disturbances(channels: int) -> list[Disturbance]:
+    """Those that are measured of a network with so many input channels."""
+    return [
+        *(Disturbance("lost_events", share) for share in LOST),
+        Disturbance("jitter_steps", JITTER),
+        *(Disturbance("flipped_bits", share) for share in FLIPPED),
+        *(Disturbance("hot_channels", n) for n in sorted({min(n, channels) for n in HOT})),
+    ]
+
+
+def apply(
+    disturbance: Disturbance,
+    network: IntegerNetwork,
+    x: np.ndarray,
+    most: int,
+    random: np.random.Generator,
+) -> tuple[IntegerNetwork, np.ndarray, int]:
+    """Network and input (B, T, *shape) as disturbed, and how many bits were flipped."""
+    level = disturbance.level
+    match disturbance.kind:
+        case "lost_events":
+            return network, perturb.lose_events(x, level, random), 0
+        case "jitter_steps":
+            return network, perturb.jitter(x, int(level), random, most), 0
+        case "hot_channels":
+            return network, perturb.hot_channels(x, int(level), random), 0
+        case "flipped_bits":
+            flipped, bits = perturb.flip_bits(network, level, random)
+            return flipped, x, bits
+    raise ValueError(f"unknown disturbance `{disturbance.kind}`")
+
+
+@dataclass(frozen=True)
+class Disturbed:
+    """Answers under a disturbance, (n,) class indices; saturated states; flipped bits of all parts."""
+
+    predicted: np.ndarray
+    saturated: int
+    flipped_bits: int
+
+
+def disturb(
+    network: IntegerNetwork, events: np.ndarray, most: int, disturbance: Disturbance
+) -> Disturbed:
+    """Run `events` (n, T, *shape) under a disturbance, with a generator for each `PART` of them."""
+    (output,) = (p.name for p in network.populations if p.output)
+    predicted, saturated, flipped = [], 0, 0
+    for first in range(0, len(events), PART):
+        seed = f"{SEED} {disturbance.kind} {disturbance.level:g} {first}".encode()
+        random = np.random.default_rng(list(seed))
+        chip, x, bits = apply(disturbance, network, events[first : first + PART], most, random)
+        run = simulate.run(chip, simulate.padded(chip, x))
+        predicted.append(run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1))
+        saturated += sum(run.saturated.values())
+        flipped += bits
+    return Disturbed(np.concatenate(predicted), saturated, flipped)
+
+
+def robustness_metrics(
+    network: IntegerNetwork, recordings: Recordings, predicted: list[int]
+) -> dict[str, Any]:
+    """Robustness as the metrics file has it. predicted: answers to all recordings, undisturbed."""
+    chosen = recordings.chosen
+    labels, events = recordings.labels[chosen], recordings.events[chosen]
+    rows = [{"kind": "none", "level": 0, **_entry(np.asarray(predicted)[chosen], labels)}]
+    channels = int(np.prod(events.shape[2:]))
+    for disturbance in disturbances(channels):
+        found = disturb(network, events, recordings.most, disturbance)
+        rows.append(
+            {
+                "kind": disturbance.kind,
+                "level": disturbance.level,
+                **_entry(found.predicted, labels),
+                "saturated": found.saturated,
+                **({"flipped": found.flipped_bits} if disturbance.kind == "flipped_bits" else {}),
+            }
+        )
+    return {"n": len(chosen), "seed": SEED, "disturbances": rows}
+
+
+def quantisation_metrics(
+    which: str, start: PlannedGraph, probe: Probe, saturated: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    """A row for each population. which: "ptq" or "integer". saturated: states, by population."""
+    for name, error in layer_errors(start, probe.network).items():
+        spikes = probe.agreement.layers[name]
+        yield {
+            "numbers": which,
+            "node": name,
+            "weight_snr_db": error.weight_snr_db,
+            "threshold_error": error.threshold_error,
+            "threshold_error_max": error.threshold_error_max,
+            "weights_at_bound": error.at_bound,
+            "saturated_states": saturated[name],
+            "equal_entries": spikes["equal"] / spikes["entries"],
+            "equal_counts": spikes["equal_counts"] / spikes["neurons"],
+        }
+
+
+def _entry(predicted: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    return confidence.accuracy_entry(int((predicted == labels).sum()), len(labels))
