@@ -58,7 +58,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     parity = parity_gate.passed(folder, task.name)
 
     from pipeline.datasets import prepared
-    from pipeline.evaluation.chip_metrics import Probe, Recordings
+    from pipeline.evaluation.chip_metrics import Probe, Recordings, Trained
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, profile, quantise
     from spyx_nir.hardware.constrain import variant
@@ -77,9 +77,10 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         made = planned(quantise.on_grid(start, trained))
         quantise.check_recovery(made, trained)
         recordings = Recordings(
-            *data.stream("test"), data.bin_us * 1e-6, 1 if task.data.merge_polarity else 255
+            *data.stream("test"), data.bin_us, 1 if task.data.merge_polarity else 255
         )
-        probes = [Probe(network, model.plan, recordings) for network in (trained, rounded)]
+        floats = Trained(model.plan)
+        probes = [Probe(network, floats, recordings) for network in (trained, rounded)]
         report, found = measure(probes, made.plan, start, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
