@@ -64,7 +64,7 @@ class Trained:
         self._spikes: dict[int, dict[str, np.ndarray]] = {}
 
     def spikes(self, first: int, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Neuron -> spikes (T, B, *shape) of the recordings `x`, (T, B, *shape), numbered from `first`."""
+        """Neuron -> spikes (T, B, *shape) of the recordings `x` from `first` on, time-major."""
         if first not in self._spikes:
             spikes = reference.run(self.plan, x).spikes
             self._spikes[first] = {name: array.astype(np.uint8) for name, array in spikes.items()}
@@ -200,19 +200,19 @@ def apply(
     network: IntegerNetwork,
     x: np.ndarray,
     most: int,
-    random: np.random.Generator,
+    generator: np.random.Generator,
 ) -> tuple[IntegerNetwork, np.ndarray, int]:
     """Network and input (B, T, *shape) as disturbed, and how many bits were flipped."""
     level = disturbance.level
     match disturbance.kind:
         case "lost_events":
-            return network, perturb.lose_events(x, level, random), 0
+            return network, perturb.lose_events(x, level, generator), 0
         case "jitter_steps":
-            return network, perturb.jitter(x, int(level), random, most), 0
+            return network, perturb.jitter(x, int(level), generator, most), 0
         case "hot_channels":
-            return network, perturb.hot_channels(x, int(level), random), 0
+            return network, perturb.hot_channels(x, int(level), generator), 0
         case "flipped_bits":
-            flipped, bits = perturb.flip_bits(network, level, random)
+            flipped, bits = perturb.flip_bits(network, level, generator)
             return flipped, x, bits
     raise ValueError(f"unknown disturbance `{disturbance.kind}`")
 
@@ -234,8 +234,8 @@ def disturb(
     predicted, saturated, flipped = [], 0, 0
     for first in range(0, len(events), PART):
         seed = f"{SEED} {disturbance.kind} {disturbance.level:g} {first}".encode()
-        random = np.random.default_rng(list(seed))
-        chip, x, bits = apply(disturbance, network, events[first : first + PART], most, random)
+        generator = np.random.default_rng(list(seed))
+        chip, x, bits = apply(disturbance, network, events[first : first + PART], most, generator)
         run = simulate.run(chip, simulate.padded(chip, x))
         predicted.append(run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1))
         saturated += sum(run.saturated.values())
