@@ -120,6 +120,38 @@ def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(made, t
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
+def test_rates_latency_robustness_and_quantisation_fit_the_other_metrics(made, task, target):
+    root = made(task, target)
+    found = json.loads((root / "metrics" / f"{task}-{target}.json").read_text())
+    accuracy, samples = found["accuracy"]["integer"], found["accuracy"]["integer"]["n"]
+    over_time = found["latency"]["accuracy_over_time"]
+    assert {key: over_time[-1][key] for key in accuracy} == accuracy
+    assert len(over_time) == 10
+    assert found["robustness"]["n"] == samples  # the tiny test set is all of it
+    undisturbed, *disturbed = found["robustness"]["disturbances"]
+    assert {key: undisturbed[key] for key in accuracy} == accuracy
+    assert len(disturbed) == 7
+    rates = found["rates"]
+    total = sum(layer["mean_per_s"] for layer in rates["layers"])
+    assert total == pytest.approx(rates["synops"]["mean_per_s"])
+    names = [layer["node"] for layer in found["layers"]]
+    assert [layer["node"] for layer in rates["layers"]] == names
+    cores = [layer["core"] for layer in rates["layers"]]
+    placed = json.loads((root / "models" / task / "deploy" / target / "fit.json").read_text())[
+        "cores"
+    ]
+    by_layer = {row["layer"]: row["core"] for row in placed}
+    assert cores == [by_layer.get(name) for name in names]
+    rows = [(row["numbers"], row["node"]) for row in found["quantisation"]]
+    assert rows == [(numbers, name) for numbers in ("ptq", "integer") for name in names]
+    saturated = [row["saturated_states"] for row in found["quantisation"][len(names) :]]
+    assert sum(saturated) == found["saturated"]
+    card = (root / "models" / task / "deploy" / target / "MODEL_CARD.md").read_text()
+    for line in ("Rates, in real time: ", "Latency: ", f"Robustness, on {samples} recordings: "):
+        assert f"\n{line}" in card
+
+
+@pytest.mark.parametrize(("task", "target"), PAIRS)
 def test_metrics_and_papers_say_the_same(made, task, target):
     root = made(task, target)
     bundle = root / "models" / task / "deploy" / target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report import accuracy, cost
+from pipeline.report import accuracy, behaviour, cost
 from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
@@ -16,7 +16,10 @@ RUNS = {
     "integer": "integers",
     "dequantised": "dequantised, by NIR's rule",
 }
-SHOWN = ("accuracy", "stream", "lost_points", "saturated", "layers", "selection", "task", "target")
+SHOWN = (
+    "accuracy", "stream", "lost_points", "saturated", "layers", "selection", "task", "target",
+    *behaviour.KEYS,
+)  # fmt: skip
 
 
 def make(source: Source, target: Target) -> Part:
@@ -37,6 +40,13 @@ def make(source: Source, target: Target) -> Part:
             _layers(target.metrics),
             cost.table("Cost, and what else was measured", rest),
         ])  # fmt: skip
+        absences = [key for key in behaviour.KEYS if key not in target.metrics]
+        if absences:
+            path = f"metrics/{source.task}-{name}.json"
+            what_is = ", ".join(absences)
+            part.missing.append(f"{path} has no {what_is}: run make deploy-artifacts")
+        else:
+            behaviour.add(part, f"{source.task}-{name}", what, target.metrics)
     if target.fit is None:
         part.missing.append(source.unbundled("fit.json", name))
     else:

@@ -50,7 +50,45 @@ METRICS = {
     ],
     "SynapticOperations": {"Effective_ACs": 123.5},
     "energy": {"pj": 2914.6, "mark": "modelled"},
-}
+    "rates": {
+        "step_ms": 5.0,
+        "events": {"mean_per_s": 3.5, "peak_per_s": 200.0},
+        "synops": {"mean_per_s": 7.25, "peak_per_s": 400.0},
+        "layers": [
+            {"node": "a", "core": 3, "mean_per_s": 7.0, "peak_per_s": 300.0, "limit_per_s": None},
+            {"node": "b", "core": None, "mean_per_s": 0.25, "peak_per_s": 100.0, "limit_per_s": 9e6},
+        ],
+    },
+    "latency": {
+        "median_steps": 4, "median_ms": 20.0, "p95_steps": None, "p95_ms": None,
+        "recording_steps": 10, "undecided": 2,
+        "accuracy_over_time": [
+            {"steps": 5, "ms": 25.0, **accuracy(8)}, {"steps": 10, "ms": 50.0, **accuracy(11)},
+        ],
+    },
+    "robustness": {
+        "n": 20, "seed": 1,
+        "disturbances": [
+            {"kind": "none", "level": 0, **accuracy(11)},
+            {"kind": "lost_events", "level": 0.05, **accuracy(10), "saturated": 6},
+            {"kind": "jitter_steps", "level": 1, **accuracy(9), "saturated": 0},
+            {"kind": "flipped_bits", "level": 1e-5, **accuracy(8), "saturated": 0, "flipped": 13},
+            {"kind": "hot_channels", "level": 1, **accuracy(7), "saturated": 0},
+        ],
+    },
+    "quantisation": [
+        {
+            "numbers": "ptq", "node": "a", "weight_snr_db": 40.25, "threshold_error": 0.002,
+            "threshold_error_max": 0.004, "weights_at_bound": 0.01, "saturated_states": 5,
+            "equal_entries": 0.75, "equal_counts": 0.5,
+        },
+        {
+            "numbers": "integer", "node": "a", "weight_snr_db": None, "threshold_error": None,
+            "threshold_error_max": None, "weights_at_bound": 0.0, "saturated_states": 0,
+            "equal_entries": 1.0, "equal_counts": 1.0,
+        },
+    ],
+}  # fmt: skip
 MATRIX = [
     {
         "bundle": "models/braille/deploy/generic",
@@ -160,6 +198,44 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     bars = shown.charts[f"fit-braille-{CHIP}"]["data"]["values"]
     assert [b["resource"] for b in bars] == [
         r["resource"] for r in fit["utilisation"] if r["limit"]
+    ]
+
+
+def test_the_chips_behaviour_is_that_of_its_metrics(shown):
+    part = f"braille-target-{CHIP}"
+    rates = rows(shown.tables[part, "Rates on the test set, peaks in steps of 5 ms"])
+    assert rates["input events"][:2] == [3.5, 200]
+    assert rates["operations"][:2] == [7.25, 400]
+    assert rates["operations into a, core 3"] == [7, 300, "no published limit"]
+    assert rates["operations into b"] == [0.25, 100, 9e6]
+    latency = rows(shown.tables[part, "Latency to the decision that stays"])
+    assert latency["half of the recordings decided by"] == [4, 20]
+    assert latency["95 % of them decided by"] == ["none is decided", "none is decided"]
+    assert rows(shown.tables[part, "Accuracy over time"])["25 ms, 5 steps"][:2] == [0.4, "8 of 20"]
+    robust = rows(shown.tables[part, "Robustness, on 20 recordings of the test set"])
+    assert {name: cells[0] for name, cells in robust.items()} == {
+        "undisturbed": 0.55,
+        "5 % of events lost": 0.5,
+        "jitter of 1 step, 5 ms, either way": 0.45,
+        "bits flipped, 1e-05 each": 0.4,
+        "1 hot channel": 0.35,
+    }
+    assert robust["bits flipped, 1e-05 each"][-2:] == [0, 13]
+    layers = rows(shown.tables[part, "Quantisation by layer, against the trained network"])
+    assert layers["a, PTQ"] == [40.25, 0.002, 0.004, 0.01, 5, 0.75, 0.5]
+    assert layers["a, shipped"][0] == "no error"
+    points = shown.charts[f"over-time-braille-{CHIP}"]["data"]["values"]
+    assert [(p["ms"], p["accuracy"]) for p in points] == [(25, 0.4), (50, 0.55)]
+    assert len(shown.charts[f"robustness-braille-{CHIP}"]["data"]["values"]) == 5
+
+
+def test_metrics_of_an_older_pipeline_are_said_to_miss_the_behaviour(project):
+    source = sources.read(project, tiny_task("braille", "v_reset"))
+    (target,) = (t for t in source.targets if t.name == CHIP)
+    older = {key: value for key, value in METRICS.items() if key not in ("rates", "latency")}
+    part = targets.make(source, replace(target, metrics=older))
+    assert part.missing == [
+        "metrics/braille-loihi.json has no rates, latency: run make deploy-artifacts"
     ]
 
 
