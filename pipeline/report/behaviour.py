@@ -44,14 +44,17 @@ def _rates(rates: dict[str, Any]) -> Table:
 
     def place(layer: dict[str, Any]) -> str:
         core = "" if layer["core"] is None else f", core {layer['core']}"
-        return f"operations into {layer['node']}{core}"
+        return f"synaptic operations into {layer['node']}{core}"
 
-    rows = [row("input events", rates["events"], None), row("operations", rates["synops"], None)]
+    rows = [
+        row("input events", rates["events"], None),
+        row("synaptic operations", rates["synops"], None),
+    ]
     for layer in rates["layers"]:
         limit = layer["limit_per_s"]
         text = "no published limit" if limit is None else measured(limit)
         rows.append(row(place(layer), layer, text))
-    head = ("synaptic operations and events", "mean a second", "peak a second", "limit a second")
+    head = ("what", "mean a second", "peak a second", "limit a second")
     return Table(f"Rates on the test set, peaks in steps of {rates['step_ms']:g} ms", head, rows)
 
 

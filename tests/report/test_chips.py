@@ -205,9 +205,9 @@ def test_the_chips_behaviour_is_that_of_its_metrics(shown):
     part = f"braille-target-{CHIP}"
     rates = rows(shown.tables[part, "Rates on the test set, peaks in steps of 5 ms"])
     assert rates["input events"][:2] == [3.5, 200]
-    assert rates["operations"][:2] == [7.25, 400]
-    assert rates["operations into a, core 3"] == [7, 300, "no published limit"]
-    assert rates["operations into b"] == [0.25, 100, 9e6]
+    assert rates["synaptic operations"][:2] == [7.25, 400]
+    assert rates["synaptic operations into a, core 3"] == [7, 300, "no published limit"]
+    assert rates["synaptic operations into b"] == [0.25, 100, 9e6]
     latency = rows(shown.tables[part, "Latency to the decision that stays"])
     assert latency["half of the recordings decided by"] == [4, 20]
     assert latency["95 % of them decided by"] == ["none is decided", "none is decided"]
