@@ -76,7 +76,7 @@ class Probe:
 
     def __init__(self, network: IntegerNetwork, trained: Trained, recordings: Recordings) -> None:
         self.network, self.trained, self.recordings = network, trained, recordings
-        self.meter = RateMeter(network, recordings.steps, 1e-6 * recordings.step_us)
+        self.meter = RateMeter(network, recordings.steps, recordings.step_us / 1e6)
         self.agreement = Agreement(network)
         self._outputs: list[np.ndarray] = []
         (self._output,) = (p.name for p in network.populations if p.output)

@@ -213,7 +213,7 @@ def test_the_chips_behaviour_is_that_of_its_metrics(shown):
     assert latency["95 % of them decided by"] == ["none is decided", "none is decided"]
     assert rows(shown.tables[part, "Accuracy over time"])["25 ms, 5 steps"][:2] == [0.4, "8 of 20"]
     robust = rows(shown.tables[part, "Robustness, on 20 recordings of the test set"])
-    assert {name: cells[0] for name, cells in robust.items()} == {
+    assert {name: cells[0] for name, cells in robust.items() if name != "disturbance"} == {
         "undisturbed": 0.55,
         "5 % of events lost": 0.5,
         "jitter of 1 step, 5 ms, either way": 0.45,
