@@ -165,10 +165,10 @@ def measure(
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
     shipped, ptq = probes
-    network, labels = shipped.network, shipped.recordings.labels
-    found = assess(network, plan, shipped.recordings.events, shipped)
+    network, events, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
+    found = assess(network, plan, events, shipped)
     simulate.refuse_overflow(network, found.saturated)
-    before = assess(ptq.network, None, ptq.recordings.events, ptq)
+    before = assess(ptq.network, None, events, ptq)
 
     def entry(predicted: list[int]) -> dict[str, Any]:
         return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.evaluation import confidence
 from spyx_nir.hardware import latency, perturb, registry, simulate
-from spyx_nir.hardware.evaluate import Assessment
+from spyx_nir.hardware.evaluate import Assessment, classes
 from spyx_nir.hardware.layer_errors import Agreement, layer_errors
 from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.hardware.rates import Rate, RateMeter, Rates
@@ -72,21 +72,21 @@ class Trained:
 
 
 class Probe:
-    """Sees the runs of `assess`: rates, spikes of the output, agreement with the trained network."""
+    """Sees the runs of `assess`: rates, the output, agreement with the trained network."""
 
     def __init__(self, network: IntegerNetwork, trained: Trained, recordings: Recordings) -> None:
         self.network, self.trained, self.recordings = network, trained, recordings
         self.meter = RateMeter(network, recordings.steps, recordings.step_us / 1e6)
         self.agreement = Agreement(network)
         self._outputs: list[np.ndarray] = []
-        (self._output,) = (p.name for p in network.populations if p.output)
+        (self._output,) = (p for p in network.populations if p.output)
         nodes = trained.plan.nodes
-        self._delays = simulate.accumulated(network, lambda _, to: nodes[to]["spike_delay"])
+        self._delays = simulate.accumulated(network, lambda _, to: nodes[to].get("spike_delay", 0))
 
     def __call__(self, first: int, x: dict[str, np.ndarray], run: Run) -> None:
         """See a run of recordings from `first` on, time-major."""
         self.meter.add(x, run)
-        self._outputs.append(run.spikes[self._output])
+        self._outputs.append(run.shown(self._output))
         (data,) = x.values()
         chosen = self.recordings.chosen - first
         chosen = chosen[(chosen >= 0) & (chosen < data.shape[1])]
@@ -97,7 +97,7 @@ class Probe:
 
     @property
     def output(self) -> np.ndarray:
-        """Spikes of the output, (T with silent steps, N, classes)."""
+        """What is read of the output, (T with silent steps, N, classes); see `Run.shown`."""
         return np.concatenate(self._outputs, axis=1)
 
 
@@ -171,8 +171,8 @@ def latency_metrics(output: np.ndarray, recordings: Recordings) -> dict[str, Any
         "recording_steps": recordings.steps,
         "undecided": found.undecided,
         "accuracy_over_time": [
-            {"steps": steps, "ms": ms(steps), **_entry(classes, recordings.labels)}
-            for steps, classes in times
+            {"steps": steps, "ms": ms(steps), **_entry(answers, recordings.labels)}
+            for steps, answers in times
         ],
     }
 
@@ -230,17 +230,18 @@ def disturb(
     network: IntegerNetwork, events: np.ndarray, most: int, disturbance: Disturbance
 ) -> Disturbed:
     """Run `events` (n, T, *shape) under a disturbance, with a generator for each `PART` of them."""
-    (output,) = (p.name for p in network.populations if p.output)
-    predicted, saturated, flipped = [], 0, 0
+    (output,) = (p for p in network.populations if p.output)
+    predicted: list[int] = []
+    saturated = flipped = 0
     for first in range(0, len(events), PART):
         seed = f"{SEED} {disturbance.kind} {disturbance.level:g} {first}".encode()
         generator = np.random.default_rng(list(seed))
         chip, x, bits = apply(disturbance, network, events[first : first + PART], most, generator)
         run = simulate.run(chip, simulate.padded(chip, x))
-        predicted.append(run.spikes[output].sum(axis=0, dtype=np.int64).argmax(-1))
+        predicted += classes(run.shown(output))
         saturated += sum(run.saturated.values())
         flipped += bits
-    return Disturbed(np.concatenate(predicted), saturated, flipped)
+    return Disturbed(np.asarray(predicted), saturated, flipped)
 
 
 def robustness_metrics(
@@ -270,7 +271,7 @@ def quantisation_metrics(
 ) -> Iterator[dict[str, Any]]:
     """A row for each population. which: "ptq" or "integer". saturated: states, by population."""
     for name, error in layer_errors(start, probe.network).items():
-        spikes = probe.agreement.layers[name]
+        spikes = probe.agreement.layers.get(name)  # none where the membrane is read
         yield {
             "numbers": which,
             "node": name,
@@ -279,8 +280,8 @@ def quantisation_metrics(
             "threshold_error_max": error.threshold_error_max,
             "weights_at_bound": error.at_bound,
             "saturated_states": saturated[name],
-            "equal_entries": spikes["equal"] / spikes["entries"],
-            "equal_counts": spikes["equal_counts"] / spikes["neurons"],
+            "equal_entries": spikes["equal"] / spikes["entries"] if spikes else None,
+            "equal_counts": spikes["equal_counts"] / spikes["neurons"] if spikes else None,
         }
 
 

@@ -117,7 +117,7 @@ def _quantisation(layers: list[dict[str, Any]]) -> Table:
             *(_share(layer[key]) for key in ("threshold_error", "threshold_error_max")),
             percent(layer["weights_at_bound"]),
             count(layer["saturated_states"]),
-            *(percent(layer[key]) for key in ("equal_entries", "equal_counts")),
+            *(_share(layer[key]) for key in ("equal_entries", "equal_counts")),
         )
         for layer in layers
     ]

@@ -1,8 +1,9 @@
-"""How soon a network has decided: from the spikes of its output, step by step.
+"""How soon a network has decided: from what is read of its output, step by step.
 
-The decision after a step is the class with most spikes so far, the first of equals, and none before the
-first spike. A recording is decided in the first step from which on the decision is the final one until
-the end. Steps count from 1, the first of the recording, and include those in which delayed spikes arrive.
+The decision after a step is the class with most spikes so far, or with the highest sum of its membrane
+where that is read; the first of equals, and none before the first that is not 0. A recording is decided
+in the first step from which on the decision is the final one until the end. Steps count from 1, the first
+of the recording, and include those in which delayed spikes arrive.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Latency:
 
 
 def decisions(output: np.ndarray) -> np.ndarray:
-    """The decision after each step, `UNDECIDED` before the first spike: (T, B, classes) to (T, B)."""
+    """The decision after each step, (T, B, classes) to (T, B); `UNDECIDED` where nothing was read."""
     so_far = output.cumsum(axis=0, dtype=np.int64)
     return np.where(so_far.any(axis=-1), so_far.argmax(axis=-1), UNDECIDED)
 

@@ -95,7 +95,7 @@ def _threshold_error(
     gain: np.ndarray,
 ) -> tuple[float | None, float | None]:
     """Mean and largest relative error of the thresholds of the rows that have a scale."""
-    if "v_threshold" not in node or not scale.size:
+    if p.membrane or not scale.size:
         return None, None
 
     def by_row(values: np.ndarray) -> np.ndarray:
@@ -128,10 +128,13 @@ class Agreement:
         """Compare recordings, each population from its own delay on, over the steps of the input.
 
         Args:
-            spikes, floats: population -> (T, B, *shape), of integers and of floats. float_delays:
+            spikes, floats: population -> (T, B, *shape), of integers and of floats; a population whose
+                membrane is read has no floats and is not compared. float_delays:
                 population -> steps by which the floats come later. steps: of the input.
         """
         for name, delay in simulate.delays(self.network).items():
+            if name not in floats:
+                continue
             layer = self.layers.setdefault(name, Counter())
             ours = spikes[name][delay:][:steps].astype(np.int64)
             theirs = floats[name][float_delays[name] :][:steps].astype(np.int64)

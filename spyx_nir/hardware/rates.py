@@ -1,9 +1,10 @@
 """How busy a chip is: synaptic operations and input events a second, from a simulation's spikes.
 
 A spike makes one operation in every neuron that it reaches, in the step in which it arrives: a step
-later than it is sent where the chip delays. As in `Topology.fan`, a weight of 0 is no connection in a
-matrix; in a convolution every tap counts that is on the map. Each spike of a multi-spike neuron counts,
-and an input of n counts is n spikes, up to the chip's `neuron.input_spikes_per_step`.
+later than it is sent where the chip delays, and later still where the weight does. As in `Topology.fan`,
+a weight of 0 is no connection in a matrix; in a convolution every tap counts that is on the map. Each
+spike of a multi-spike neuron counts, and an input of n counts is n spikes, up to the chip's
+`neuron.input_spikes_per_step`.
 
     mean    operations of all recordings / (recordings * steps of the input * length of a step)
     peak    operations of the busiest step of any recording / length of a step
@@ -14,6 +15,7 @@ spikes/s * C_out * kx * ky / (sx * sy) (synsense/sinabs docs/speck/tips_for_trai
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,11 +98,14 @@ def operations(network: IntegerNetwork, spikes: dict[str, np.ndarray]) -> dict[s
     steps, batch = next(iter(spikes.values())).shape[:2]
     done = {p.name: np.zeros((steps, batch), np.int64) for p in network.populations}
     for weight in network.weights:
-        fan = fan_out(weight, spikes[weight.source].shape[2:])
         # In float64, which holds these sums exactly and multiplies fast.
-        met = (_flat(spikes[weight.source]).astype(np.float64) @ fan.ravel()).astype(np.int64)
-        delay = int(simulate.is_delayed(network, weight.source))
-        done[weight.target][delay:] += met[: steps - delay]
+        sent = _flat(spikes[weight.source]).astype(np.float64)
+        for further, values in weight.by_delay():
+            part = dataclasses.replace(weight, values=values)
+            fan = fan_out(part, spikes[weight.source].shape[2:])
+            met = (sent @ fan.ravel()).astype(np.int64)
+            delay = further + int(simulate.is_delayed(network, weight.source))
+            done[weight.target][delay:] += met[: max(0, steps - delay)]
     return done
 
 
@@ -112,7 +117,12 @@ def fan_out(weight: Weight, shape: tuple[int, ...]) -> np.ndarray:
         sizes.append((c, h // window, w // window))
     matrix = weight.values.ndim == 2
     used = weight.values if matrix else np.ones_like(weight.values)
-    node = {"weight": used, "stride": weight.stride, "padding": weight.padding}
+    node = {
+        "weight": used,
+        "stride": weight.stride,
+        "padding": weight.padding,
+        "dilation": weight.dilation,
+    }
     arrives = (weight.values.shape[1],) if matrix else weight.shape
     fan = neurobench.fan_out(node, arrives).astype(np.float64).reshape(sizes[-1])
     for window, (_, height, width) in zip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import graphs
@@ -66,6 +67,25 @@ def test_rates_count_each_spike_in_the_step_in_which_it_arrives() -> None:
     assert found.synops.mean == pytest.approx((4 + 1) / 1.5)
     assert found.synops.peak == 4 / 0.5
     assert found.layers == {"n": found.synops}
+
+
+def test_a_weights_own_delay_moves_its_operations() -> None:
+    """Weights 1 and 2 at once, 3 two steps later: from (1, 1), 2 operations and then 1."""
+    network = matrix(LOIHI, 2 * MATRIX)
+    (weight,) = network.weights
+    slow = dataclasses.replace(weight, delay=np.array([[0, 0], [0, 2]]))
+    network = dataclasses.replace(network, weights=(slow,))
+    sent = {"input": np.array([[1, 1], [0, 0], [0, 0], [0, 0]])[:, None], "n": np.zeros((4, 1, 2))}
+    # Loihi delivers everything one step later besides.
+    assert rates.operations(network, sent)["n"].ravel().tolist() == [0, 2, 0, 1]
+
+
+def test_a_spike_reaches_its_own_group_alone_and_dilated_taps() -> None:
+    """Kernels of 1x2, taps 2 apart, on 1x4: two outputs; each of the four places meets one tap."""
+    weight = Weight(
+        "a", "b", "w", np.ones((4, 1, 1, 2), np.int64), (2, 1, 4), dilation=(1, 2), groups=2
+    )
+    assert rates.fan_out(weight, (2, 1, 4)).tolist() == [[[2, 2, 2, 2]]] * 2
 
 
 def test_rates_are_means_over_recordings_and_the_peak_of_any() -> None:
