@@ -29,8 +29,6 @@ from spyx_nir import files
 from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.datasets.prepared import Prepared
     from pipeline.evaluation.chip_metrics import Probe
     from pipeline.training.trainer import Progress
@@ -80,8 +78,9 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
             *data.stream("test"), data.bin_us, 1 if task.data.merge_polarity else 255
         )
         floats = Trained(model.plan)
-        probes = [Probe(network, floats, recordings) for network in (trained, rounded)]
-        report, found = measure(probes, made.plan, start, parity)
+        shipped = Probe(trained, floats, recordings, shipped=True)
+        ptq = Probe(rounded, floats, recordings, shipped=False)
+        report, found = measure(shipped, ptq, made.plan, start, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
@@ -149,12 +148,12 @@ def train(
 
 
 def measure(
-    probes: Sequence[Probe], plan: Plan, start: PlannedGraph, parity: dict[str, Any]
+    shipped: Probe, ptq: Probe, plan: Plan, start: PlannedGraph, parity: dict[str, Any]
 ) -> tuple[dict[str, Any], Assessment]:
     """The whole test set in integers: the metrics, and what they were taken from.
 
     Args:
-        probes: of the network of the bundle, and of the one before quantisation-aware training.
+        shipped: of the network of the bundle. ptq: of the one before quantisation-aware training.
         plan: of the graph with the bundle's integers. start: the graph that was quantised.
 
     Raises:
@@ -164,7 +163,6 @@ def measure(
     from spyx_nir.hardware import costs, simulate
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
-    shipped, ptq = probes
     network, events, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
     found = assess(network, plan, events, shipped)
     simulate.refuse_overflow(network, found.saturated)

@@ -72,9 +72,12 @@ class Trained:
 
 
 class Probe:
-    """Sees the runs of `assess`: rates, the output, agreement with the trained network."""
+    """Sees the runs of `assess`: agreement with the trained network; if `shipped`, rates and output."""
 
-    def __init__(self, network: IntegerNetwork, trained: Trained, recordings: Recordings) -> None:
+    def __init__(
+        self, network: IntegerNetwork, trained: Trained, recordings: Recordings, shipped: bool
+    ) -> None:
+        self.shipped = shipped
         self.network, self.trained, self.recordings = network, trained, recordings
         self.meter = RateMeter(network, recordings.steps, recordings.step_us / 1e6)
         self.agreement = Agreement(network)
@@ -85,8 +88,9 @@ class Probe:
 
     def __call__(self, first: int, x: dict[str, np.ndarray], run: Run) -> None:
         """See a run of recordings from `first` on, time-major."""
-        self.meter.add(x, run)
-        self._outputs.append(run.shown(self._output))
+        if self.shipped:
+            self.meter.add(x, run)
+            self._outputs.append(run.shown(self._output))
         (data,) = x.values()
         chosen = self.recordings.chosen - first
         chosen = chosen[(chosen >= 0) & (chosen < data.shape[1])]
