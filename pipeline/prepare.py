@@ -50,14 +50,8 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
     from pipeline.datasets.binning import to_bins
 
     data = task.data
-    folder = raw_folder(task, Path(root))
     module = tasks.find(task.name)
-    try:
-        given = module.recordings(data, folder)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}") from None
-    found = checks.contract(given, data.classes, f"pipeline/tasks/{task.name}.py")
-    chosen = _choose(task, found, folder)
+    found, chosen = recordings(task, root)
     shape = (len(chosen.place), data.bins, *tasks.input_shape(task))
     if (size := math.prod(shape[1:])) > MOST_CELLS:
         raise UserError(
@@ -108,6 +102,24 @@ def prepare(task: schema.Task, root: str | Path = ".") -> None:
         provenance,
     )
     _say(task, shape, chosen, provenance)
+
+
+def recordings(task: schema.Task, root: str | Path = ".") -> tuple[Recordings, Chosen]:
+    """The recordings of the task's source, and those of its classes in the order of the prepared file.
+
+    Raises:
+        UserError: the source cannot be read, or does not fit the task.
+        Unavailable: the source is `download` and the server cannot be reached.
+    """
+    from pipeline.datasets import checks
+
+    folder = raw_folder(task, Path(root))
+    try:
+        given = tasks.find(task.name).recordings(task.data, folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}") from None
+    found = checks.contract(given, task.data.classes, f"pipeline/tasks/{task.name}.py")
+    return found, _choose(task, found, folder)
 
 
 def raw_folder(task: schema.Task, root: Path) -> Path:

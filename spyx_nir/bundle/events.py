@@ -1,55 +1,177 @@
-"""events.npz: the golden vectors' recordings as events, for chips that take events and no frames.
+"""`events/` of a bundle: the golden recordings as events, the address map, and encode.py.
 
-Prepared recordings are counts per bin, so the times within a bin are made up: of n events of a pixel and
-channel in a bin the i-th (from 0) comes at the bin's start plus (2 i + 1) / (2 n) of its length, in whole
-microseconds, rounded down. Counted by bins they are the frames again.
+recordings.npz      `events`, all recordings one after the other, each ordered by t: t in microseconds, x,
+                    and y and p where the sensor has rows and polarities; `start` (N + 1,): recording n is
+                    `events[start[n]:start[n + 1]]`
+address_map.json    what becomes of an event: sensor, input channel, bin; layer to core; output to class
+encode.py           recordings of one's own to the network's input, with NumPy alone
+
+Without its arguments encode.py checks that the golden recordings give the golden vectors' input.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-NAME = "events.npz"
-EVENT = np.dtype([("t", np.int64), ("x", np.int16), ("y", np.int16), ("p", np.int16)])
+from spyx_nir import files
+from spyx_nir.bundle import standalone
+
+FOLDER = "events"
+RECORDINGS, ADDRESSES, PROGRAM = "recordings.npz", "address_map.json", "encode.py"
+VERSION = 1
 
 
-def write(path: Path, x: np.ndarray, bin_us: int) -> None:
-    """Write the file.
+@dataclass(frozen=True)
+class Encoding:
+    """How events of a sensor become a network's input.
 
-    Keys: `events`, all recordings one after the other, each ordered by t, y, x, p, with `t` in
-    microseconds and `p` the channel; `start` (N + 1,): recording n is `events[start[n]:start[n + 1]]`;
-    `bin_us`; `shape`: (steps, *shape of a step).
+    sensor: (columns, rows, polarities). shape: of a step, (W,), (P, W) or (P, H, W). channels: what
+    each input channel is. steps, bin_us: how many bins, and a bin's length in microseconds. silent:
+    steps without input behind them, in which delayed spikes arrive. merge: an input is 1 where there
+    is an event of any polarity, else it counts events. singly: the chip takes events one by one.
+    """
+
+    sensor: tuple[int, int, int]
+    shape: tuple[int, ...]
+    channels: Sequence[str]
+    steps: int
+    bin_us: int
+    silent: int = 0
+    merge: bool = False
+    singly: bool = False
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The fields of an event besides t, and how many values each has."""
+        columns, rows, polarities = self.sensor
+        found = {"x": columns, "y": rows, "p": polarities}
+        return {name: size for name, size in found.items() if size > 1 or name == "x"}
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """What each field adds to the place in a flattened step."""
+        columns, rows, _ = self.sensor
+        strides = {"p": rows * columns, "y": columns, "x": 1}
+        if self.merge:
+            del strides["p"]
+        return {name: stride for name, stride in strides.items() if name in self.fields}
+
+
+def address_map(
+    encoding: Encoding,
+    neurons: Mapping[str, Sequence[int]],
+    cores: Mapping[str, int],
+    classes: Sequence[str],
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What address_map.json holds.
 
     Args:
-        x: counts of events, (T, N, W), (T, N, P, W) or (T, N, P, H, W), without silent steps.
+        neurons: population -> shape; the last is the output. cores: population -> core, where the chip
+            has cores. classes: of the outputs. more: entries that this chip's map has and others have not.
     """
-    recordings = [of_frames(x[:, n], bin_us) for n in range(x.shape[1])]
-    start = np.cumsum([0, *map(len, recordings)])
-    shape = np.array([len(x), *x.shape[2:]])
-    with open(path, "wb") as stream:
+    *_, output = neurons
+    p = "" if encoding.merge or "p" not in encoding.fields else "p"
+    address = " + ".join(
+        name if stride == 1 else f"{stride} * {name}" for name, stride in encoding.strides.items()
+    )
+    how = (
+        f"sent one by one; counted in bins of {encoding.bin_us} us they are the golden vectors' input"
+        if encoding.singly
+        else f"{'1 where an event is' if encoding.merge else 'counts, at most 255,'} in bin t // bin_us"
+    )
+    return {
+        "version": VERSION,
+        "sensor": {"fields": encoding.fields, "t": "microseconds from the recording's start"},
+        "input": {
+            "shape": list(encoding.shape),
+            "address": address,
+            "strides": encoding.strides,
+            "merge_polarity": encoding.merge,
+            "channels": [
+                {"channel": i, **({"p": i} if p else {}), "what": what}
+                for i, what in enumerate(encoding.channels)
+            ],
+        },
+        "time": {
+            "mode": "events" if encoding.singly else "bins",
+            "how": f"events, {how}; events at or behind steps * bin_us are left out",
+            "steps": encoding.steps,
+            "bin_us": encoding.bin_us,
+            "silent_steps": encoding.silent,
+        },
+        "layers": [
+            {"neurons": name, "shape": list(shape), "core": cores.get(name)}
+            for name, shape in neurons.items()
+        ],
+        "output": {
+            "neurons": output,
+            "classes": [{"neuron": i, "class": name} for i, name in enumerate(classes)],
+        },
+        **(more or {}),
+    }
+
+
+def write(folder: Path, recordings: Sequence[np.ndarray], addresses: Mapping[str, Any]) -> None:
+    """Write the three files of `events/` into the new folder `folder`.
+
+    Args:
+        recordings: structured arrays with the sensor's fields, in the order of the golden vectors; events
+            behind the last bin are left out.
+    """
+    fields = {"t": np.int64, **dict.fromkeys(addresses["sensor"]["fields"], np.int16)}
+    end = addresses["time"]["steps"] * addresses["time"]["bin_us"]
+    kept = []
+    for events in recordings:
+        inside = events[events["t"] < end]
+        inside = inside[np.argsort(inside["t"], kind="stable")]
+        found = np.zeros(len(inside), [*fields.items()])
+        for field in fields:
+            found[field] = inside[field]
+        kept.append(found)
+    folder.mkdir()
+    with open(folder / RECORDINGS, "wb") as stream:
         np.savez_compressed(
             stream,
             allow_pickle=False,
-            events=np.concatenate(recordings),
-            start=start,
-            bin_us=np.int64(bin_us),
-            shape=shape,
+            events=np.concatenate(kept),
+            start=np.cumsum([0, *map(len, kept)]),
         )
+    text = json.dumps(addresses, indent=2, ensure_ascii=False)
+    files.write_text(folder / ADDRESSES, text + "\n")
+    program = (standalone.TEMPLATES / PROGRAM).read_text(encoding="utf-8")
+    files.write_text(folder / PROGRAM, program)
 
 
-def of_frames(frames: np.ndarray, bin_us: int) -> np.ndarray:
-    """The events of one recording, `EVENT`, from its counts (T, W), (T, P, W) or (T, P, H, W)."""
-    width = frames.shape[-1]
-    height = frames.shape[-2] if frames.ndim == 4 else 1
-    counts = frames.reshape(len(frames), -1, height, width).astype(np.int64)
+def of_frames(frames: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Events that give the counts of a recording, for recordings of which nothing else is kept.
+
+    The times are made up: of n events of a pixel and channel in a bin the i-th (from 0) comes at the bin's
+    start plus (2 i + 1) / (2 n) of its length, in whole microseconds, rounded down. Where polarities are
+    merged, p is 0.
+
+    Args:
+        frames: (T, *shape) counts.
+
+    Returns:
+        Structured array with the sensor's fields, ordered by t, then by y, x and p.
+    """
+    columns, rows, _ = encoding.sensor
+    counts = frames.reshape(len(frames), -1, rows, columns).astype(np.int64)
     step, p, y, x = np.nonzero(counts)
     n = counts[step, p, y, x]
     i = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-    events = np.empty(len(i), EVENT)
-    for field, values in (("x", x), ("y", y), ("p", p)):
-        events[field] = np.repeat(values, n)
+    events = np.zeros(len(i), [("t", np.int64), *((name, np.int16) for name in encoding.fields)])
+    values = {"x": x, "y": y, "p": p}
+    for field in encoding.fields:
+        events[field] = np.repeat(values[field], n)
     n, step = np.repeat(n, n), np.repeat(step, n)
-    events["t"] = step * bin_us + (2 * i + 1) * bin_us // (2 * n)
-    return events[np.lexsort((events["p"], events["x"], events["y"], events["t"]))]
+    events["t"] = step * encoding.bin_us + (2 * i + 1) * encoding.bin_us // (2 * n)
+    order = [events[name] for name in ("p", "x", "y", "t") if name in events.dtype.names]
+    return events[np.lexsort(order)]
