@@ -3,6 +3,7 @@
 model.nir                the graph, byte for byte the one that parity checked
 model-nir-1.0.4.nir      the same for toolchains that pin nir 1.0.4
 test_data_set_0/         golden vectors: vectors.npz, and nir_data.h5 for nir.read_data
+events/                  their recordings as events, address map, encode.py
 manifest.json            facts for machines
 MODEL_CARD.md            facts for people
 verify.py                checks all of it with numpy and h5py alone
@@ -29,27 +30,37 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
 
     Raises:
         UserError: parity has not passed for these files, an input is missing, the test set is too
-            small for the vectors, or the file for nir 1.0.4 would mean something else.
+            small for the vectors, the recordings are not those that were prepared, or the file for
+            nir 1.0.4 would mean something else.
     """
     folder = root / "models" / task.name
     report = parity_gate.passed(folder, task.name)
 
+    from pipeline.bundle import events
     from pipeline.bundle.folder import Golden, complete
+    from pipeline.bundle.manifest import along_the_edges
     from pipeline.datasets import prepared
     from spyx_nir import converter
     from spyx_nir.bundle import vectors
+    from spyx_nir.bundle.events import address_map
 
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
-    events, labels = data.subset("test")
+    frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors, report["differing_samples"])
     graph = converter.file.read(folder / "model.nir")
     plan = converter.load(graph, task.export.dt).plan
-    answer = golden(task, folder, plan, events[chosen])
-    samples = Golden(chosen, labels[chosen], np.swapaxes(events[chosen], 0, 1), **answer)
+    answer = golden(task, folder, plan, frames[chosen])
+    samples = Golden(chosen, labels[chosen], np.swapaxes(frames[chosen], 0, 1), **answer)
     target = folder / "deploy" / "generic"
     with files.atomic_folder(target) as bundle:
         shutil.copyfile(folder / "model.nir", bundle / "model.nir")
-        complete(bundle, task, graph, plan, report, data.provenance, samples)
+        how = events.encoding(task)
+        neurons = {
+            name: plan.shapes[name] for name in along_the_edges(plan) if name in answer["spikes"]
+        }
+        addresses = address_map(how, neurons, {}, task.data.classes)
+        recorded = events.write(bundle, task, data, chosen, how, addresses, root)
+        complete(bundle, task, graph, plan, report, data.provenance, samples, {"events": recorded})
     (measured,) = report["neurobench"]
     measured = {**measured, "accuracy": report["accuracy"]["reference"], "seeds": task.seeds}
     files.write_json(root / "metrics" / f"{task.name}-generic.json", measured)

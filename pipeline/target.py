@@ -6,7 +6,6 @@ and besides
 
 fit.json                              what of the chip is used, and what it does differently
 test_data_set_0/integer_vectors.npz   the chip's integers, and its states and spikes on the samples
-test_data_set_0/events.npz            the samples as events, where the chip takes events
 verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
@@ -84,7 +83,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
-    bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name)
+    bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name, root)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
     print(
@@ -221,6 +220,7 @@ def bundle(
     parity: dict[str, Any],
     data: Prepared,
     place: Path,
+    root: Path = Path("."),
 ) -> None:
     """Write the bundle of a network on a chip to the folder `place`.
 
@@ -228,10 +228,13 @@ def bundle(
         made: the graph with the network's integers.
 
     Raises:
-        UserError: the test set is too small for the vectors, or the bundle does not verify.
+        UserError: the test set is too small for the vectors, the recordings are not those that were
+            prepared, or the bundle does not verify.
     """
+    from pipeline.bundle import events
     from pipeline.bundle.folder import VECTORS, Golden, complete
-    from spyx_nir.bundle import bringup, events, integers, vectors
+    from spyx_nir.bundle import bringup, integers, vectors
+    from spyx_nir.bundle.events import address_map
     from spyx_nir.converter import file
     from spyx_nir.hardware import findings, judge, registry, simulate
     from spyx_nir.meaning import reference
@@ -250,8 +253,6 @@ def bundle(
         }
         (folder / VECTORS).mkdir()
         run = integers.write(folder / VECTORS / integers.NAME, network, x)
-        if registry.family(chip).takes_events:
-            events.write(folder / VECTORS / events.NAME, x[: task.data.bins], task.data.bin_us)
         files.write_text(folder / "verify_integers.py", integers.source(chip))
         found = judge.judge(made, chip)
         files.write_json(folder / "fit.json", findings.as_data(found))
@@ -261,6 +262,15 @@ def bundle(
         files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
         for name, text in registry.family(chip).files(network, task.data.bin_us).items():
             files.write_text(folder / name, text)
+        how = events.encoding(task, len(x) - task.data.bins, registry.family(chip).takes_events)
+        addresses = address_map(
+            how,
+            {p.name: p.shape for p in sorted(network.populations, key=lambda p: p.output)},
+            {row["layer"]: row["core"] for row in found.cores},
+            task.data.classes,
+            registry.family(chip).addresses(network),
+        )
+        recorded = events.write(folder, task, data, chosen, how, addresses, root)
         samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
         complete(
             folder,
@@ -278,6 +288,7 @@ def bundle(
                     **report,
                 },
                 "silent_steps": len(x) - task.data.bins,
+                "events": recorded,
             },
         )
     print(f"{task.name} on {chip.name}: {place}: {len(chosen)} vectors, verified")

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import schema
 from pipeline.bundle import card, manifest
 from spyx_nir import converter, files
-from spyx_nir.bundle import standalone, vectors
+from spyx_nir.bundle import events, standalone, vectors
 from spyx_nir.errors import UserError
 from spyx_nir.meaning.source import reference_source
 
@@ -96,12 +96,12 @@ def sums(folder: Path) -> str:
 
 
 def check(bundle: Path) -> None:
-    """Run the bundle's own verify*.py, in a Python that sees installed packages only.
+    """Run the bundle's verify*.py and events/encode.py, in a Python that sees installed packages only.
 
     Raises:
         UserError: one does not pass.
     """
-    for script in sorted(bundle.glob("verify*.py")):
+    for script in [*sorted(bundle.glob("verify*.py")), *bundle.glob(f"{events.FOLDER}/*.py")]:
         done = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True)
         if done.returncode != 0:
             said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])

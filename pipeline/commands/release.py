@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from pipeline.bundle import folder as bundle_folder
+from spyx_nir.bundle.templates.verify import MEASURED
 from spyx_nir.cli import show
 from spyx_nir.errors import UsageError, UserError, about
 from spyx_nir.files import atomic_folder, sha256, write_json, write_text
@@ -117,7 +118,8 @@ def bundles(root: Path) -> dict[str, Path]:
 def pack(folder: Path, name: str) -> bytes:
     """`folder` as a .tar.gz whose only top folder is `name`: sorted, no owner, no time.
 
-    `__pycache__`, which Python makes where somebody imports the bundle's code, is left out. The same
+    `__pycache__`, which Python makes where somebody imports the bundle's code, and `measured/` are left
+    out. The same
     content gives the same bytes with the same version of zlib.
     """
     packed = io.BytesIO()
@@ -126,9 +128,14 @@ def pack(folder: Path, name: str) -> bytes:
         tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         for path in sorted(folder.rglob("*")):
-            if not path.is_file() or path.parent.name == "__pycache__":
+            inside = path.relative_to(folder)
+            if (
+                not path.is_file()
+                or path.parent.name == "__pycache__"
+                or inside.parts[0] == MEASURED
+            ):
                 continue
-            entry = tarfile.TarInfo(f"{name}/{path.relative_to(folder).as_posix()}")
+            entry = tarfile.TarInfo(f"{name}/{inside.as_posix()}")
             content = path.read_bytes()
             entry.size, entry.mode = len(content), 0o644
             archive.addfile(entry, io.BytesIO(content))

@@ -78,6 +78,18 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             f"4. Classes of all {len(samples.labels)} samples: {counts.argmax(-1).tolist()} (labels "
             f"{samples.labels.tolist()}).",
             "",
+            "## Your own recordings, and what you measure",
+            "",
+            "`python events/encode.py RECORDING OUT.npy` turns a recording into the chip's input; "
+            "`events/address_map.json` has input channels, cores and classes, and "
+            "`events/recordings.npz` the samples above as events.",
+            "",
+            "Work in a copy of this folder, and put what you record into its folder `measured/`: "
+            "`verify.py` does not look at it, and refuses other files that it does not know. Power: "
+            "measure the board with the network loaded and no input, then with input, three times each, "
+            "and subtract; docs/power.md of the project has the protocol for this board and the form in "
+            "which its report shows the figures.",
+            "",
             "## Known differences",
             "",
             *(f"- {note}" for note in chip["graph.notes"]),

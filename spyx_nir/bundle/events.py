@@ -74,7 +74,7 @@ def address_map(
 
     Args:
         neurons: population -> shape; the last is the output. cores: population -> core, where the chip
-            has cores. classes: of the outputs. more: entries that this chip's map has and others have not.
+            has cores. classes: of the outputs. more: entries for this chip alone.
     """
     *_, output = neurons
     p = "" if encoding.merge or "p" not in encoding.fields else "p"
@@ -118,12 +118,18 @@ def address_map(
     }
 
 
-def write(folder: Path, recordings: Sequence[np.ndarray], addresses: Mapping[str, Any]) -> None:
+def write(
+    folder: Path,
+    recordings: Sequence[np.ndarray],
+    addresses: Mapping[str, Any],
+    more: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Write the three files of `events/` into the new folder `folder`.
 
     Args:
         recordings: structured arrays with the sensor's fields, in the order of the golden vectors; events
             behind the last bin are left out.
+        more: further arrays of recordings.npz.
     """
     fields = {"t": np.int64, **dict.fromkeys(addresses["sensor"]["fields"], np.int16)}
     end = addresses["time"]["steps"] * addresses["time"]["bin_us"]
@@ -142,6 +148,7 @@ def write(folder: Path, recordings: Sequence[np.ndarray], addresses: Mapping[str
             allow_pickle=False,
             events=np.concatenate(kept),
             start=np.cumsum([0, *map(len, kept)]),
+            **(more or {}),
         )
     text = json.dumps(addresses, indent=2, ensure_ascii=False)
     files.write_text(folder / ADDRESSES, text + "\n")
@@ -152,8 +159,8 @@ def write(folder: Path, recordings: Sequence[np.ndarray], addresses: Mapping[str
 def of_frames(frames: np.ndarray, encoding: Encoding) -> np.ndarray:
     """Events that give the counts of a recording, for recordings of which nothing else is kept.
 
-    The times are made up: of n events of a pixel and channel in a bin the i-th (from 0) comes at the bin's
-    start plus (2 i + 1) / (2 n) of its length, in whole microseconds, rounded down. Where polarities are
+    The times are made up: of n events of a pixel and channel in a bin the i-th (from 0) comes at the
+    bin's start plus (2 i + 1) / (2 n) of its length, in whole microseconds, rounded down. Where polarities are
     merged, p is 0.
 
     Args:
@@ -173,5 +180,5 @@ def of_frames(frames: np.ndarray, encoding: Encoding) -> np.ndarray:
         events[field] = np.repeat(values[field], n)
     n, step = np.repeat(n, n), np.repeat(step, n)
     events["t"] = step * encoding.bin_us + (2 * i + 1) * encoding.bin_us // (2 * n)
-    order = [events[name] for name in ("p", "x", "y", "t") if name in events.dtype.names]
-    return events[np.lexsort(order)]
+    order = [name for name in ("p", "x", "y") if name in encoding.fields]
+    return events[np.lexsort([events[name] for name in (*order, "t")])]

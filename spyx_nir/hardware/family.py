@@ -57,6 +57,7 @@ class Family:
         states_differ: for BRINGUP.md, a sentence on states of the chip that are not the simulator's.
         simulated: the keys among them that `run` asks for.
         files: `files(network, bin_us)`: further files of a bundle, name -> text. bin_us as for `bringup`.
+        addresses: `addresses(network)`: what the address map of a bundle has for these chips alone.
         check_profile: raises a UserError where facts of a profile contradict each other.
         place: rows of the cores in use, and what fits on none.
     """
@@ -76,6 +77,7 @@ class Family:
     states_differ: str = ""
     simulated: Sequence[str] = ()
     files: Callable[[IntegerNetwork, int], dict[str, str]] = lambda network, bin_us: {}
+    addresses: Callable[[IntegerNetwork], dict[str, Any]] = lambda network: {}
     check_profile: Callable[[Profile], None] = lambda profile: None
     place: Callable[[Topology, Profile], tuple[list[dict[str, Any]], list[Finding]]] = (
         lambda topology, profile: ([], [])

@@ -5,8 +5,8 @@
 
 RECORDING is an N-MNIST file (.bin), an array of events (.npy; fields t in microseconds, x, and y and p
 where the sensor has rows and polarities), or AEDAT4 (.aedat4, uncompressed). OUT.npy is (steps, *shape)
-uint8, counts of events in each bin, silent steps included; for chips that take events one by one it is the
-array of events, ordered by t.
+uint8, counts of events in each bin, silent steps included; for chips that take events one by one it is
+the array of events, ordered by t.
 
 Needs Python 3.10 or newer and numpy; nothing of the project that made the bundle. Exit code 0: done; 1:
 refused, or something differs; 2: numpy is missing.
@@ -92,13 +92,15 @@ def on_sensor(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
         if (wrong := low if size is None else low | (found[field] >= size)).any():
             first = int(np.flatnonzero(wrong)[0])
             allowed = "0 or more" if size is None else f"0 to {size - 1}"
-            raise Refused(f"event {first} has {field} = {found[field][first]}; {allowed} is allowed")
+            raise Refused(
+                f"event {first} has {field} = {found[field][first]}; {allowed} is allowed"
+            )
     if "y" in names and "y" not in sizes and len(events) and np.any(events["y"] != 0):
         raise Refused("events with rows (y above 0); the sensor has one row")
     end = addresses["time"]["steps"] * addresses["time"]["bin_us"]
     if len(found) and found["t"].min() >= end:
         raise Refused(
-            f"the first event is at {found['t'].min()} us, the recording ends at {end} us; t counts from 0"
+            f"the first event is at {found['t'].min()} us, the last bin ends at {end} us; t counts from 0"
         )
     return found
 

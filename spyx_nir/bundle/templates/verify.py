@@ -2,8 +2,8 @@
 
 Needs Python 3.10 or newer, numpy and h5py; nothing of the project that made the bundle. The model is
 read from model.nir (HDF5) and run by the interpreter below, which follows NIR's equations in
-float64. Exit code 0: everything is as it was made. 1: something differs, and is named. 2: a package is
-missing.
+float64. The folder measured/ is for files of your own and is not looked at. Exit code 0: everything is as
+it was made. 1: something differs, and is named. 2: a package is missing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from spyx_nir.meaning.reference import run
 
 MODELS = ("model.nir", "model-nir-1.0.4.nir")
 VECTORS = "test_data_set_0/vectors.npz"
+MEASURED = "measured"  # the folder for what somebody measures with this bundle
 
 
 def read_group(group: h5py.Group) -> dict[str, Any]:
@@ -66,7 +67,9 @@ def wrong_digests(folder: Path) -> tuple[list[str], set[str]]:
     found = {
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "__pycache__"  # made by `from verify import run`
+        if path.is_file()
+        and path.parent.name != "__pycache__"  # made by `from verify import run`
+        and path.relative_to(folder).parts[0] != MEASURED
     }
     problems = [
         f"SHA256SUMS: line {number} is no digest and name"

@@ -2,6 +2,7 @@
 
 Needs Python 3.10 or newer and numpy; nothing of the project that made the bundle. Exit code 0: all as in
 test_data_set_0/integer_vectors.npz. 1: something differs, and is named. 2: numpy is missing.
+events/encode.py checks the recordings that the samples were made of.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from spyx_nir.hardware.simulate import run
 # </reference>
 
 VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
-EVENTS = VECTORS.with_name("events.npz")  # where the chip takes events
 
 
 class Chip(dict[str, Any]):
@@ -91,21 +91,8 @@ def output(folder: Path, x: np.ndarray) -> np.ndarray:
     return run(network, {name: x}).shown(shown)
 
 
-def frames(stored: dict[str, np.ndarray]) -> np.ndarray:
-    """The events of events.npz, counted by bins: (steps, recordings, *shape)."""
-    events, start = stored["events"], stored["start"]
-    steps, *shape = stored["shape"].tolist()
-    height = shape[-2] if len(shape) == 3 else 1
-    found = np.zeros((steps, len(start) - 1, *shape), np.int64)
-    cells = found.reshape(steps, len(start) - 1, -1, height, shape[-1])
-    recording = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    step = events["t"] // stored["bin_us"]
-    np.add.at(cells, (step, recording, events["p"], events["y"], events["x"]), 1)
-    return found
-
-
 def check(folder: Path) -> list[str]:
-    """A line for every population whose spikes or states differ, and for events beside the input."""
+    """A line for every population whose spikes or states differ."""
     try:
         return _differences(folder)
     except Exception as error:  # a broken file must become a line, whatever breaks
@@ -123,10 +110,6 @@ def _differences(folder: Path) -> list[str]:
         kind, _, neurons = key.partition("/")
         if kind in kinds and (differs := kinds[kind][neurons] != expected).any():
             problems.append(f"{key}: {difference(differs)}")
-    if (folder / EVENTS).exists():
-        counted = frames(read(folder / EVENTS))
-        if (counted != arrays["input"][: len(counted)]).any():
-            problems.append(f"{EVENTS.name}: counted by bins, its events are not the input")
     return problems
 
 

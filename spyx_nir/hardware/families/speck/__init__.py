@@ -5,6 +5,7 @@ from __future__ import annotations
 from spyx_nir.errors import UserError
 from spyx_nir.hardware.facts import POSITIVE, Profile, list_of, or_null, whole
 from spyx_nir.hardware.families.speck.bringup import bringup
+from spyx_nir.hardware.families.speck.configuration import files, readout
 from spyx_nir.hardware.families.speck.cores import place_on_cores
 from spyx_nir.hardware.families.speck.simulator import run
 from spyx_nir.hardware.family import Family, Training
@@ -29,6 +30,8 @@ FAMILY = Family(
     training=_training,
     bringup=bringup,
     takes_events=True,
+    files=files,
+    addresses=readout,
     keys={
         "cores.kernel_memory": list_of(whole(1)),
         "cores.neuron_memory": list_of(whole(1)),

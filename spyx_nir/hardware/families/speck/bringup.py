@@ -18,12 +18,12 @@ TEXT = """Layer by layer, sinabs 3.1.3 discretises the graph's floats to the int
 
 The vectors count events a step of {bin_ms:g} ms; the chip takes the events themselves, one by one, and
 its spikes come event by event: compare counts over steps, and expect differences where the order of
-events within a step matters. `test_data_set_0/events.npz` holds the vectors' recordings as events:
+events within a step matters. `events/recordings.npz` holds the vectors' recordings as events:
 
     import numpy
     from sinabs.backend.dynapcnn.chip_factory import ChipFactory
 
-    with numpy.load("test_data_set_0/events.npz") as stored:
+    with numpy.load("events/recordings.npz") as stored:
         start = stored["start"]
         events = stored["events"][start[0] : start[1]]  # the first recording: t, x, y, p
     first = network.chip_layers_ordering[0]
@@ -31,10 +31,8 @@ events within a step matters. `test_data_set_0/events.npz` holds the vectors' re
 
 `t` is in microseconds from the recording's start, p is the channel:
 {channels}.
-Recording n is `events[start[n]:start[n + 1]]`. The project keeps counts, not events, so the times
-within a bin are made up: of n events of one pixel and channel in a bin the i-th (from 0) comes at the
-bin's start plus (2 i + 1) / (2 n) of its length, rounded down to microseconds. Counted by bins of
-{bin_ms:g} ms they are `input` of `vectors.npz` again, which `verify_integers.py` checks."""
+Recording n is `events[start[n]:start[n + 1]]`. Counted by bins of {bin_ms:g} ms they are `input` of
+`vectors.npz` again, which `events/encode.py` checks; `manifest.json` says where the times come from."""
 
 
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
