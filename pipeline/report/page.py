@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pipeline.report import (
     chart,
     cost,
     histograms,
+    measured,
     overview,
     parity,
     provenance,
@@ -37,9 +39,12 @@ PARTS = (
 )
 
 
-def parts(source: sources.Source) -> list[Part]:
-    """All parts of one task; those about a chip come before the provenance."""
-    chips = [targets.make(source, target) for target in source.targets]
+def parts(source: sources.Source, entries: Sequence[dict[str, Any]] = ()) -> list[Part]:
+    """All parts of one task; those about a chip come before the provenance.
+
+    entries: what was measured on boards, see `measured.read`.
+    """
+    chips = [targets.make(source, target, entries) for target in source.targets]
     return [*(make(source) for make in PARTS), *chips, provenance.make(source)]
 
 
@@ -47,13 +52,16 @@ def write(root: Path, output: Path) -> None:
     """Write the page for the project in `root` to `output`.
 
     Raises:
-        UserError: params.yaml or a file that a stage left cannot be read.
+        UserError: params.yaml, metrics/measured.json or a file that a stage left cannot be read.
     """
+    entries = measured.read(root / measured.FILE)
     file = root / "params.yaml"
     tasks = params.names(file)
     with status.ask(root) as asked:
         found = [sources.read(root, params.load(task, file)) for task in tasks]
-        sections = {source.task: parts(source) for source in found}
+        known = {source.task: [target.name for target in source.targets] for source in found}
+        measured.check_names(root / measured.FILE, entries, known)
+        sections = {source.task: parts(source, entries) for source in found}
         changed, silent = status.answer(asked)
     stages = status.stages(root, changed)
     text = render(

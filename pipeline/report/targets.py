@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report import accuracy, behaviour, cost
+from pipeline.report import accuracy, behaviour, cost, measured
 from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
@@ -22,8 +23,11 @@ SHOWN = (
 )  # fmt: skip
 
 
-def make(source: Source, target: Target) -> Part:
-    """Accuracy, quantisation loss, fit, placement and cost of `source` on `target`."""
+def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ()) -> Part:
+    """Accuracy, quantisation loss, fit, placement and cost of `source` on `target`.
+
+    entries: of `measured.read`, of any task and target.
+    """
     name = target.name
     part = Part(f"target-{name}", f"On {name}", target=name)
     if target.metrics is None:
@@ -38,7 +42,7 @@ def make(source: Source, target: Target) -> Part:
             *_stream(target.metrics),
             _lost(target.metrics),
             _layers(target.metrics),
-            cost.table("Cost, and what else was measured", rest),
+            cost.table("Cost, counted and modelled", rest),
         ])  # fmt: skip
         absences = [key for key in behaviour.KEYS if key not in target.metrics]
         if absences:
@@ -47,6 +51,8 @@ def make(source: Source, target: Target) -> Part:
             part.missing.append(f"{path} has no {what_is}: run make deploy-artifacts")
         else:
             behaviour.add(part, f"{source.task}-{name}", what, target.metrics)
+    here = [one for one in entries if (one["task"], one["target"]) == (source.task, name)]
+    part.tables.extend(measured.table(here, target.metrics))
     if target.fit is None:
         part.missing.append(source.unbundled("fit.json", name))
     else:

@@ -160,8 +160,8 @@ def of_frames(frames: np.ndarray, encoding: Encoding) -> np.ndarray:
     """Events that give the counts of a recording, for recordings of which nothing else is kept.
 
     The times are made up: of n events of a pixel and channel in a bin the i-th (from 0) comes at the
-    bin's start plus (2 i + 1) / (2 n) of its length, in whole microseconds, rounded down. Where polarities are
-    merged, p is 0.
+    bin's start plus (2 i + 1) / (2 n) of its length, in whole microseconds, rounded down. Where
+    polarities are merged, p is 0.
 
     Args:
         frames: (T, *shape) counts.

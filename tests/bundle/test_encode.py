@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -139,11 +138,10 @@ def test_compressed_aedat4_is_refused_by_the_name_of_the_compression(tmp_path, f
 def test_a_truncated_or_foreign_aedat4_is_one_line(tmp_path):
     content = (GOLDEN / "none.aedat4").read_bytes()
     file = tmp_path / "a.aedat4"
-    (table,) = struct.unpack("<q", content[content.index(b"IOHE") + 12 + 12 :][:8])
-    assert content[table + 8 :][:4] == b"FTAB"  # the table of packets, behind the last of them
+    table = content.index(b"FTAB") - 8  # the table of packets, behind the last of them
     for cut in range(table):
         file.write_bytes(content[:cut])
-        with pytest.raises(encode.Refused, match="truncated|no AEDAT4 file"):
+        with pytest.raises(encode.Refused, match=r"truncated|no AEDAT4 file"):
             encode.from_aedat4(file)
     random = np.random.default_rng(5)
     for _ in range(300):  # one byte is another: events, or one line
@@ -210,7 +208,7 @@ def test_real_braille_gives_what_tonic_bins_with_polarities_merged(tmp_path):
     for one in taken:
         np.save(tmp_path / "one.npy", one)
         found = encode.encode(tmp_path / "one.npy", place)
-        assert (found[:256] == (count(one).sum(axis=(1, 2)) > 0)).all()
+        assert (found[:256] == (count(one).reshape(256, 2, 12).sum(axis=1) > 0)).all()
         assert found.sum() > 50 and not found[256:].any()
 
 
