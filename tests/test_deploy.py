@@ -105,6 +105,9 @@ def test_both_tasks_give_bundles_with_both_resets(tiny_run, task, reset):
         "model-nir-1.0.4.nir",
         "test_data_set_0/vectors.npz",
         "test_data_set_0/nir_data.h5",
+        "events/recordings.npz",
+        "events/address_map.json",
+        "events/encode.py",
         "manifest.json",
         "MODEL_CARD.md",
         "SHA256SUMS",
@@ -547,6 +550,44 @@ def test_verify_notices_wrong_missing_and_extra_files(bundle):
     assert "MODEL_CARD.md: SHA-256 is " in found
     assert "test_data_set_0/nir_data.h5: missing" in found
     assert "extra.txt: not listed in SHA256SUMS" in found
+
+
+def test_verify_ignores_the_folder_measured_and_no_other(bundle, capsys):
+    from spyx_nir.cli.main import main
+
+    (bundle / "measured" / "day").mkdir(parents=True)
+    (bundle / "measured" / "day" / "power.csv").write_text("1,2\n")
+    assert problems(bundle) == []
+    assert main(["verify", str(bundle)]) == 0
+    capsys.readouterr()
+    for other in ("events/measured/a.csv", "measured.csv", "Measured/a.csv"):
+        (bundle / other).parent.mkdir(exist_ok=True)
+        (bundle / other).write_text("1\n")
+        assert problems(bundle) == [f"{other}: not listed in SHA256SUMS"]
+        assert main(["verify", str(bundle)]) == 1
+        (bundle / other).unlink()
+
+
+@pytest.mark.parametrize("task", ["braille", "nmnist"])
+def test_recordings_of_a_bundle_are_its_input_and_say_where_times_come_from(tiny_run, task):
+    """Those of the small project are random counts of no recording."""
+    bundle = tiny_run(task, "v_reset") / "models" / task / "deploy" / "generic"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", GUARD, bundle / "events" / "encode.py"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads((bundle / "manifest.json").read_text())
+    assert facts["events"]["times"] == "made up from counts"
+    assert facts["events"]["recordings"] in facts["files"]
+    addresses = json.loads((bundle / "events" / "address_map.json").read_text())
+    assert [row["class"] for row in addresses["output"]["classes"]] == facts["classes"]
+    assert addresses["input"]["shape"] == facts["input_shape"]
+    assert [row["what"] for row in addresses["input"]["channels"]] == facts["input_channels"]
+    layers = {row["neurons"]: row["shape"] for row in addresses["layers"]}
+    told = {row["node"]: row["output_shape"] for row in facts["nodes"] if "neurons" in row}
+    assert layers == told
+    assert addresses["output"]["neurons"] == [*told][-1]
 
 
 @pytest.mark.parametrize(

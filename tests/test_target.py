@@ -21,8 +21,6 @@ from pipeline import params, schema
 from pipeline import target as stage
 from pipeline.bundle import card
 from spyx_nir import files
-from spyx_nir.bundle import events
-from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import profile, quantise, simulate
@@ -82,8 +80,9 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
     assert found == {
         "model.nir", "model-nir-1.0.4.nir", "fit.json", "BRINGUP.md", "manifest.json", "MODEL_CARD.md",
         "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
-        "test_data_set_0/integer_vectors.npz", "verify_integers.py",
-        *(["test_data_set_0/events.npz"] if target == "speck-2f" else []),
+        "test_data_set_0/integer_vectors.npz", "verify_integers.py", "events/recordings.npz",
+        "events/address_map.json", "events/encode.py",
+        *(["speck_configuration.json"] if target == "speck-2f" else []),
         *(["on_lava.py"] if target == "loihi" else []),
         *(["xylo_specification.json"] if target == "xylo-audio-2" else []),
     }  # fmt: skip
@@ -296,46 +295,143 @@ def test_specks_events_are_its_frames(made):
     from tonic.transforms import ToFrame
 
     bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
-    with np.load(bundle / "test_data_set_0" / "events.npz") as stored:
-        events, start, bin_us = stored["events"], stored["start"], int(stored["bin_us"])
+    with np.load(bundle / "events" / "recordings.npz") as stored:
+        taken, start = stored["events"], stored["start"]
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as stored:
         x = stored["input"]
-    assert bin_us == 21_000 and len(start) == x.shape[1] + 1 and start[-1] == len(events)
-    count = ToFrame((34, 34, 2), time_window=bin_us, start_time=0, end_time=bin_us * len(x))
+    addresses = json.loads((bundle / "events" / "address_map.json").read_text())
+    assert addresses["time"]["mode"] == "events"
+    assert len(start) == x.shape[1] + 1 and start[-1] == len(taken)
+    count = ToFrame((34, 34, 2), time_window=21_000, start_time=0, end_time=21_000 * len(x))
     for n in range(x.shape[1]):
-        one = events[start[n] : start[n + 1]]
+        one = taken[start[n] : start[n + 1]]
         assert (np.diff(one["t"]) >= 0).all()
         assert (count(one) == x[:, n]).all()
 
 
-def test_verify_integers_notices_events_that_are_not_the_input(made, tmp_path):
-    made_by = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
-    bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
-    path = bundle / "test_data_set_0" / "events.npz"
+def test_specks_address_map_has_cores_and_the_readouts_classes(made):
+    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    addresses = json.loads((bundle / "events" / "address_map.json").read_text())
+    fit = json.loads((bundle / "fit.json").read_text())
+    cores = {row["layer"]: row["core"] for row in fit["cores"]}
+    assert {row["neurons"]: row["core"] for row in addresses["layers"]} == cores
+    # The erratum of Speck 2e and 2f: channels 0, 4 and 8 of the last core are classes 1, 2 and 3.
+    shown = {row["core_channel"]: row["readout_class"] for row in addresses["readout"]["classes"]}
+    assert (shown[0], shown[4], shown[8], len(shown)) == (1, 2, 3, 10)
+
+
+def test_specks_configuration_gives_its_spikes_without_this_project(made):
+    """By a second simulator, which reads nothing but the configuration and its arrays."""
+    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    configuration = json.loads((bundle / "speck_configuration.json").read_text())
+    with np.load(bundle / configuration["weights_file"], allow_pickle=False) as stored:
+        vectors = dict(stored)
+    cores = {
+        row["layer"]: row["core"] for row in json.loads((bundle / "fit.json").read_text())["cores"]
+    }
+    assert {layer["neurons"]: layer["core"] for layer in configuration["layers"]} == cores
+    x = vectors["input"].astype(np.int64)[:, :2]  # (T, N, C, H, W) of two samples
+    inputs = {configuration["input"]["layer"]: x}
+    for layer in configuration["layers"]:
+        assert layer["return_to_zero"] is False and layer["leak_enable"] is False
+        taken = inputs[layer["neurons"]]
+        size = layer["dimensions"]
+        shape = size["input_shape"]
+        taken = taken.reshape(
+            *taken.shape[:2], shape["feature_count"], shape["size"]["y"], shape["size"]["x"]
+        )
+        weights = vectors[layer["weights"]].astype(np.int64).reshape(layer["weights_shape"])
+        drive = _convolved(taken, weights, size["stride"], size["padding"])
+        v, spikes = np.zeros(drive.shape[1:], np.int64), np.zeros_like(drive)
+        for t in range(len(drive)):
+            v += drive[t]
+            spikes[t] = np.where(v >= layer["threshold_high"], v // layer["threshold_high"], 0)
+            v = np.maximum(v - spikes[t] * layer["threshold_high"], layer["threshold_low"])
+        expected = vectors[f"spikes/{layer['neurons']}"][:, :2]
+        assert (spikes.reshape(expected.shape) == expected).all() and expected.any()
+        for destination in layer["destinations"]:
+            n = destination["pooling"]
+            t, b, c, h, w = spikes.shape
+            pooled = spikes[:, :, :, : h // n * n, : w // n * n]
+            pooled = pooled.reshape(t, b, c, h // n, n, w // n, n).sum(axis=(4, 6))
+            inputs[destination["neurons"]] = pooled
+            assert destination["layer"] == cores[destination["neurons"]]
+
+
+def _convolved(
+    x: np.ndarray, weights: np.ndarray, stride: dict[str, int], padding: dict[str, int]
+) -> np.ndarray:
+    """(T, N, C, H, W) by (F, C, kernel, kernel), tap by tap."""
+    pad = [(0, 0)] * 3 + [(padding["y"],) * 2, (padding["x"],) * 2]
+    x = np.pad(x, pad)
+    tall, wide = weights.shape[2:]
+    h = (x.shape[3] - tall) // stride["y"] + 1
+    w = (x.shape[4] - wide) // stride["x"] + 1
+    found = np.zeros((*x.shape[:2], len(weights), h, w), np.int64)
+    for i in range(tall):
+        for j in range(wide):
+            tap = x[
+                :,
+                :,
+                :,
+                i : i + stride["y"] * h : stride["y"],
+                j : j + stride["x"] * w : stride["x"],
+            ]
+            found += np.einsum("tnchw,fc->tnfhw", tap, weights[:, :, i, j])
+    return found
+
+
+def test_a_bundle_whose_recordings_are_not_its_input_is_noticed(made, tmp_path):
+    from pipeline.bundle import folder
+
+    kept = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    bundle = Path(shutil.copytree(kept, tmp_path / "bundle"))
+    path = bundle / "events" / "recordings.npz"
     with np.load(path) as stored:
         right = dict(stored)
     right["events"]["p"][5] ^= 1
     np.savez(path, **right)
-    done = integers_verified(bundle)
+    command = [sys.executable, "-I", str(bundle / "events" / "encode.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr == "differs: events.npz: counted by bins, its events are not the input\n"
+    line = "differs: recording 0: 2 of 23120 counts differ from test_data_set_0/vectors.npz\n"
+    assert done.stderr == line
+    for script in bundle.glob("verify*.py"):
+        script.unlink()
+    with pytest.raises(UserError, match="does not verify, so it was not published: differs"):
+        folder.check(bundle)
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3), (5, 2, 4, 3)])
-def test_events_of_every_sensor_become_its_frames(tmp_path, shape):
-    steps, *rest = shape
-    x = np.random.default_rng(3).integers(0, 4, (steps, 6, *rest)).astype(np.uint8)
-    x[:, 2] = 0  # a recording without events
-    x[1, 0].flat[0] = 255
-    events.write(tmp_path / "events.npz", x, 200)
-    with np.load(tmp_path / "events.npz") as stored:
-        found = dict(stored)
-    assert (verify_integers.frames(found) == x).all()
-    assert found["events"]["t"].max() < 5 * 200
-    # By hand: 3 events in the bin from 400 us on come after 1/6, 3/6 and 5/6 of it.
-    one = np.zeros((3, *rest), np.uint8)
-    one[2].flat[-1] = 3
-    assert events.of_frames(one, 200)["t"].tolist() == [400 + 33, 400 + 100, 400 + 166]
+def test_recordings_keep_the_times_and_polarities_of_their_source(made, tmp_path, monkeypatch):
+    """Two letters as a task would read them, ON and OFF of one taxel in a bin, in no order of time."""
+    from pipeline.bundle import events
+    from pipeline.datasets import prepared, recordings
+    from spyx_nir.bundle.events import address_map
+
+    root = made("braille", "loihi")
+    data = prepared.read(root / "data" / "prepared" / "braille.h5")
+    data.provenance["files"] = {}
+    one = np.array([(7_000, 3, 1), (5_001, 3, 0)], [("t", "i8"), ("x", "i8"), ("p", "i8")])
+
+    class Stream:
+        found = place = sensor = (0,) * 20
+
+        def __len__(self) -> int:
+            return 20
+
+    stream = Stream()
+    stream.place = [(0, i) for i in range(20)]
+    monkeypatch.setattr(recordings, "read", lambda *_: stream)
+    monkeypatch.setattr("pipeline.datasets.checks.events_of", lambda *_: one)
+    task = tiny("braille")
+    how = events.encoding(task)
+    addresses = address_map(how, {"out": (7,)}, {}, task.data.classes)
+    (tmp_path / "bundle").mkdir()
+    told = events.write(tmp_path / "bundle", task, data, np.array([4, 9]), how, addresses, root)
+    assert told["times"] == "as recorded"
+    with np.load(tmp_path / "bundle" / "events" / "recordings.npz") as stored:
+        assert stored["events"].tolist() == [(5_001, 3, 0), (7_000, 3, 1)] * 2
+        assert stored["start"].tolist() == [0, 2, 4]
 
 
 def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_path):

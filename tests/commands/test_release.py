@@ -98,6 +98,8 @@ def test_an_archive_is_the_bundle_and_verifies(
     names = {p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file()}
     (bundle / "__pycache__").mkdir()  # somebody imported verify.py
     (bundle / "__pycache__" / "verify.cpython-311.pyc").write_bytes(b"")
+    (bundle / "measured").mkdir()  # somebody measured with it
+    (bundle / "measured" / "power.csv").write_bytes(b"1")
     assert release(clones[0], monkeypatch) == 0
     with tarfile.open(clones[0] / "release" / "braille-1.2.3.tar.gz") as archive:
         assert {m.mtime for m in archive} == {0} == {m.uid for m in archive}

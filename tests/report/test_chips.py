@@ -186,7 +186,7 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     assert lost["lost by PTQ alone"] == [15.0]
     layers = rows(shown.tables[part, "Integer simulation of the test set, by layer"])
     assert layers["cubalif_3"] == [0.75, 0.125, 0.25, 3, 5, 7]
-    cost = rows(shown.tables[part, "Cost, and what else was measured"])
+    cost = rows(shown.tables[part, "Cost, counted and modelled"])
     assert cost["SynapticOperations.Effective_ACs"] == [123.5]
     assert cost["energy.mark"] == ["modelled"]
     fit = json.loads((project / "models" / "braille" / "deploy" / CHIP / "fit.json").read_text())
