@@ -59,13 +59,19 @@ def test_measured_and_modelled_have_columns_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"value": "12"}, '`value` must be a number, 0 or more: the mean of all repetitions, got "12"'),
+        (
+            {"value": "12"},
+            '`value` must be a number, 0 or more: the mean of all repetitions, got "12"',
+        ),
         ({"value": -1}, "`value` must be a number, 0 or more"),
         ({"value": True}, "`value` must be a number, 0 or more"),
         ({"what": "heat"}, "`what` must be one of: power, energy of a recording, latency"),
         ({"unit": "uJ"}, "`unit` of power must be one of W, mW, uW, got 'uJ'"),
         ({"idle": None}, "`idle` of power must be a number in `unit`, got null"),
-        ({"what": "latency of a recording", "unit": "ms"}, "`idle` of latency of a recording must be"),
+        (
+            {"what": "latency of a recording", "unit": "ms"},
+            "`idle` of latency of a recording must be",
+        ),
         ({"duration": 0}, "`duration` must be seconds of one repetition, above 0, got 0"),
         ({"date": "yesterday"}, "`date` must be a day such as 2026-11-29, got"),
         ({"recordings": 0}, "`recordings` must be how many"),
