@@ -337,9 +337,8 @@ def test_specks_configuration_gives_its_spikes_without_this_project(made):
         taken = inputs[layer["neurons"]]
         size = layer["dimensions"]
         shape = size["input_shape"]
-        taken = taken.reshape(
-            *taken.shape[:2], shape["feature_count"], shape["size"]["y"], shape["size"]["x"]
-        )
+        arrives = (shape["feature_count"], shape["size"]["y"], shape["size"]["x"])
+        assert taken.shape[2:] == arrives and layer["weights_shape"][1] == arrives[0]
         weights = vectors[layer["weights"]].astype(np.int64).reshape(layer["weights_shape"])
         drive = _convolved(taken, weights, size["stride"], size["padding"])
         v, spikes = np.zeros(drive.shape[1:], np.int64), np.zeros_like(drive)

@@ -48,7 +48,7 @@ def layers(network: IntegerNetwork) -> list[dict[str, Any]]:
         {
             "neurons": population.name,
             "core": cores.get(population.name),
-            **_dimensions(population, network.into(population)[0]),
+            **_dimensions(network, population),
             "biases": None,
             "leak_enable": False,
             "return_to_zero": population.reset != "subtract",
@@ -74,7 +74,7 @@ def placed(network: IntegerNetwork) -> dict[str, int]:
     memory = {what: network.profile[f"cores.{what}_memory"] for what in ("kernel", "neuron")}
     fits = {}
     for population in network.populations:
-        dimensions = _dimensions(population, network.into(population)[0])
+        dimensions = _dimensions(network, population)
         _, channels, *kernel = dimensions["weights_shape"]
         arrives, leaves = (dimensions["dimensions"][k] for k in ("input_shape", "output_shape"))
         layer = Layer(
@@ -115,9 +115,10 @@ def readout(network: IntegerNetwork) -> dict[str, Any]:
     }
 
 
-def _dimensions(population: Population, weight: Weight) -> dict[str, Any]:
+def _dimensions(network: IntegerNetwork, population: Population) -> dict[str, Any]:
     """Shapes of a layer; a matrix is a kernel as large as the map that arrives."""
-    arrives, leaves = _map(weight.shape), _map(population.shape)
+    weight = network.into(population)[0]
+    arrives, leaves = _arrives(network, weight), _map(population.shape)
     matrix = weight.values.ndim == 2
     kernel = arrives[1:] if matrix else weight.values.shape[2:]
     stride, padding = ((1, 1), (0, 0)) if matrix else (weight.stride, weight.padding)
@@ -134,10 +135,19 @@ def _dimensions(population: Population, weight: Weight) -> dict[str, Any]:
     }
 
 
+def _arrives(network: IntegerNetwork, weight: Weight) -> tuple[int, int, int]:
+    """The map (C, H, W) that arrives at a weight, before a Flatten."""
+    shapes = {**network.inputs, **{p.name: p.shape for p in network.populations}}
+    channels, height, width = _map(shapes[weight.source])
+    size = prod(weight.pools)
+    return channels, height // size, width // size
+
+
 def _map(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(C, H, W); neurons without a map are channels of one."""
-    channels, *rest = shape
-    height, width = rest or (1, 1)
+    if len(shape) != 3:
+        return prod(shape), 1, 1
+    channels, height, width = shape
     return channels, height, width
 
 
