@@ -1,4 +1,4 @@
-"""Writes speck_configuration.json: what sinabs configures cores with. See SOURCE.md; no board is needed."""
+"""Writes speck_configuration.json: what sinabs configures cores with, without a board. See SOURCE.md."""
 
 import importlib.machinery
 import json
@@ -12,6 +12,7 @@ class NoSamna:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("samna", "samnagui"):
             return importlib.machinery.ModuleSpec(name, self)
+        return None
 
     def create_module(self, spec):
         return MagicMock(__spec__=spec, __path__=[], __name__=spec.name, __version__="0.48.0")
