@@ -81,11 +81,13 @@ def address_map(
     address = " + ".join(
         name if stride == 1 else f"{stride} * {name}" for name, stride in encoding.strides.items()
     )
-    how = (
-        f"sent one by one; counted in bins of {encoding.bin_us} us they are the golden vectors' input"
-        if encoding.singly
-        else f"{'1 where an event is' if encoding.merge else 'counts, at most 255,'} in bin t // bin_us"
+    counting = (
+        "an input is 1 where it has events of any polarity in bin t // bin_us"
+        if encoding.merge
+        else "an input is the count of its events in bin t // bin_us, at most 255"
     )
+    if encoding.singly:
+        counting = f"events are sent one by one, by t; in the vectors {counting}"
     return {
         "version": VERSION,
         "sensor": {"fields": encoding.fields, "t": "microseconds from the recording's start"},
@@ -101,7 +103,7 @@ def address_map(
         },
         "time": {
             "mode": "events" if encoding.singly else "bins",
-            "how": f"events, {how}; events at or behind steps * bin_us are left out",
+            "how": f"{counting}; events from steps * bin_us on are left out",
             "steps": encoding.steps,
             "bin_us": encoding.bin_us,
             "silent_steps": encoding.silent,

@@ -92,6 +92,10 @@ def test_for_a_chip_that_takes_events_they_stay_events_in_order(tmp_path):
     done = call(place, tmp_path / "one.npy", tmp_path / "out.npy")
     assert done.stdout == f"{tmp_path / 'out.npy'}: 2 events\n"
     assert np.load(tmp_path / "out.npy").tolist() == [(4, 3, 6, 1), (9, 1, 4, 0)]
+    merged = events.Encoding((12, 1, 2), (12,), ["any"], 15, 21_000, merge=True, singly=True)
+    addresses = events.address_map(merged, {"out": (2,)}, {}, ["a", "b"])
+    found = encode.chip_input(some("txp", t=[5, 3], x=[1, 2], p=[1, 1]), addresses)
+    assert found.tolist() == [(3, 2, 0), (5, 1, 0)]
 
 
 @pytest.mark.parametrize("sensor", [(3, 1, 1), (3, 1, 2), (3, 4, 2)])

@@ -66,7 +66,10 @@ def chip_input(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
     time = addresses["time"]
     if time["mode"] == "events":
         inside = events[events["t"] < time["steps"] * time["bin_us"]]
-        return inside[np.argsort(inside["t"], kind="stable")]
+        inside = inside[np.argsort(inside["t"], kind="stable")]
+        if addresses["input"]["merge_polarity"] and "p" in (inside.dtype.names or ()):
+            inside["p"] = 0  # the chip has one channel for all
+        return inside
     counts = counted(events, addresses)
     silent = np.zeros((time["silent_steps"], *counts.shape[1:]), np.uint8)
     return np.concatenate([counts, silent])
