@@ -14,6 +14,7 @@ import pytest
 import xylo_bundles
 from bringup_code import code_of
 
+from spyx_nir.bundle.templates.verify import MEASURED
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware import profile, simulate
 from spyx_nir.hardware.families.xylo.bringup import BOARDS, settling
@@ -172,9 +173,9 @@ def test_the_code_runs_line_by_line(
     by_itself = not board or BOARDS[device][3]
     assert names["chip"].resets == 2 * by_itself
     assert by_itself or names["chip"].silenced == 2
-    # Saved beside the bundle, which stays as it was.
-    assert (tmp_path / "xylo_answers.npz").exists()
-    assert {p.name for p in bundle.iterdir()} == {NAME, "BRINGUP.md", "test_data_set_0"}
+    # Saved where verify.py does not look; the rest of the bundle stays as it was.
+    assert [p.name for p in (bundle / MEASURED).iterdir()] == ["xylo_answers.npz"]
+    assert {p.name for p in bundle.iterdir()} == {NAME, "BRINGUP.md", "test_data_set_0", MEASURED}
 
 
 def test_without_a_board_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

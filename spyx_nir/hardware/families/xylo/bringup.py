@@ -99,9 +99,12 @@ Compare spikes of hidden neurons, their states, then outputs and classes:
         report(f"sample {{sample}}, {{place}}", output, v[place][:, sample])
     print("classes:", [int(output.sum(axis=0).argmax()) for output, _ in answers])
 
-Save beside the bundle and not in it: `verify.py` refuses files that `SHA256SUMS` does not list.
+Save into `measured/`, the one folder that `verify.py` does not look at:
 
-    numpy.savez("../xylo_answers.npz", output=numpy.stack([output for output, _ in answers]))
+    import os
+
+    os.makedirs("measured", exist_ok=True)
+    numpy.savez("measured/xylo_answers.npz", output=numpy.stack([output for output, _ in answers]))
 
 Every line printed says 0; the classes are those below. For a stream or live input, call `chip` with the
 steps that have come, as often as you like, and do not reset in between: states carry over from call to
