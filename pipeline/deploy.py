@@ -39,7 +39,7 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     from pipeline.bundle import events
     from pipeline.bundle.folder import Golden, complete
     from pipeline.bundle.manifest import along_the_edges
-    from pipeline.datasets import prepared
+    from pipeline.datasets import prepared, recordings
     from spyx_nir import converter
     from spyx_nir.bundle import vectors
     from spyx_nir.bundle.events import address_map
@@ -54,12 +54,12 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     target = folder / "deploy" / "generic"
     with files.atomic_folder(target) as bundle:
         shutil.copyfile(folder / "model.nir", bundle / "model.nir")
-        how = events.encoding(task)
+        how = recordings.encoding(task)
         neurons = {
             name: plan.shapes[name] for name in along_the_edges(plan) if name in answer["spikes"]
         }
         addresses = address_map(how, neurons, {}, task.data.classes)
-        recorded = events.write(bundle, task, data, chosen, how, addresses, root)
+        recorded = events.write(bundle, task, data, chosen, addresses, root)
         complete(bundle, task, graph, plan, report, data.provenance, samples, {"events": recorded})
     (measured,) = report["neurobench"]
     measured = {**measured, "accuracy": report["accuracy"]["reference"], "seeds": task.seeds}

@@ -30,12 +30,14 @@ from spyx_nir.errors import GraphError, UserError
 if TYPE_CHECKING:
     from pipeline.datasets.prepared import Prepared
     from pipeline.evaluation.chip_metrics import Probe
-    from pipeline.training.trainer import Progress
+    from pipeline.training.qat import QatForward
+    from pipeline.training.trainer import Progress, Split
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.topology import PlannedGraph
     from spyx_nir.meaning.plan import Plan
 
+JUDGED_ON = 500  # recordings, of a chip that takes events: seconds instead of a minute an epoch
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
 
 
@@ -70,7 +72,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
             if finding.code == "zeros":
                 print(f"warning: `{finding.layer}`: {finding.reason}", file=sys.stderr)
         rounded = quantise.quantise(start, chip)
-        trained, curve = train(task, name, rounded, model.plan, data)
+        trained, curve = train(task, name, rounded, model.plan, data, root)
         made = planned(quantise.on_grid(start, trained))
         quantise.check_recovery(made, trained)
         recordings = Recordings(
@@ -79,7 +81,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         floats = Trained(model.plan)
         shipped = Probe(trained, floats, recordings, shipped=True)
         ptq = Probe(rounded, floats, recordings, shipped=False)
-        report, found = measure(shipped, ptq, made.plan, start, parity)
+        report, found = measure(task, data, root, shipped, ptq, made.plan, start, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
@@ -87,7 +89,8 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
     print(
-        f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers, "
+        f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers"
+        f"{' event by event' if 'integer_in_steps' in accuracy else ''}, "
         f"{accuracy['float']['accuracy']:.4f} as trained, "
         f"{accuracy['ptq']['accuracy']:.4f} by post-training quantisation; saturated "
         f"{sum(found.saturated.values())}"
@@ -95,18 +98,24 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
 
 
 def train(
-    task: schema.Task, name: str, network: IntegerNetwork, model: Plan, data: Prepared
+    task: schema.Task,
+    name: str,
+    network: IntegerNetwork,
+    model: Plan,
+    data: Prepared,
+    root: Path = Path("."),
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Quantisation-aware training: the network, and what it got right on the split that chose the epoch.
 
     That is the validation split; where there is none, the training split, which shows at least an
-    epoch that diverged.
+    epoch that diverged. A chip that takes events is judged on at most `JUDGED_ON` of them.
 
     Args:
         network: after post-training quantisation. model: the plan of the float network.
     """
     from pipeline.training import qat
-    from pipeline.training.trainer import Split, Trainer
+    from pipeline.training.trainer import Split
+    from spyx_nir.hardware import registry
     from spyx_nir.hardware.threshold_balancing import balanced
     from spyx_nir.meaning import reference
 
@@ -117,14 +126,34 @@ def train(
     floats = reference.run(model, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
     start = balanced(network, some, rates)
-    forward = qat.QatForward(start, task, name)
-    training = Trainer(forward, qat.task_for(task, name), len(split.labels))
+    network, curve = fine_tuned(qat.QatForward(start, task, name), task, name, split, judged, on)
+    if registry.family(network.profile).event_driven:
+        from pipeline.datasets import recordings
+        from pipeline.training.event_qat import EventForward
+
+        few = slice(None, None, -(-len(judged.labels) // JUDGED_ON))
+        split = Split(recordings.read(task, data, "train", root), split.labels)
+        judged = Split(recordings.read(task, data, on, root)[few], judged.labels[few])
+        forward = EventForward(network, task, name)
+        network, by_event = fine_tuned(forward, task, name, split, judged, on)
+        curve = {**by_event, "start_in_steps": curve["start"], "best_in_steps": curve["best"]}
+    return network, {"on": on, "n": len(judged.labels), **curve}
+
+
+def fine_tuned(
+    forward: QatForward, task: schema.Task, name: str, split: Split, judged: Split, on: str
+) -> tuple[IntegerNetwork, dict[str, Any]]:
+    """Train a network of integers: the best epoch's, and the right answers on `judged`, part of `on`."""
+    from pipeline.training.qat import task_for
+    from pipeline.training.trainer import Trainer
+
+    training = Trainer(forward, task_for(task, name), len(split.labels))
     epochs = task.targets[name].epochs
 
     def say(progress: Progress) -> None:
         if progress.epoch % max(1, epochs // 5) == 0:
             print(
-                f"{task.name} on {name}: epoch {progress.epoch}/{epochs}, "
+                f"{task.name} on {name}: {forward.unit}epoch {progress.epoch}/{epochs}, "
                 f"{on} {progress.correct} of {len(judged.labels)}",
                 flush=True,
             )
@@ -137,17 +166,19 @@ def train(
         correct.append(progress.correct)
         say(progress)
     chosen = progress.best_epoch
-    return forward.quantised(progress.best) if chosen else start, {
-        "on": on,
-        "n": len(judged.labels),
-        "start": correct[0],
-        "best": max(correct),
-        "epoch": chosen,
-    }
+    network = forward.quantised(progress.best) if chosen else forward.network
+    return network, {"start": correct[0], "best": max(correct), "epoch": chosen}
 
 
 def measure(
-    shipped: Probe, ptq: Probe, plan: Plan, start: PlannedGraph, parity: dict[str, Any]
+    task: schema.Task,
+    data: Prepared,
+    root: Path,
+    shipped: Probe,
+    ptq: Probe,
+    plan: Plan,
+    start: PlannedGraph,
+    parity: dict[str, Any],
 ) -> tuple[dict[str, Any], Assessment]:
     """The whole test set in integers: the metrics, and what they were taken from.
 
@@ -159,13 +190,13 @@ def measure(
         GraphError: a state overflowed.
     """
     from pipeline.evaluation import chip_metrics
-    from spyx_nir.hardware import costs, simulate
+    from spyx_nir.hardware import costs, registry, simulate
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
-    network, events, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
-    found = assess(network, plan, events, shipped)
+    network, frames, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
+    found = assess(network, plan, frames, shipped)
     simulate.refuse_overflow(network, found.saturated)
-    before = assess(ptq.network, None, events, ptq)
+    before = assess(ptq.network, None, frames, ptq)
 
     def entry(predicted: list[int]) -> dict[str, Any]:
         return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
@@ -176,7 +207,7 @@ def measure(
         "ptq": entry(before.predicted),
         "dequantised": entry(found.as_floats),
     }
-    streamed, some = events[:STREAMED], labels[:STREAMED]
+    streamed, some = frames[:STREAMED], labels[:STREAMED]
     stream = {
         **confidence.accuracy_entry(
             int((np.asarray(in_a_stream(network, streamed)) == some).sum()), len(some)
@@ -184,6 +215,10 @@ def measure(
         "with_reset": int((np.asarray(found.predicted[:STREAMED]) == some).sum()),
         "without_leak": network.leakless(),
     }
+    events: dict[str, Any] = {}
+    if registry.family(network.profile).event_driven:
+        events, predicted = measure_events(task, network, data, root)
+        accuracy |= {"integer": entry(predicted), "integer_in_steps": entry(found.predicted)}
     lost = {
         which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
         for which in ("integer", "ptq")
@@ -208,8 +243,45 @@ def measure(
             if layer["entries"]  # of a membrane that is read there are none
         ],
         **chip_metrics.report(start, (shipped, found), (ptq, before)),
+        **events,
     }
     return report, found
+
+
+def measure_events(
+    task: schema.Task, network: IntegerNetwork, data: Prepared, root: Path
+) -> tuple[dict[str, Any], list[int]]:
+    """The whole test set event by event: a part of the metrics, and the classes.
+
+    Raises:
+        GraphError: a state overflowed.
+        UserError: the recordings are not those that were prepared.
+    """
+    from pipeline.datasets import recordings
+    from spyx_nir.hardware import simulate
+    from spyx_nir.hardware.evaluate_events import assess_events
+
+    (shape,) = network.inputs.values()
+    streams = [
+        recordings.addresses(events, shape)
+        for events in recordings.read(task, data, "test", root)[:]
+    ]
+    found = assess_events(network, streams)
+    simulate.refuse_overflow(network, found.saturated)
+    report = {
+        "input_events": sum(map(len, streams)) / len(streams),
+        "layers": [
+            {
+                "node": name,
+                "spikes": layer["spikes"] / len(streams),
+                "synops": layer["synops"] / len(streams),
+                "most_synops": layer["most_synops"],
+                "held": layer["held"],
+            }
+            for name, layer in found.layers.items()
+        ],
+    }
+    return {"event_by_event": report}, found.predicted
 
 
 def bundle(
@@ -233,13 +305,16 @@ def bundle(
     """
     from pipeline.bundle import events
     from pipeline.bundle.folder import VECTORS, Golden, complete
+    from pipeline.datasets import recordings
     from spyx_nir.bundle import bringup, integers, vectors
     from spyx_nir.bundle.events import address_map
     from spyx_nir.converter import file
     from spyx_nir.hardware import findings, judge, registry, simulate
+    from spyx_nir.hardware.evaluate_events import counts
     from spyx_nir.meaning import reference
 
     chip = network.profile
+    family = registry.family(chip)
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
     (x,) = simulate.padded(network, frames[chosen]).values()
@@ -253,6 +328,8 @@ def bundle(
         }
         (folder / VECTORS).mkdir()
         run = integers.write(folder / VECTORS / integers.NAME, network, x)
+        for name, other in family.graphs(made.content).items():
+            file.write(folder / name, file.build(other), nir_version=chip["graph.nir"])
         files.write_text(folder / "verify_integers.py", integers.source(chip))
         found = judge.judge(made, chip)
         files.write_json(folder / "fit.json", findings.as_data(found))
@@ -260,17 +337,25 @@ def bundle(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
         )
         files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
-        for name, text in registry.family(chip).files(network, task.data.bin_us).items():
+        for name, text in family.files(network, task.data.bin_us).items():
             files.write_text(folder / name, text)
-        how = events.encoding(task, len(x) - task.data.bins, registry.family(chip).takes_events)
+        how = recordings.encoding(task, len(x) - task.data.bins, family.run_events is not None)
         addresses = address_map(
             how,
             {p.name: p.shape for p in sorted(network.populations, key=lambda p: p.output)},
             {row["layer"]: row["core"] for row in found.cores},
             task.data.classes,
-            registry.family(chip).addresses(network),
+            family.addresses(network),
         )
-        recorded = events.write(folder, task, data, chosen, how, addresses, root)
+        more = {}
+        if family.run_events:
+            taken = recordings.read(task, data, "test", root)[chosen]
+            streams = [recordings.addresses(one, frames.shape[2:]) for one in taken]
+            more = {
+                f"count/{name}": count.astype(np.uint32)
+                for name, count in counts(network, streams).items()
+            }
+        recorded = events.write(folder, task, data, chosen, addresses, root, more)
         samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
         complete(
             folder,

@@ -82,7 +82,7 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
         "SHA256SUMS", "verify.py", "test_data_set_0/vectors.npz", "test_data_set_0/nir_data.h5",
         "test_data_set_0/integer_vectors.npz", "verify_integers.py", "events/recordings.npz",
         "events/address_map.json", "events/encode.py",
-        *(["speck_configuration.json"] if target == "speck-2f" else []),
+        *(["speck_configuration.json", "sinabs.nir"] if target == "speck-2f" else []),
         *(["on_lava.py"] if target == "loihi" else []),
         *(["xylo_specification.json"] if target == "xylo-audio-2" else []),
     }  # fmt: skip
@@ -423,10 +423,10 @@ def test_recordings_keep_the_times_and_polarities_of_their_source(made, tmp_path
     monkeypatch.setattr(recordings, "read", lambda *_: stream)
     monkeypatch.setattr("pipeline.datasets.checks.events_of", lambda *_: one)
     task = tiny("braille")
-    how = events.encoding(task)
+    how = recordings.encoding(task)
     addresses = address_map(how, {"out": (7,)}, {}, task.data.classes)
     (tmp_path / "bundle").mkdir()
-    told = events.write(tmp_path / "bundle", task, data, np.array([4, 9]), how, addresses, root)
+    told = events.write(tmp_path / "bundle", task, data, np.array([4, 9]), addresses, root)
     assert told["times"] == "as recorded"
     with np.load(tmp_path / "bundle" / "events" / "recordings.npz") as stored:
         assert stored["events"].tolist() == [(5_001, 3, 0), (7_000, 3, 1)] * 2

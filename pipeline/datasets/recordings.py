@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline import prepare, schema, tasks
-from pipeline.datasets import checks, splits
-from pipeline.datasets.prepared import Prepared
+from pipeline.datasets import checks, prepared, splits
+from spyx_nir.bundle import events
+from spyx_nir.bundle.events import Encoding
 from spyx_nir.errors import UserError
 
 
@@ -35,27 +35,46 @@ class Events:
 
     def _read(self, number: int, item: int) -> np.ndarray:
         data = self.task.data
-        events = checks.events_of(self.found, number, item, self.sensor)
-        events = events[events["t"] < data.bins * data.bin_us]
-        events = events[np.argsort(events["t"], kind="stable")]
+        found = checks.events_of(self.found, number, item, self.sensor)
+        found = found[found["t"] < data.bins * data.bin_us]
+        found = found[np.argsort(found["t"], kind="stable")]
         if data.merge_polarity:
-            if "p" in (events.dtype.names or ()):
-                events["p"] = 0
-            place = addresses(events, tasks.input_shape(self.task))
-            cells = (events["t"] // data.bin_us).astype(np.int64), place
-            events = events[np.sort(np.unique(np.stack(cells), axis=1, return_index=True)[1])]
-        return events
+            if "p" in (found.dtype.names or ()):
+                found["p"] = 0
+            place = addresses(found, tasks.input_shape(self.task))
+            cells = (found["t"] // data.bin_us).astype(np.int64), place
+            found = found[np.sort(np.unique(np.stack(cells), axis=1, return_index=True)[1])]
+        return found
 
 
-def read(task: schema.Task, data: Prepared, split: str, root: str | Path = ".") -> Events:
+class FromCounts:
+    """As `Events`, from counts of bins; the times within a bin are made up, see `events.of_frames`."""
+
+    def __init__(self, frames: prepared.Events, how: Encoding):
+        self.frames, self.how = frames, how
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: slice | np.ndarray) -> list[np.ndarray]:
+        """Raises UserError: the file cannot be read."""
+        return [events.of_frames(frames, self.how) for frames in self.frames[index]]
+
+
+def read(
+    task: schema.Task, data: prepared.Prepared, split: str, root: str | Path = "."
+) -> Events | FromCounts:
     """The recordings of "train", "validation" or "test", in the order of the prepared file.
+
+    A prepared file that names no recordings, which the stage prepare does not write, has counts alone.
 
     Raises:
         UserError: the recordings are missing, or are not those that were prepared.
     """
+    if "files" not in data.provenance:
+        return FromCounts(data.stream(split)[0], encoding(task))
     found, chosen = prepare.recordings(task, root)
-    written: Any = data.provenance.get("files")
-    if dict(found.files) != written or len(chosen.place) != data.shape[0]:
+    if dict(found.files) != data.provenance["files"] or len(chosen.place) != data.shape[0]:
         raise UserError(
             f"{data.path}: was prepared from other recordings than those of tasks.{task.name}.data; "
             "run `dvc repro` (or the prepare stage) again"
@@ -64,10 +83,28 @@ def read(task: schema.Task, data: Prepared, split: str, root: str | Path = ".") 
     return Events(task, found, [chosen.place[i] for i in where])
 
 
-def addresses(events: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where in the flattened shape of a step, (W,), (P, W) or (P, H, W), events are: (events,) int64."""
-    place = np.zeros(len(events), np.int64)
+def encoding(task: schema.Task, silent: int = 0, singly: bool = False) -> Encoding:
+    """How events of a task's sensor become its network's input.
+
+    Args:
+        silent: steps behind a recording. singly: the chip takes events one by one.
+    """
+    return Encoding(
+        sensor=tasks.find(task.name).SENSOR,
+        shape=tasks.input_shape(task),
+        channels=tasks.channels(task),
+        steps=task.data.bins,
+        bin_us=task.data.bin_us,
+        silent=silent,
+        merge=task.data.merge_polarity,
+        singly=singly,
+    )
+
+
+def addresses(recording: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Where its events are in the flattened shape of a step, (W,), (P, W) or (P, H, W): int64."""
+    place = np.zeros(len(recording), np.int64)
     fields = ("p", "y", "x") if len(shape) == 3 else ("p", "x")[-len(shape) :]
     for field, size in zip(fields, shape, strict=True):
-        place = place * size + events[field]
+        place = place * size + recording[field]
     return place

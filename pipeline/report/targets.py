@@ -17,8 +17,17 @@ RUNS = {
     "integer": "integers",
     "dequantised": "dequantised, by NIR's rule",
 }
+# Of chips that take events.
+EVENT_RUNS = {
+    "integer": "integers, event by event",
+    "integer_in_steps": "integers, in steps",
+    "float": "trained, float32",
+    "ptq": "PTQ, in steps",
+    "dequantised": "dequantised, by NIR's rule",
+}
 SHOWN = (
-    "accuracy", "stream", "lost_points", "saturated", "layers", "selection", "task", "target",
+    "accuracy", "stream", "lost_points", "saturated", "layers", "event_by_event", "selection",
+    "task", "target",
     *behaviour.KEYS,
 )  # fmt: skip
 
@@ -33,7 +42,8 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
     if target.metrics is None:
         part.missing.append(absent(f"metrics/{source.task}-{name}.json", "make deploy-artifacts"))
     else:
-        found = [(t, target.metrics["accuracy"][run]) for run, t in RUNS.items()]
+        runs = EVENT_RUNS if "event_by_event" in target.metrics else RUNS
+        found = [(t, target.metrics["accuracy"][run]) for run, t in runs.items()]
         what = f"{source.task} on {name}"
         rest = {key: value for key, value in target.metrics.items() if key not in SHOWN}
         part.charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))
@@ -42,6 +52,7 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
             *_stream(target.metrics),
             _lost(target.metrics),
             _layers(target.metrics),
+            *_events(target.metrics),
             cost.table("Cost, counted and modelled", rest),
         ])  # fmt: skip
         absences = [key for key in behaviour.KEYS if key not in target.metrics]
@@ -118,6 +129,27 @@ def _layers(metrics: dict[str, Any]) -> Table:
         for layer in metrics["layers"]
     ]
     return Table("Integer simulation of the test set, by layer", head, rows)
+
+
+def _events(metrics: dict[str, Any]) -> list[Table]:
+    """Per recording, of chips that take events one by one."""
+    if "event_by_event" not in metrics:
+        return []
+    head = (
+        "layer",
+        "spikes",
+        "synaptic operations",
+        "the most of one recording",
+        "above the threshold",
+    )
+    rows = [
+        (
+            layer["node"],
+            *(count(round(layer[key])) for key in ("spikes", "synops", "most_synops", "held")),
+        )
+        for layer in metrics["event_by_event"]["layers"]
+    ]
+    return [Table("Event by event: a recording on average, by layer", head, rows)]
 
 
 def _utilisation(fit: dict[str, Any]) -> Table:

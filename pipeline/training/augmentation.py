@@ -61,6 +61,16 @@ def _global_seed(seed: np.uint32) -> Iterator[None]:
 def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) -> np.ndarray:
     """A recording (T, P, H, W) with every pixel taken from the nearest one of its old place."""
     height, width = recording.shape[-2:]
+    old, inside = _old_places(height, width, settings, rng)
+    pixels = recording.reshape(*recording.shape[:2], -1)
+    pixels = pixels[..., np.where(inside, old, 0)] * inside
+    return pixels.reshape(recording.shape)
+
+
+def _old_places(
+    height: int, width: int, settings: Train, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where every pixel of a changed image was, (H W,) indices, and whether that is inside the image."""
     matrix = _warp(settings, rng)
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     middle = np.array([[(width - 1) / 2], [(height - 1) / 2]])
@@ -69,9 +79,62 @@ def _warped(recording: np.ndarray, settings: Train, rng: np.random.Generator) ->
     old += (_between(height) @ knots @ _between(width).T).reshape(2, -1)
     old = np.rint(old).astype(int)
     inside = ((old >= 0) & (old < [[width], [height]])).all(0)
-    pixels = recording.reshape(*recording.shape[:2], -1)
-    pixels = pixels[..., np.where(inside, old[1] * width + old[0], 0)] * inside
-    return pixels.reshape(recording.shape)
+    return old[1] * width + old[0], inside
+
+
+def augment_events(
+    recordings: list[np.ndarray], task: Task, shape: tuple[int, ...], rng: np.random.Generator
+) -> list[np.ndarray]:
+    """As `augment`, for recordings as events with the fields x, y, t in microseconds and p, by time.
+
+    An image is changed as its counts would be: an event is there once for every pixel that is taken from
+    its own. Times are stretched and shifted by any amount within the bounds.
+
+    Args:
+        shape: of a step of the prepared recordings, (P, H, W) where they are images.
+    """
+    settings, found = task.train, recordings
+    spatial = (
+        settings.max_rotation,
+        settings.max_scale,
+        settings.max_shear,
+        settings.max_shift,
+        settings.elastic_alpha,
+    )
+    if len(shape) == 3 and any(spatial):
+        found = [_warped_events(r, shape, settings, rng) for r in found]
+    if settings.max_time_warp or settings.max_time_shift or settings.event_drop_rate:
+        found = [_moved_events(r, task, rng) for r in found]
+    return found
+
+
+def _warped_events(
+    events: np.ndarray, shape: tuple[int, ...], settings: Train, rng: np.random.Generator
+) -> np.ndarray:
+    _, height, width = shape
+    old, inside = _old_places(height, width, settings, rng)
+    taking = np.flatnonzero(inside)  # new pixels, in order of the old ones that they take
+    taking = taking[np.argsort(old[taking], kind="stable")]
+    copies = np.bincount(old[taking], minlength=height * width)
+    first = np.cumsum(copies) - copies
+    place = events["y"].astype(np.int64) * width + events["x"]
+    count = copies[place]
+    nth = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    found = np.repeat(events, count)
+    found["y"], found["x"] = np.divmod(taking[np.repeat(first[place], count) + nth], width)
+    return found
+
+
+def _moved_events(events: np.ndarray, task: Task, rng: np.random.Generator) -> np.ndarray:
+    settings, data = task.train, task.data
+    end = data.bins * data.bin_us
+    stretch = 1 + rng.uniform(-settings.max_time_warp, settings.max_time_warp)
+    shift = rng.uniform(-settings.max_time_shift, settings.max_time_shift) * data.bin_us
+    t = np.floor((events["t"] - end / 2) * stretch + end / 2 + shift).astype(np.int64)
+    kept = (t >= 0) & (t < end) & (rng.random(len(t)) >= settings.event_drop_rate)
+    found = events[kept]
+    found["t"] = t[kept]
+    return found
 
 
 def _warp(settings: Train, rng: np.random.Generator) -> np.ndarray:

@@ -15,6 +15,7 @@ from flax import nnx
 
 from pipeline.schema import Task
 from pipeline.training import decays, engine, networks
+from pipeline.training.augmentation import augment
 from spyx_nir.errors import UserError
 
 Tree = Any  # a pytree of arrays
@@ -38,8 +39,21 @@ class Forward(Protocol):
     def decays(self, free: Tree) -> Tree:
         """True for every decay in `free`, False for every weight; may be a prefix of its tree."""
 
-    def run(self, parameters: Tree, events: jax.Array, layers: bool = True) -> Spikes:
-        """Run events (B, T, ...); `layers`: whether what is not the output is asked for, too."""
+    def run(self, parameters: Tree, events: Any, layers: bool = True) -> Spikes:
+        """Run events (B, T, ...), or what `batch` makes of them.
+
+        layers: whether what is not the output is asked for, too.
+        """
+
+    def augment(self, events: Any, task: Task, rng: np.random.Generator) -> Any:
+        """Training recordings, changed at random."""
+        return augment(events, task, rng)
+
+    def batch(self, parameters: Tree, events: Any, size: int) -> Tree:
+        """Recordings as `run` takes them: arrays (size, ...), silent behind the last recording."""
+        if len(events) == size:
+            return events
+        return np.pad(events, [(0, size - len(events))] + [(0, 0)] * (events.ndim - 1))
 
     def quality(self, loss: float, correct: int) -> list[float]:
         """A loss and the right answers of the split that chooses the epoch; larger is better."""

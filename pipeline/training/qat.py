@@ -39,6 +39,7 @@ class QatForward(Forward):
     # Shared out, even to one device, XLA sums gradients in another order: other bytes than before.
     shares_batches = False
     most_devices = 1
+    unit = ""
 
     def __init__(self, network: IntegerNetwork, task: Task, target: str):
         self.network, self.task = network, task
@@ -78,7 +79,7 @@ class QatForward(Forward):
         """Which floats are decays."""
         return {"weights": False, "decays": True}
 
-    def run(self, parameters: Tree, events: jax.Array, layers: bool = True) -> Spikes:
+    def run(self, parameters: Tree, events: Any, layers: bool = True) -> Spikes:
         """As `Forward.run`; there are as many more steps as the output is delayed."""
         x = jnp.swapaxes(events, 0, 1)
         x = jnp.concatenate([x, jnp.zeros((self.delay, *x.shape[1:]), x.dtype)])

@@ -18,10 +18,8 @@ import optax
 from jax import lax
 from spyx import fn
 
-from pipeline.datasets.prepared import Events
 from pipeline.schema import Task
 from pipeline.training import distributed
-from pipeline.training.augmentation import augment
 from pipeline.training.forward import Forward, Tree
 from pipeline.training.prefetch import prefetch
 from spyx_nir.errors import UserError
@@ -31,10 +29,11 @@ from spyx_nir.errors import UserError
 class Split:
     """Samples of one split: events (N, T, ...) uint8 in NIR's order, labels (N,) class indices.
 
-    `events` is an array, or reads from disk what is asked for (`prepared.Events`).
+    `events` is an array, or reads from disk what is asked for (`prepared.Events`); for a forward pass
+    that takes events with their times, `recordings.Events`.
     """
 
-    events: np.ndarray | Events
+    events: Any
     labels: np.ndarray
 
 
@@ -188,8 +187,9 @@ class Trainer:
         losses, correct = 0.0, 0
         for events, labels in prefetch(self._batches(train, epoch)):
             before = parameters
+            placed = self._filled_up(parameters, events, labels)
             parameters, average, optimiser, loss, right = self._step(
-                parameters, average, optimiser, *self._place(events, labels)
+                parameters, average, optimiser, *placed
             )
             if not np.isfinite(loss):
                 raise UserError(
@@ -208,14 +208,15 @@ class Trainer:
         order = rng.permutation(len(train.labels))
         for step in range(self.steps):
             chosen = np.sort(order[step * self.batch : (step + 1) * self.batch])
-            yield augment(train.events[chosen], self.task, rng), train.labels[chosen]
+            yield self.forward.augment(train.events[chosen], self.task, rng), train.labels[chosen]
 
     def _not_finite(self, parameters: Tree, events: np.ndarray, labels: np.ndarray) -> str:
         """What of a step was not finite: the first layer whose output or whose weights were not."""
         parameters = jax.tree.map(np.asarray, parameters)
         if layer := self.forward.not_finite(parameters, events):
             return layer
-        found, loss, _ = jax.jit(self._gradients)(parameters, *self._place(events, labels))
+        placed = self._filled_up(parameters, events, labels)
+        found, loss, _ = jax.jit(self._gradients)(parameters, *placed)
         gradients = {
             jax.tree_util.keystr(path, simple=True, separator="."): gradient
             for path, gradient in jax.tree_util.tree_leaves_with_path(found)
@@ -263,7 +264,7 @@ class Trainer:
         parts = []
         for start in range(0, len(split.labels), self.batch):
             part = slice(start, start + self.batch)
-            placed = self._filled_up(split.events[part], split.labels[part])
+            placed = self._filled_up(parameters, split.events[part], split.labels[part])
             parts.append(jax.tree.map(np.asarray, self._batch_evaluation(parameters, *placed)))
         counts, losses, rates = jax.tree.map(
             lambda *part: np.concatenate(part)[: len(split.labels)], *parts
@@ -276,14 +277,14 @@ class Trainer:
             spike_rate={name: float(rate.mean(dtype=np.float64)) for name, rate in rates.items()},
         )
 
-    def _filled_up(self, events: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        """The last batch of a split, filled up to the compiled shape."""
-        short = self.batch - len(labels)
-        events = np.pad(events, [(0, short)] + [(0, 0)] * (events.ndim - 1))
-        return self._place(events, np.pad(labels, (0, short)))
-
-    def _place(self, events: np.ndarray, labels: np.ndarray) -> tuple[jax.Array, jax.Array]:
-        return distributed.place(events, self._shared), distributed.place(labels, self._shared)
+    def _filled_up(
+        self, parameters: Tree, events: Any, labels: np.ndarray
+    ) -> tuple[Tree, jax.Array]:
+        """Recordings and labels in the compiled shape, on the devices; the last batch is filled up."""
+        arrays = self.forward.batch(parameters, events, self.batch)
+        place = partial(distributed.place, sharding=self._shared)
+        labels = np.pad(labels, (0, self.batch - len(labels)))
+        return jax.tree.map(place, arrays), place(labels)
 
     def _train_step(
         self, parameters: Tree, average: Tree, state: Tree, events: jax.Array, labels: jax.Array

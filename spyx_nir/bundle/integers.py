@@ -94,6 +94,11 @@ def _weight(w: Weight) -> dict[str, Any]:
 
 def source(chip: Profile) -> str:
     """The text of a verify_integers.py, which needs no module of ours, for networks of a chip."""
-    simulator = sys.modules[registry.family(chip).run.__module__]
+    family = registry.family(chip)
+    by_event = "run_events: Any = None  # the chip takes counts of a step"
+    if family.run_events is not None:
+        by_event = inspect.getsource(sys.modules[family.run_events.__module__])
+    simulator = sys.modules[family.run.__module__]
     parts = (errors.UserError, errors.GraphError, grid.weight_range, network, simulator)
-    return standalone.source("verify_integers.py", *(inspect.getsource(part) for part in parts))
+    texts = [inspect.getsource(part) for part in parts]
+    return standalone.source("verify_integers.py", *texts, by_event)

@@ -45,7 +45,9 @@ def variant(
             continue
         metadata = node.get("metadata", {})
         reset = metadata.get("reset", "v_reset")
-        if reset not in profile["neuron.reset"]:
+        if "neuron.trained_reset" in profile:
+            reset = profile["neuron.trained_reset"]
+        elif reset not in profile["neuron.reset"]:
             reset = profile["neuron.reset"][0]
         node["metadata"] = {**metadata, "reset": reset, "spike_delay": 0}
         node.update(settled_node(node, dt))

@@ -36,6 +36,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class EventDriven:
+    """A family whose chips take events one by one: its rule for that, compiled, and its part of QAT.
+
+    Fields:
+        program: `program(network).run(addresses, marks) -> population -> trains of spikes`, see
+            `families.speck.event_kernel`.
+        run_along: `run_along(network, seen, steepness) -> population -> spikes` with gradients, see
+            `families.speck.qat`.
+    """
+
+    program: Callable[[IntegerNetwork], Any]
+    run_along: Callable[[IntegerNetwork, Mapping[str, Any], float], dict[str, jax.Array]]
+
+
+@dataclass(frozen=True)
 class Family:
     """Chips that compute alike.
 
@@ -51,8 +66,13 @@ class Family:
         needs: keys of a profile that must have a value, besides `profile.INTEGERS`.
         decays_after_adding: whether a current decays after its input is added; NIR's decays before.
         convolutions: what of a convolution it has besides stride and padding: groups, dilation.
-        takes_events: whether the chip takes events instead of counts of a step.
         counts_fan_out_to_outputs: whether weights to output neurons count for `limits.fan_out`.
+        run_events: `run_events(network, addresses) -> population -> trains of spikes`, of one recording,
+            by the rule of chips that take events instead of counts of a step; as `run`, in every bundle.
+        event_driven: gives the same compiled, and its part of QAT; it imports numba and JAX when it is
+            called.
+        graphs: `graphs(graph)`: name -> a graph's dictionary that the bundle has besides, for a toolchain
+            that does not read `model.nir` as it is; graph: as `quantise.on_grid` gives it.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
         states_differ: for BRINGUP.md, a sentence on states of the chip that are not the simulator's.
         simulated: the keys among them that `run` asks for.
@@ -71,8 +91,10 @@ class Family:
     delays_neurons: bool = False
     decays_after_adding: bool = False
     convolutions: Sequence[str] = ()
-    takes_events: bool = False
     counts_fan_out_to_outputs: bool = True
+    run_events: Callable[..., dict[str, Any]] | None = None
+    event_driven: Callable[[], EventDriven] | None = None
+    graphs: Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]] = lambda graph: {}
     keys: Mapping[str, Check] = field(default_factory=dict)
     states_differ: str = ""
     simulated: Sequence[str] = ()

@@ -62,7 +62,7 @@ def run(
     (name,) = network.inputs
     most = profile["neuron.input_spikes_per_step"]
     events = jnp.asarray(x, jnp.float32)
-    known = {name: _last(events if most is None else jnp.minimum(events, most))}
+    known = {name: last(events if most is None else jnp.minimum(events, most))}
     weights = [(w, jnp.asarray(w.values, jnp.float32)) for w in network.weights]
     counts: dict[str, dict[str, jax.Array]] = {"saturated": {}, "multiple": {}, "ties": {}}
     for population in network.populations:
@@ -89,7 +89,7 @@ def run(
         for what, each in counters.items():
             counts[what][population.name] = each.sum()
     del known[name]
-    return Trace({key: _first(spikes) for key, spikes in known.items()}, **counts)
+    return Trace({key: first(spikes) for key, spikes in known.items()}, **counts)
 
 
 def _scan(neurons: Callable[..., Any], state: Any, drive: jax.Array, back: jax.Array | None) -> Any:
@@ -139,9 +139,11 @@ def _kernel(weight: Weight, values: jax.Array) -> jax.Array:
     return jnp.where(places > 0, values.reshape(-1)[places - 1], 0.0)
 
 
-def _last(x: jax.Array) -> jax.Array:
+def last(x: jax.Array) -> jax.Array:
+    """(T, B, C, H, W) with channels last; other ranks as they are."""
     return jnp.moveaxis(x, 2, -1) if x.ndim == 5 else x
 
 
-def _first(x: jax.Array) -> jax.Array:
+def first(x: jax.Array) -> jax.Array:
+    """(T, B, H, W, C) with channels first; other ranks as they are."""
     return jnp.moveaxis(x, -1, 2) if x.ndim == 5 else x

@@ -9,7 +9,7 @@ import pkgutil
 from spyx_nir.errors import GraphError
 from spyx_nir.hardware import families as folder
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.family import Family
+from spyx_nir.hardware.family import EventDriven, Family
 
 
 @functools.cache
@@ -51,3 +51,15 @@ def family(profile: Profile) -> Family:
             "quantises or simulates it"
         )
     return families()[profile.integer_semantics]
+
+
+def event_driven(profile: Profile) -> EventDriven:
+    """The event-driven rule of a chip's family.
+
+    Raises:
+        GraphError: the profile names no family, or one that takes counts of a step.
+    """
+    give = family(profile).event_driven
+    if give is None:
+        raise GraphError(f"target {profile.name} takes counts of a step, not events one by one")
+    return give()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,21 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
         GraphError: no integer semantics, values the chip cannot hold, or input that does not fit.
     """
     return registry.family(network.profile).run(network, x, record)
+
+
+def run_events(network: IntegerNetwork, addresses: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Simulate one recording event by event; see `families/<family>/event_rule.py`.
+
+    Args:
+        addresses: input name -> (events,), indices into its flattened shape, in order of time.
+
+    Raises:
+        GraphError: the chip takes no events, values it cannot hold, or an address outside the shape.
+    """
+    rule = registry.family(network.profile).run_events
+    if rule is None:
+        raise GraphError(f"{network.profile.name} takes counts of a step, and no events")
+    return rule(network, addresses)
 
 
 def refuse_overflow(network: IntegerNetwork, saturated: dict[str, int]) -> None:

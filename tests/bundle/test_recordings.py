@@ -16,7 +16,7 @@ from real_data import BRAILLE, NMNIST, needs_braille, needs_nmnist
 
 from pipeline import params, schema
 from pipeline.bundle import events
-from pipeline.datasets import prepared
+from pipeline.datasets import prepared, recordings
 from pipeline.prepare import prepare
 from spyx_nir.bundle.events import address_map
 from spyx_nir.bundle.templates import encode
@@ -34,11 +34,11 @@ def bundled(task: schema.Task, root: Path) -> tuple[Path, dict[str, object]]:
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     frames, _ = data.subset("test")
     chosen = np.array([0, 3, len(frames) - 1])
-    how = events.encoding(task, silent=1)
+    how = recordings.encoding(task, silent=1)
     addresses = address_map(how, {"out": (len(task.data.classes),)}, {}, task.data.classes)
     bundle = root / "bundle"
     (bundle / "test_data_set_0").mkdir(parents=True)
-    said = events.write(bundle, task, data, chosen, how, addresses, root)
+    said = events.write(bundle, task, data, chosen, addresses, root)
     x = np.swapaxes(frames[chosen], 0, 1)
     x = np.concatenate([x, np.zeros_like(x[:1])])
     np.savez(bundle / "test_data_set_0" / "vectors.npz", input=x)
@@ -63,10 +63,10 @@ def test_simulated_letters_keep_on_and_off(tmp_path):
     path = tmp_path / "data" / "prepared" / "braille.h5"
     data = prepared.read(path)
     data.provenance["files"] = {"other.npz": "0" * 64}
-    how = events.encoding(task)
+    how = recordings.encoding(task)
     addresses = json.loads((place / encode.ADDRESSES).read_text())
     with pytest.raises(UserError, match=r"braille\.h5: was prepared from other recordings"):
-        events.write(tmp_path / "other", task, data, np.array([0]), how, addresses, tmp_path)
+        events.write(tmp_path / "other", task, data, np.array([0]), addresses, tmp_path)
     assert not (tmp_path / "other").exists()
 
 

@@ -21,11 +21,13 @@ except ImportError as missing:
 # <reference>
 from spyx_nir.bundle.templates.shared import difference, main, read
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
-from spyx_nir.hardware.simulate import run
+from spyx_nir.hardware.simulate import run, run_events
 
 # </reference>
 
 VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
+EVENTS = Path("events") / "recordings.npz"
+ADDRESSES = Path("events") / "address_map.json"
 
 
 class Chip(dict[str, Any]):
@@ -110,6 +112,36 @@ def _differences(folder: Path) -> list[str]:
         kind, _, neurons = key.partition("/")
         if kind in kinds and (differs := kinds[kind][neurons] != expected).any():
             problems.append(f"{key}: {difference(differs)}")
+    stored = read(folder / EVENTS)
+    if any(key.startswith("count/") for key in stored):
+        problems += check_events(network, stored, json.loads((folder / ADDRESSES).read_text()))
+    return problems
+
+
+def check_events(
+    network: IntegerNetwork, stored: dict[str, np.ndarray], addresses: dict[str, Any]
+) -> list[str]:
+    """What the chip makes of the events one by one, beside the counts of spikes in recordings.npz."""
+    problems = []
+    (name,) = network.inputs
+    start = stored["start"]
+    for n in range(len(start) - 1):
+        events = stored["events"][start[n] : start[n + 1]]
+        place = sum(
+            stride * events[field].astype(np.int64)
+            for field, stride in addresses["input"]["strides"].items()
+        )
+        if addresses["input"]["merge_polarity"]:  # a channel's first event in a bin is the only one
+            cells = np.stack([events["t"] // addresses["time"]["bin_us"], place])
+            place = place[np.sort(np.unique(cells, axis=1, return_index=True)[1])]
+        for neurons, spikes in run_events(network, {name: place}).items():
+            expected = stored[f"count/{neurons}"][n].ravel()
+            found = np.bincount(spikes.neuron, minlength=expected.size)
+            if (found != expected).any():
+                problems.append(
+                    f"{EVENTS.name}: recording {n}, {neurons}: event by event "
+                    f"{int((found != expected).sum())} of {found.size} neurons spike more or less often"
+                )
     return problems
 
 

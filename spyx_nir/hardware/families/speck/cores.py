@@ -1,6 +1,7 @@
 """Layers on DynapCNN cores: which fits where, and an assignment if there is one.
 
-A core holds a convolution, its neurons and the pooling behind them. A Linear is a convolution whose
+A core holds a convolution, its neurons and the pooling behind them; it has one kernel, whoever sends to
+it. A Linear is a convolution whose
 kernel is the whole map. Memory, with rounding up to powers of two (source: sinabs 3.1.3
 backend/dynapcnn/dynapcnn_layer.py, memory_summary):
 
@@ -58,6 +59,7 @@ def place_on_cores(graph: Topology, profile: Profile) -> tuple[list[dict[str, An
             continue  # the wiring is reported already
         layers[path] = _layer(graph, path, into[0])
         found += _convolution(graph, path, into, layers[path], profile)
+        found += [*_one_kernel(graph, path, into, profile), *_one_spike(graph, path, into, profile)]
         targets = {link.target for link in graph.out_of(path)}
         if len(targets) > profile["cores.destinations"]:
             key, count, fix = "cores.destinations", len(targets), "let fewer layers read it"
@@ -117,6 +119,46 @@ def _layer(graph: Topology, path: str, link: Link) -> Layer:
     return Layer(path, arrives, (weight.shape[0], 1, 1), arrives[1:], biases)
 
 
+def _one_kernel(
+    graph: Topology, path: str, into: list[Link], profile: Profile
+) -> Iterator[Finding]:
+    """Several cores may send to one, but it has one kernel for all of them."""
+    names = sorted({name for link in into for name in graph.weights(link)})
+    if len(names) > 1:
+        listed = ", ".join(f"`{name}`" for name in names)
+        why = f"{len(names)} weights lead to it ({listed}), a core has one"
+        fix = "concatenate the channels in front of one weight"
+        yield against(profile, "cores.kernels", "kernels", path, why, fix, number=len(names))
+
+
+def _one_spike(graph: Topology, path: str, into: list[Link], profile: Profile) -> Iterator[Finding]:
+    """Weights above the threshold: what is left of a membrane waits for the next event."""
+    node = graph.plan.nodes[path]
+    if "v_threshold" not in node:
+        return
+    threshold = float(np.min(node["v_threshold"]))
+    for link in into:
+        (name,) = graph.weights(link)
+        largest = float(np.max(graph.plan.nodes[name]["weight"], initial=0))
+        if largest > threshold > 0:
+            why = (
+                f"`{name}` has a weight of {largest:.6g}, above the threshold {threshold:.6g}: an event "
+                "makes one spike, and a neuron that stays above its threshold spikes again with whatever "
+                "event comes next"
+            )
+            yield against(
+                profile,
+                "neuron.spikes_per_event",
+                "one-spike",
+                path,
+                why,
+                "train with weights below the threshold",
+                number=f"{largest:.6g}",
+                limit=f"{threshold:.6g}",
+                severity="warning",
+            )
+
+
 def _convolution(
     graph: Topology, path: str, into: list[Link], layer: Layer, profile: Profile
 ) -> Iterator[Finding]:
@@ -147,13 +189,20 @@ def _convolution(
             yield from _taps(node, over, profile)
         for pool in (p for p in link.path if graph.kind(p) == "SumPool2d"):
             yield from _pool(graph.plan.nodes[pool], pool, over, profile)
+            if link.source in graph.plan.inputs:
+                yield over(
+                    "pooling",
+                    f"`{link.source}`",
+                    f"`{pool}` pools the input; a core pools the spikes of its neurons",
+                    "use a stride, or pool the recordings",
+                )
 
 
 def _taps(node: dict[str, Any], over: Any, profile: Profile) -> Iterator[Finding]:
     stride, dilation = np.broadcast_to(node["stride"], 2), np.broadcast_to(node["dilation"], 2)
     allowed = profile["convolution.strides"]
-    if stride[0] != stride[1] or int(stride[0]) not in allowed:
-        text = f"stride {stride.tolist()}, equal and one of {allowed} is allowed"
+    if any(int(one) not in allowed for one in stride):
+        text = f"stride {stride.tolist()}, vertically and horizontally one of {allowed} is allowed"
         yield over("strides", str(stride.tolist()), text, "use such a stride")
     if (dilation != 1).any() or int(np.ravel(node["groups"])[0]) != 1:
         text = "dilation and groups must be 1"

@@ -1,14 +1,25 @@
-"""One step of DynapCNN's neurons; the rule is that of `families.speck.simulator`."""
+"""DynapCNN in training: a step of its neurons, and gradients along a run event by event."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from spyx_nir.hardware.family import Step
 from spyx_nir.hardware.grid import weight_range
 from spyx_nir.hardware.network import IntegerNetwork, Population
-from spyx_nir.hardware.straight_through import constant, counters, fire, straight_through
+from spyx_nir.hardware.qat import currents, first, last
+from spyx_nir.hardware.straight_through import (
+    constant,
+    counters,
+    fire,
+    slope_of,
+    straight_through,
+)
 
 
 def neuron_step(network: IntegerNetwork, population: Population, steepness: float) -> Step:
@@ -42,3 +53,46 @@ def reach_a_bound(weights: jax.Array, bits: int, step: int = 1) -> jax.Array:
     bound = jnp.where(weights > 0, float(high), float(low))
     nearest = (share == share.max()) & (share > 0)
     return straight_through(jnp.where(nearest, bound, weights), weights)
+
+
+def run_along(
+    network: IntegerNetwork, seen: Mapping[str, Any], steepness: float
+) -> dict[str, jax.Array]:
+    """Spikes of every population that an event-driven run gave, with gradients: (T, B, *shape).
+
+    Forwards nothing is computed: counts of spikes and membranes are those that `event_kernel` gave,
+    counted in steps. Backwards the network is the one in steps: u = v + W s, and the count n of a step
+    has the slope 1 / threshold where the neuron spiked, otherwise a surrogate slope of u; the membrane
+    keeps u - n threshold, but where it ended at its floor.
+
+    Args:
+        network: its weights may be arrays of JAX, float32 that hold integers.
+        seen: `input` (B, T, *shape) counts of events; population -> `spikes/<population>`,
+            counts of a step, and `membrane/<population>`, at its end; both (B, T, *shape).
+        steepness: of the surrogate slope.
+    """
+
+    def in_steps(key: str) -> jax.Array:
+        return last(jnp.swapaxes(jnp.asarray(seen[key], jnp.float32), 0, 1))
+
+    (name,) = network.inputs
+    known = {name: in_steps("input")}
+    for population in network.populations:
+        drive: Any = 0.0
+        for weight in network.into(population):
+            values = jnp.asarray(weight.values, jnp.float32)
+            drive = drive + currents(weight, values, known[weight.source])
+        threshold = constant(population.threshold)
+
+        def step(v: jax.Array, now: Any, threshold: Any = threshold) -> tuple[jax.Array, jax.Array]:
+            arriving, count, membrane = now
+            u = v + arriving
+            x = u / threshold
+            slope = jnp.where(count > 0, 1.0, slope_of(x, jnp.inf, steepness))
+            n = straight_through(count, lax.stop_gradient(slope) * x)
+            kept = jnp.where(membrane > -threshold, u - n * threshold, 0.0)
+            return straight_through(membrane, kept), n
+
+        there = in_steps(f"spikes/{population.name}"), in_steps(f"membrane/{population.name}")
+        known[population.name] = lax.scan(step, jnp.zeros_like(drive[0]), (drive, *there))[1]
+    return {key: first(spikes) for key, spikes in known.items() if key != name}
