@@ -238,6 +238,14 @@ def test_what_is_no_event_of_the_input_is_refused(rule: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_a_bias_is_refused(rule: str) -> None:
+    network = one_neuron([1], 1)
+    biased = dataclasses.replace(network.populations[0], bias=np.asarray(1))
+    with pytest.raises(GraphError, match="`n`: no event adds a bias"):
+        spikes_of(rule, dataclasses.replace(network, populations=(biased,)), [0])
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_recurrence_is_refused(rule: str) -> None:
     network = one_neuron([1], 1)
     back = dataclasses.replace(network.weights[0], source="n", node="back")

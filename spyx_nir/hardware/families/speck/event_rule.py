@@ -162,6 +162,9 @@ def check_addresses(
         raise GraphError(
             f"one input is needed: the network has {sorted(network.inputs)}, given {sorted(addresses)}"
         )
+    for population in network.populations:
+        if population.bias is not None:
+            raise GraphError(f"`{population.name}`: no event adds a bias", node=population.name)
     ((name, given),) = addresses.items()
     place = np.asarray(given, np.int64)
     size = int(np.prod(network.inputs[name]))
