@@ -63,7 +63,6 @@ def test_simulated_letters_keep_on_and_off(tmp_path):
     path = tmp_path / "data" / "prepared" / "braille.h5"
     data = prepared.read(path)
     data.provenance["files"] = {"other.npz": "0" * 64}
-    how = recordings.encoding(task)
     addresses = json.loads((place / encode.ADDRESSES).read_text())
     with pytest.raises(UserError, match=r"braille\.h5: was prepared from other recordings"):
         events.write(tmp_path / "other", task, data, np.array([0]), addresses, tmp_path)

@@ -77,8 +77,8 @@ def test_events_are_checked_by_the_bundles_own_script(tmp_path: Path) -> None:
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == (
-        "differs: events/recordings.npz: recording 1, if_3: event by event 1 of 4096 neurons spike more or less "
-        "often\n"
+        "differs: events/recordings.npz: recording 1, if_3: event by event 1 of 4096 neurons spike "
+        "more or less often\n"
     )
 
 

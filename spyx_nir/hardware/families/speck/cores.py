@@ -187,7 +187,12 @@ def _convolution(
         node = graph.plan.nodes[name]
         if np.asarray(node["weight"]).ndim == 4:
             yield from _taps(node, over, profile)
-        for pool in (p for p in link.path if graph.kind(p) == "SumPool2d"):
+        pools = [p for p in link.path if graph.kind(p) == "SumPool2d"]
+        sizes = [int(np.broadcast_to(graph.plan.nodes[p]["kernel_size"], 2)[0]) for p in pools]
+        if len(pools) > 1 and math.prod(sizes) not in profile["convolution.pooling"]:
+            text = f"poolings of {' and '.join(map(str, sizes))} are one of {math.prod(sizes)} on a core"
+            yield over("pooling", math.prod(sizes), text, "pool less")
+        for pool in pools:
             yield from _pool(graph.plan.nodes[pool], pool, over, profile)
             if link.source in graph.plan.inputs:
                 yield over(

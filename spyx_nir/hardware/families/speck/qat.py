@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from spyx_nir.hardware.currents import currents, first, last
 from spyx_nir.hardware.family import Step
 from spyx_nir.hardware.grid import weight_range
 from spyx_nir.hardware.network import IntegerNetwork, Population
-from spyx_nir.hardware.qat import currents, first, last
 from spyx_nir.hardware.straight_through import (
     constant,
     counters,
