@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pipeline.training.qat import QatForward
     from pipeline.training.trainer import Progress, Split
     from spyx_nir.hardware.evaluate import Assessment
+    from spyx_nir.hardware.evaluate_events import EventAssessment
     from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.topology import PlannedGraph
     from spyx_nir.meaning.plan import Plan
@@ -57,9 +58,10 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     parity = parity_gate.passed(folder, task.name)
 
     from pipeline.datasets import prepared
+    from pipeline.datasets import recordings as sources
     from pipeline.evaluation.chip_metrics import Probe, Recordings, Trained
     from spyx_nir.converter import file
-    from spyx_nir.hardware import constraints, profile, quantise
+    from spyx_nir.hardware import constraints, profile, quantise, registry
     from spyx_nir.hardware.constrain import variant
     from spyx_nir.hardware.topology import planned
 
@@ -75,13 +77,17 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         trained, curve = train(task, name, rounded, model.plan, data, root)
         made = planned(quantise.on_grid(start, trained))
         quantise.check_recovery(made, trained)
+        by_event = registry.family(chip).event_driven is not None
         recordings = Recordings(
-            *data.stream("test"), data.bin_us, 1 if task.data.merge_polarity else 255
+            *data.stream("test"),
+            data.bin_us,
+            1 if task.data.merge_polarity else 255,
+            sources.read(task, data, "test", root) if by_event else None,
         )
         floats = Trained(model.plan)
         shipped = Probe(trained, floats, recordings, shipped=True)
         ptq = Probe(rounded, floats, recordings, shipped=False)
-        report, found = measure(task, data, root, shipped, ptq, made.plan, start, parity)
+        report, found = measure(shipped, ptq, made.plan, start, parity)
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
@@ -171,9 +177,6 @@ def fine_tuned(
 
 
 def measure(
-    task: schema.Task,
-    data: Prepared,
-    root: Path,
     shipped: Probe,
     ptq: Probe,
     plan: Plan,
@@ -190,11 +193,12 @@ def measure(
         GraphError: a state overflowed.
     """
     from pipeline.evaluation import chip_metrics
-    from spyx_nir.hardware import costs, registry, simulate
+    from spyx_nir.hardware import costs, simulate
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
     network, frames, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
-    found = assess(network, plan, frames, shipped)
+    by_event = shipped.recordings.streams is not None
+    found = assess(network, plan, frames, None if by_event else shipped)
     simulate.refuse_overflow(network, found.saturated)
     before = assess(ptq.network, None, frames, ptq)
 
@@ -207,23 +211,24 @@ def measure(
         "ptq": entry(before.predicted),
         "dequantised": entry(found.as_floats),
     }
-    streamed, some = frames[:STREAMED], labels[:STREAMED]
+    shown: Assessment | EventAssessment = found
+    report: dict[str, Any] = {}
+    if by_event:
+        shown, report, streamed = measure_events(shipped)
+        accuracy |= {"integer": entry(shown.predicted), "integer_in_steps": entry(found.predicted)}
+    else:
+        streamed = in_a_stream(network, frames[:STREAMED])
+    some = labels[:STREAMED]
     stream = {
-        **confidence.accuracy_entry(
-            int((np.asarray(in_a_stream(network, streamed)) == some).sum()), len(some)
-        ),
-        "with_reset": int((np.asarray(found.predicted[:STREAMED]) == some).sum()),
+        **confidence.accuracy_entry(int((np.asarray(streamed) == some).sum()), len(some)),
+        "with_reset": int((np.asarray(shown.predicted[:STREAMED]) == some).sum()),
         "without_leak": network.leakless(),
     }
-    events: dict[str, Any] = {}
-    if registry.family(network.profile).event_driven:
-        events, predicted = measure_events(task, network, data, root)
-        accuracy |= {"integer": entry(predicted), "integer_in_steps": entry(found.predicted)}
     lost = {
         which: 100 * (accuracy["float"]["correct"] - accuracy[which]["correct"]) / len(labels)
         for which in ("integer", "ptq")
     }
-    report = {
+    report |= {
         **costs.report(network, found.counts, accuracy["integer"]["accuracy"]),
         "accuracy": accuracy,
         "stream": stream,
@@ -242,34 +247,28 @@ def measure(
             for name, layer in found.layers.items()
             if layer["entries"]  # of a membrane that is read there are none
         ],
-        **chip_metrics.report(start, (shipped, found), (ptq, before)),
-        **events,
+        **chip_metrics.report(start, (shipped, shown), (ptq, before)),
     }
     return report, found
 
 
-def measure_events(
-    task: schema.Task, network: IntegerNetwork, data: Prepared, root: Path
-) -> tuple[dict[str, Any], list[int]]:
-    """The whole test set event by event: a part of the metrics, and the classes.
+def measure_events(shipped: Probe) -> tuple[EventAssessment, dict[str, Any], list[int]]:
+    """The whole test set event by event: what came of it, its part of the metrics, classes in a stream.
 
     Raises:
         GraphError: a state overflowed.
         UserError: the recordings are not those that were prepared.
     """
-    from pipeline.datasets import recordings
     from spyx_nir.hardware import simulate
-    from spyx_nir.hardware.evaluate_events import assess_events
+    from spyx_nir.hardware.evaluate import STREAMED
+    from spyx_nir.hardware.evaluate_events import assess_events, in_a_stream
 
-    (shape,) = network.inputs.values()
-    streams = [
-        recordings.addresses(events, shape)
-        for events in recordings.read(task, data, "test", root)[:]
-    ]
-    found = assess_events(network, streams)
+    network, recordings = shipped.network, shipped.recordings
+    streams = recordings.taken(np.arange(len(recordings.labels)))
+    found = assess_events(network, streams, recordings.steps, shipped)
     simulate.refuse_overflow(network, found.saturated)
     report = {
-        "input_events": sum(map(len, streams)) / len(streams),
+        "input_events": sum(len(one.address) for one in streams) / len(streams),
         "layers": [
             {
                 "node": name,
@@ -281,7 +280,7 @@ def measure_events(
             for name, layer in found.layers.items()
         ],
     }
-    return {"event_by_event": report}, found.predicted
+    return found, {"event_by_event": report}, in_a_stream(network, streams[:STREAMED])
 
 
 def bundle(

@@ -6,15 +6,17 @@ up to `SAMPLES` recordings, evenly spread over it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pipeline.datasets.recordings import addresses
 from pipeline.evaluation import confidence
 from spyx_nir.hardware import latency, perturb, registry, simulate
 from spyx_nir.hardware.evaluate import Assessment, classes
+from spyx_nir.hardware.evaluate_events import EventAssessment, Stream, assess_events
 from spyx_nir.hardware.layer_errors import Agreement, layer_errors
 from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.hardware.rates import Rate, RateMeter, Rates
@@ -31,23 +33,41 @@ FLIPPED = (1e-5, 1e-4)  # probability of each bit of a weight
 HOT = 100  # one input channel of so many, and at least one
 
 
+# (times in microseconds, addresses) of a recording's events -> the same, changed, in any order.
+Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Recordings:
     """The test set as a chip gets it.
 
     events: (N, T, *shape) counts. labels: (N,) class indices. step_us: length of a step. most: the
-    largest count that an input can have.
+    largest count that an input can have. streams: the same as events in order of time, for a chip that
+    takes them one by one; see `recordings.read`.
     """
 
     events: Any
     labels: np.ndarray
     step_us: int
     most: int
+    streams: Any = None
 
     @property
     def steps(self) -> int:
         """T."""
         return int(self.events.shape[1])
+
+    def taken(
+        self, chosen: np.ndarray, changed: Change = lambda time, address: (time, address)
+    ) -> list[Stream]:
+        """Recordings as a chip that takes events gets them; changed: what becomes of their events."""
+        shape = self.events.shape[2:]
+        found = []
+        for one in self.streams[chosen]:
+            time, address = changed(one["t"].astype(np.int64), addresses(one, shape))
+            order = np.argsort(time, kind="stable")
+            found.append(Stream(address[order], time[order] // self.step_us))
+        return found
 
     @property
     def chosen(self) -> np.ndarray:
@@ -107,7 +127,7 @@ class Probe:
 
 def report(
     start: PlannedGraph,
-    shipped: tuple[Probe, Assessment],
+    shipped: tuple[Probe, Assessment | EventAssessment],
     ptq: tuple[Probe, Assessment],
 ) -> dict[str, Any]:
     """`rates`, `latency`, `robustness` and `quantisation` of a network's metrics.
@@ -230,20 +250,56 @@ class Disturbed:
     flipped_bits: int
 
 
-def disturb(
-    network: IntegerNetwork, events: np.ndarray, most: int, disturbance: Disturbance
-) -> Disturbed:
-    """Run `events` (n, T, *shape) under a disturbance, with a generator for each `PART` of them."""
+def changes(
+    disturbance: Disturbance, recordings: Recordings, generator: np.random.Generator
+) -> Change:
+    """What a disturbance of the input makes of a recording that is sent event by event."""
+    level, end = disturbance.level, recordings.steps * recordings.step_us
+    channels = int(np.prod(recordings.events.shape[2:]))
+    hot = generator.choice(channels, int(level) if disturbance.kind == "hot_channels" else 0, False)
+
+    def changed(time: np.ndarray, address: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if disturbance.kind == "lost_events":
+            kept = generator.random(len(time)) >= level
+            return time[kept], address[kept]
+        if disturbance.kind == "jitter_steps":
+            moved = generator.integers(-int(level), int(level) + 1, len(time)) * recordings.step_us
+            return np.clip(time + moved, 0, end - 1), address
+        more = np.arange(recordings.steps) * recordings.step_us + recordings.step_us // 2
+        return (
+            np.concatenate([time, np.tile(more, len(hot))]),
+            np.concatenate([address, np.repeat(hot, recordings.steps)]),
+        )
+
+    return changed
+
+
+def disturb(network: IntegerNetwork, recordings: Recordings, disturbance: Disturbance) -> Disturbed:
+    """Run the chosen recordings under a disturbance, with a generator for each `PART` of them."""
     (output,) = (p for p in network.populations if p.output)
     predicted: list[int] = []
     saturated = flipped = 0
-    for first in range(0, len(events), PART):
+    chosen = recordings.chosen
+    for first in range(0, len(chosen), PART):
+        some = chosen[first : first + PART]
         seed = f"{SEED} {disturbance.kind} {disturbance.level:g} {first}".encode()
         generator = np.random.default_rng(list(seed))
-        chip, x, bits = apply(disturbance, network, events[first : first + PART], most, generator)
-        run = simulate.run(chip, simulate.padded(chip, x))
-        predicted += classes(run.shown(output))
-        saturated += sum(run.saturated.values())
+        if recordings.streams is None:
+            x = recordings.events[some]
+            chip, x, bits = apply(disturbance, network, x, recordings.most, generator)
+            run = simulate.run(chip, simulate.padded(chip, x))
+            predicted += classes(run.shown(output))
+            saturated += sum(run.saturated.values())
+        else:
+            chip, bits = network, 0
+            if disturbance.kind == "flipped_bits":
+                chip, bits = perturb.flip_bits(network, disturbance.level, generator)
+                streams = recordings.taken(some)
+            else:
+                streams = recordings.taken(some, changes(disturbance, recordings, generator))
+            found = assess_events(chip, streams, recordings.steps)
+            predicted += found.predicted
+            saturated += sum(found.saturated.values())
         flipped += bits
     return Disturbed(np.asarray(predicted), saturated, flipped)
 
@@ -253,11 +309,11 @@ def robustness_metrics(
 ) -> dict[str, Any]:
     """Robustness as the metrics file has it. predicted: answers to all recordings, undisturbed."""
     chosen = recordings.chosen
-    labels, events = recordings.labels[chosen], recordings.events[chosen]
+    labels = recordings.labels[chosen]
     rows = [{"kind": "none", "level": 0, **_entry(np.asarray(predicted)[chosen], labels)}]
-    channels = int(np.prod(events.shape[2:]))
+    channels = int(np.prod(recordings.events.shape[2:]))
     for disturbance in disturbances(channels):
-        found = disturb(network, events, recordings.most, disturbance)
+        found = disturb(network, recordings, disturbance)
         rows.append(
             {
                 "kind": disturbance.kind,

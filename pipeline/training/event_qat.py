@@ -18,6 +18,7 @@ from pipeline.training.augmentation import augment_events
 from pipeline.training.forward import Spikes, Tree
 from pipeline.training.qat import QatForward
 from spyx_nir.hardware import registry
+from spyx_nir.hardware.evaluate_events import count_into
 from spyx_nir.hardware.network import IntegerNetwork
 
 THREADS = 2  # that simulate recordings; what they find does not depend on it
@@ -50,11 +51,11 @@ class EventForward(QatForward):
         def fill(row: int) -> None:
             step = events[row]["t"] // data.bin_us
             place = addresses(events[row], self.shape)
-            _count(arrays["input"][row], step, place)
+            count_into(arrays["input"][row], step, place)
             ends = np.searchsorted(step, np.arange(1, data.bins + 1)).astype(np.int64)
             (name,) = network.inputs
             for population, trains in program.run({name: place}, ends).items():
-                _count(arrays[f"spikes/{population}"][row], step[trains.event], trains.neuron)
+                count_into(arrays[f"spikes/{population}"][row], step[trains.event], trains.neuron)
                 arrays[f"membrane/{population}"][row] = trains.membranes
 
         with ThreadPoolExecutor(THREADS) as threads:
@@ -66,9 +67,3 @@ class EventForward(QatForward):
         steepness = self.task.network.surrogate_slope
         spikes = self.driven.run_along(self.on_chip(parameters), events, steepness)
         return spikes[self.output], spikes
-
-
-def _count(counts: np.ndarray, step: np.ndarray, place: np.ndarray) -> None:
-    """Count into (T, *shape) what happens in each step at each place of the flattened shape."""
-    flat = counts.reshape(len(counts), -1)
-    np.add.at(flat, (step, place), 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from pipeline.evaluation import chip_metrics
 from pipeline.evaluation.chip_metrics import Disturbance, Recordings
 from spyx_nir.hardware import profile
+from spyx_nir.hardware.evaluate_events import Stream, assess_events, in_a_stream
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 
 SPECK = profile.load("speck-2f")
@@ -21,13 +24,25 @@ def identity() -> IntegerNetwork:
     return IntegerNetwork(SPECK, {"input": (CLASSES,)}, (neurons,), (weight,))
 
 
-def recordings(number: int) -> Recordings:
+class Events(list[np.ndarray]):
+    """Recordings as events, indexed as `datasets.recordings.Events` is."""
+
+    def __getitem__(self, index: object) -> list[np.ndarray]:  # type: ignore[override]
+        return [list.__getitem__(self, i) for i in np.arange(len(self))[index]]  # type: ignore[index]
+
+
+def recordings(number: int, by_event: bool = False) -> Recordings:
     """Of 6 steps; recording i has one event of class i % 4 in steps 2 and 4."""
     labels = np.arange(number) % CLASSES
     events = np.zeros((number, 6, CLASSES), np.uint8)
     for step in (1, 3):
         events[np.arange(number), step, labels] = 1
-    return Recordings(events, labels, 500, 1)
+    kind = [("t", np.int64), ("x", np.int16)]
+    streams = Events(np.array([(600, label), (1500, label)], kind) for label in labels)
+    return Recordings(events, labels, 500, 1, streams if by_event else None)
+
+
+in_both = pytest.mark.parametrize("by_event", [False, True], ids=["in steps", "event by event"])
 
 
 @pytest.mark.parametrize("number", [1, 99, 100, 101, 250, 1000])
@@ -39,8 +54,9 @@ def test_the_chosen_are_spread_evenly_and_all_where_there_are_few(number) -> Non
     assert gaps.max() - gaps.min() <= 1
 
 
-def test_robustness_counts_right_answers_with_their_interval() -> None:
-    given = recordings(100)
+@in_both
+def test_robustness_counts_right_answers_with_their_interval(by_event: bool) -> None:
+    given = recordings(100, by_event)
     found = chip_metrics.robustness_metrics(identity(), given, given.labels.tolist())
     assert found["n"] == 100
     rows = {(row["kind"], row["level"]): row for row in found["disturbances"]}
@@ -55,23 +71,49 @@ def test_robustness_counts_right_answers_with_their_interval() -> None:
     }  # fmt: skip
 
 
-def test_all_events_lost_leave_the_first_class_and_all_bits_flipped_the_complement() -> None:
-    given = recordings(30)
-    lost = chip_metrics.disturb(identity(), given.events, 1, Disturbance("lost_events", 1.0))
+@in_both
+def test_all_events_lost_leave_the_first_class_and_all_bits_flipped_the_complement(
+    by_event: bool,
+) -> None:
+    given = recordings(30, by_event)
+    lost = chip_metrics.disturb(identity(), given, Disturbance("lost_events", 1.0))
     assert not lost.predicted.any()
     # 10 becomes -11 and 0 becomes -1: nothing spikes. 16 weights of 8 bits, in 2 parts.
-    flipped = chip_metrics.disturb(identity(), given.events, 1, Disturbance("flipped_bits", 1.0))
+    flipped = chip_metrics.disturb(identity(), given, Disturbance("flipped_bits", 1.0))
     assert not flipped.predicted.any()
     assert flipped.flipped_bits == 2 * 16 * 8
 
 
-def test_the_same_seed_disturbs_alike_and_parts_differ() -> None:
-    given = recordings(100)
+@in_both
+def test_the_same_seed_disturbs_alike_and_parts_differ(by_event: bool) -> None:
+    given = recordings(100, by_event)
     hot = Disturbance("hot_channels", 1)
-    first, again = (chip_metrics.disturb(identity(), given.events, 1, hot) for _ in range(2))
+    first, again = (chip_metrics.disturb(identity(), given, hot) for _ in range(2))
     assert (first.predicted == again.predicted).all()
     parts = first.predicted.reshape(4, chip_metrics.PART)
     assert (parts == parts[:, :1]).all()
+
+
+def test_a_run_event_by_event_is_seen_in_steps_and_goes_on_in_a_stream() -> None:
+    given = recordings(8, by_event=True)
+    streams = given.taken(np.arange(8))
+    seen = []
+    found = assess_events(identity(), streams, 6, lambda *run: seen.append(run))
+    assert found.predicted == given.labels.tolist()
+    ((first, x, run),) = seen
+    assert first == 0
+    assert (x["input"] == given.events.swapaxes(0, 1)).all()
+    assert (run.spikes["n"] == x["input"]).all()  # a spike for each event, in its step
+    assert run.saturated == {"n": 0}
+    assert in_a_stream(identity(), streams) == given.labels.tolist()
+    # 6 of 10 after one event and 12 after two: a spike, and 2 left for the next recording's.
+    weak = dataclasses.replace(identity().weights[0], values=6 * np.eye(CLASSES, dtype=np.int64))
+    network = dataclasses.replace(identity(), weights=(weak,))
+    one = streams[3]  # its events are of channel 3
+    assert in_a_stream(network, [one] * 3) == [3, 3, 3]
+    lonely = Stream(one.address[:1], one.step[:1])
+    # One event a recording: 6, 12, 8, 14: silence is class 0, then 3, 0, 3.
+    assert in_a_stream(network, [lonely] * 4) == [0, 3, 0, 3]
 
 
 def test_latency_is_in_steps_and_in_milliseconds_of_the_recording() -> None:
