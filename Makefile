@@ -94,6 +94,9 @@ endef
 vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
 
+silicon: $(READY) ## the C of the bundles on emulated Cortex-M cores: spikes, states, instructions, sizes
+	@$(BIN)/python -m bench.silicon.cortex_m
+
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
 	@$(BIN)/python -m pipeline.interop
 
@@ -156,4 +159,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers bench-targets report
+.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report

@@ -28,7 +28,12 @@ from spyx_nir.meaning import plan
 
 PAIRS = [
     ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("nmnist", "loihi"),
+    ("braille", "cortex-m"), ("nmnist", "cortex-m"),
 ]  # fmt: skip
+
+C = ["verify_c.py", *(f"c/{name}" for name in (
+    "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
+))]  # fmt: skip
 
 
 def tiny(name: str, *targets: str) -> schema.Task:
@@ -85,6 +90,7 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
         *(["speck_configuration.json", "sinabs.nir"] if target == "speck-2f" else []),
         *(["on_lava.py"] if target == "loihi" else []),
         *(["xylo_specification.json"] if target == "xylo-audio-2" else []),
+        *(C if target == "cortex-m" else []),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-I", str(bundle / "verify.py")], capture_output=True, text=True
@@ -111,7 +117,7 @@ def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(made, t
         assert (vectors[f"spikes/{p.name}"] == run.spikes[p.name]).all()
         assert (vectors[f"membrane/{p.name}"] == run.membranes[p.name]).all()
         assert (f"current/{p.name}" in vectors) == (p.decay_syn is not None)
-    silent = {"loihi": len(network.populations), "xylo-audio-2": 1, "speck-2f": 0}[target]
+    silent = {"loihi": len(network.populations), "xylo-audio-2": 1}.get(target, 0)
     steps = tiny(task).data.bins
     assert len(vectors["input"]) == steps + silent
     assert not vectors["input"][steps:].any()
@@ -161,7 +167,7 @@ def test_metrics_and_papers_say_the_same(made, task, target):
     lost = told["accuracy"]["float"]["accuracy"] - told["accuracy"]["integer"]["accuracy"]
     assert told["lost_points"]["integer"] == pytest.approx(100 * lost)
     # Nothing is rounded where nothing decays: NIR's rule and the chip's are one.
-    if (task, target) == ("nmnist", "loihi"):
+    if task == "nmnist" and target in ("loihi", "cortex-m"):
         assert {layer["agreement"] for layer in told["layers"]} == {1.0}
         assert told["accuracy"]["dequantised"] == told["accuracy"]["integer"]
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -267,7 +273,7 @@ def test_a_bundle_has_one_number_of_steps_and_one_step(made, task, target):
     """Late spikes need steps without input: one on Xylo, one for each layer on Loihi."""
     bundle = made(task, target) / "models" / task / "deploy" / target
     bins, layers = tiny(task).data.bins, {"braille": 2, "nmnist": 5}[task]
-    silent = {"xylo-audio-2": 1, "loihi": layers, "speck-2f": 0}[target]
+    silent = {"xylo-audio-2": 1, "loihi": layers}.get(target, 0)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert (manifest["n_steps"], manifest["silent_steps"]) == (bins, silent)
     assert manifest["contract"]["n_steps"] == bins

@@ -16,7 +16,7 @@ from pipeline import schema, target
 
 PAIRS = [
     ("braille", "generic"), ("nmnist", "generic"), ("braille", "xylo-audio-2"), ("braille", "loihi"),
-    ("nmnist", "speck-2f"),
+    ("nmnist", "speck-2f"), ("braille", "cortex-m"),
 ]  # fmt: skip
 # How a line begins that would have been a block of its own with a blank line before it.
 BLOCK = re.compile(r"\s*(\d+[.)]|[-*+]|#{1,6}|>|\|)(\s|-)|\s*\|")

@@ -126,7 +126,14 @@ def test_two_families_of_one_name_are_refused(chip: profile.Profile) -> None:
     with pytest.raises(ValueError, match="the chip family `counter` is there already"):
         registry.register(record)
     registry.register(dataclasses.replace(record, name="abacus"))
-    assert [*registry.families()] == ["counter", "dynapcnn", "lava", "xylo", "abacus"]
+    assert [*registry.families()] == [
+        "counter",
+        "dynapcnn",
+        "lava",
+        "nir-integer",
+        "xylo",
+        "abacus",
+    ]
 
 
 def test_no_module_outside_a_family_names_it() -> None:
@@ -152,7 +159,7 @@ import numpy as np
 from spyx_nir.hardware import (
     constrain, constraints, costs, evaluate, judge, profile, quantise, registry, simulate,
 )
-assert len(registry.families()) == 3
+assert len(registry.families()) == 4
 for name in profile.names():
     profile.load(name)
 """

@@ -24,7 +24,7 @@ def load(tmp_path: Path, content: Any) -> profile.Profile:
 
 def test_every_profile_loads_and_every_fact_has_a_source() -> None:
     assert profile.names() == [
-        "brainscales-2", "generic", "loihi", "speck-2f", "spinnaker2", "xylo-audio-2",
+        "brainscales-2", "cortex-m", "generic", "loihi", "speck-2f", "spinnaker2", "xylo-audio-2",
         "xylo-audio-3", "xylo-imu",
     ]  # fmt: skip
     for target in profile.names():
@@ -121,7 +121,7 @@ def _with(section: str, key: str, entry: Any) -> Any:
         (lambda content: content.pop("chip"), "`chip` is missing"),
         (
             lambda content: content.update(integer_semantics="tea"),
-            "`integer_semantics` must be one of dynapcnn, lava, xylo, none, got 'tea'",
+            "`integer_semantics` must be one of dynapcnn, lava, nir-integer, xylo, none, got 'tea'",
         ),
         (lambda content: content.update(rule="xylo"), "`rule` is now called `integer_semantics`"),
         (lambda content: content.update(limits=3), "`limits` must be a mapping, got 3"),
@@ -154,7 +154,9 @@ def test_no_yaml_mapping(tmp_path: Path, text: str) -> None:
 
 
 def test_unknown_targets() -> None:
-    with pytest.raises(UserError, match="unknown target `xylo`; known are brainscales-2, generic"):
+    with pytest.raises(
+        UserError, match="unknown target `xylo`; known are brainscales-2, cortex-m, generic"
+    ):
         profile.load("xylo")
     with pytest.raises(UserError, match="no such file"):
         profile.load("nowhere.yaml")

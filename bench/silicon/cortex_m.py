@@ -1,0 +1,243 @@
+"""The C of the bundles for Cortex-M on emulated cores: every golden spike and state, instructions, sizes.
+
+gcc for ARM compiles the bundle's C with `firmware.c`; QEMU runs it on the boards mps2-an385 (Cortex-M3),
+-an386 (M4) and -an500 (M7); the golden recordings go to its UART as c/serial.h has it. QEMU counts
+instructions (-icount): an instruction takes 64 ns of emulated time there, which SysTick, at 25 MHz, sees
+as 1.6 ticks. Instructions are no cycles: memory that waits, and cores that issue two at once, are not in
+it.
+
+Writes metrics/emulated/<task>-cortex-m.json for each task that has the bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spyx_nir import files, neurobench
+from spyx_nir.errors import UserError, exit_status
+from spyx_nir.hardware.families.integer import verify_c
+
+ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
+CC, SIZE, QEMU = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
+PACKAGES = {CC: "gcc-arm-none-eabi", SIZE: "binutils-arm-none-eabi", QEMU: "qemu-system-arm"}
+CORES = {"cortex-m3": "mps2-an385", "cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
+COMPILED_ONLY = ("cortex-m0plus",)  # of the RP2040; QEMU 7.2 has no board with it
+# No call of memset: gcc makes one of a loop that writes zeros, and there is no library.
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
+FLAGS = (
+    *verify_c.FLAGS, *WARNINGS, "-mthumb", "-ffreestanding", "-fno-tree-loop-distribute-patterns",
+)  # fmt: skip
+SHIFT = 6  # of -icount: an instruction takes 2^6 ns
+TICKS_PER_INSTRUCTION = 2**SHIFT * 25e6 / 1e9 * 256  # of the firmware's clock
+STATES_OF = 2  # recordings whose states are read where a step has many; the spikes of all are
+MANY = 1000  # neurons
+TIMEOUT_S = 900.0
+
+
+def missing() -> list[str]:
+    """The programs that are not installed."""
+    return [name for name in PACKAGES if shutil.which(name) is None]
+
+
+def compile_for(core: str, sources: Path, place: Path) -> dict[str, int]:
+    """Compile a bundle's C for a core; flash and RAM of the model alone, in bytes.
+
+    Flash is code and numbers of model.c and weights.c; RAM is `model_state`, which the caller owns.
+
+    Raises:
+        UserError: the compiler warns or fails.
+    """
+    flags = [*FLAGS, f"-mcpu={core}", f"-I{sources}", "-c"]
+    names = [
+        *(sources / f"{name}.c" for name in ("model", "weights", "serial")),
+        HERE / "firmware.c",
+    ]
+    for name in names:
+        _run([CC, *flags, str(name), "-o", str(place / f"{name.stem}.o")])
+    rows = _run([SIZE, *(str(place / f"{name}.o") for name in ("model", "weights", "firmware"))])
+    text = [[int(n) for n in row.split()[:3]] for row in rows.splitlines()[1:]]
+    return {"flash": text[0][0] + text[0][1] + text[1][0] + text[1][1], "code": text[0][0],
+            "ram": text[2][2]}  # fmt: skip
+
+
+def link(core: str, place: Path) -> Path:
+    """The firmware of the compiled parts."""
+    program = place / "firmware.elf"
+    parts = [str(place / f"{name}.o") for name in ("model", "weights", "serial", "firmware")]
+    flags = [f"-mcpu={core}", "-mthumb", "-nostdlib", "-T", str(HERE / "mps2.ld")]
+    _run([CC, *flags, *parts, "-lgcc", "-o", str(program)])
+    return program
+
+
+def emulate(program: Path, machine: str, sent: bytes, due: int) -> bytes:
+    """What the firmware answers, `due` bytes.
+
+    Raises:
+        UserError: it does not answer in time.
+    """
+    command = [
+        QEMU, "-M", machine, "-kernel", str(program), "-icount", f"shift={SHIFT},sleep=off",
+        "-display", "none", "-monitor", "none", "-serial", "stdio",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as done:
+        assert done.stdin is not None and done.stdout is not None
+        late = threading.Timer(TIMEOUT_S, done.kill)
+        feeding = threading.Thread(target=_feed, args=(done.stdin, sent))
+        late.start()
+        feeding.start()
+        answer = done.stdout.read(due)
+        late.cancel()
+        done.kill()
+        feeding.join()
+    if len(answer) != due:
+        raise UserError(
+            f"{machine}: {len(answer)} of {due} bytes came back; {QEMU} {machine} stopped"
+        )
+    return answer
+
+
+def _feed(stream: Any, data: bytes) -> None:
+    try:
+        stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        pass
+
+
+def measure(bundle: Path, core: str, machine: str, recordings: int) -> dict[str, Any]:
+    """Compile, run, compare.
+
+    Raises:
+        UserError: a program is missing or fails; a spike or a state differs.
+    """
+    with np.load(bundle / verify_c.VECTORS, allow_pickle=False) as loaded:
+        arrays = {key: first(key, loaded[key], recordings) for key in loaded.files}
+    network, x = verify_c.network_of(arrays), arrays["input"]
+    steps, samples = x.shape[:2]
+    neurons = sum(int(np.prod(n["shape"])) for n in network["neurons"])
+    states = samples if neurons < MANY else min(STATES_OF, samples)
+    most = network["chip"]["neuron.input_spikes_per_step"]
+    whole, without = verify_c.layouts(network, steps)
+    due = states * whole.itemsize + (samples - states) * without.itemsize
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        sizes = compile_for(core, bundle / "c", place)
+        program = link(core, place)
+        sent = b"T" + verify_c.commands(x, most, states)
+        answer = emulate(program, machine, sent, due + 5)
+    nothing = int.from_bytes(answer[1:5], "little")
+    found = verify_c.answers(answer[5:], network, steps, samples, states)
+    if problems := verify_c.differences(found, arrays):
+        raise UserError(f"{bundle.parent.parent.name} on {machine}: {problems[0]}")
+    calls = found["events"].astype(np.int64) + 1
+    instructions = (found["ticks"] - calls * nothing) / TICKS_PER_INSTRUCTION
+    entries = sum(found[key].size for key in found if key.startswith("spikes/"))
+    compared = sum(found[k].size for k in found if k.startswith(("membrane/", "current/")))
+    synops = synaptic_operations(arrays, network)
+    return {
+        "core": core,
+        "machine": machine,
+        **sizes,
+        "instructions_per_step": {
+            "mean": float(instructions.mean()), "most": float(instructions.max()),
+        },
+        "instructions_per_synaptic_operation": float(instructions.sum() / max(synops, 1)),
+        "recordings": samples,
+        "spike_entries": entries,
+        "state_entries": compared,
+        "differing": 0,
+    }  # fmt: skip
+
+
+def first(key: str, array: np.ndarray, recordings: int) -> np.ndarray:
+    """An array of integer_vectors.npz with as many recordings, (T, N, ...), where it has them."""
+    kinds = ("input", "spikes", "membrane", "current")
+    return array[:, :recordings] if key.partition("/")[0] in kinds else array
+
+
+def synaptic_operations(arrays: dict[str, np.ndarray], network: dict[str, Any]) -> int:
+    """How often a weight is added: for each spike and event, as many targets as it has."""
+    found = 0
+    for w in network["weights"]:
+        values = arrays[f"weight/{w['node']}"]
+        inside = w["source"] in network["inputs"]
+        spikes = arrays["input"] if inside else arrays[f"spikes/{w['source']}"]
+        node = {"weight": np.ones_like(values), "stride": w["stride"], "padding": w["padding"]}
+        shape = tuple(w["shape"]) if values.ndim > 2 else (values.shape[1],)
+        fan = neurobench.fan_out(node, shape)
+        total = spikes.astype(np.int64).sum(axis=(0, 1))
+        for size in w["pools"]:
+            c, h, width = total.shape
+            total = total[:, : h // size * size, : width // size * size]
+            total = total.reshape(c, h // size, size, width // size, size).sum(axis=(2, 4))
+        found += int((total.reshape(fan.shape) * fan).sum())
+    return found
+
+
+def report(bundle: Path, recordings: int) -> dict[str, Any]:
+    """All cores of one bundle."""
+    cores = []
+    for core, machine in CORES.items():
+        found = measure(bundle, core, machine, recordings)
+        cores.append(found)
+        steps = found["instructions_per_step"]
+        print(
+            f"{bundle.parent.parent.name} on {machine} ({core}, emulated): {found['spike_entries']} "
+            f"entries of spikes, {found['state_entries']} of states, 0 differ; "
+            f"{steps['mean']:.0f} instructions a step, {steps['most']:.0f} at most, "
+            f"{found['instructions_per_synaptic_operation']:.2f} a synaptic operation; flash "
+            f"{found['flash']} bytes, RAM {found['ram']}",
+            flush=True,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = [
+            {"core": core, **compile_for(core, bundle / "c", Path(folder))}
+            for core in COMPILED_ONLY
+        ]
+    return {
+        "emulated": cores,
+        "compiled": compiled,
+        "compiler": _run([CC, "-dumpfullversion"]).strip(),
+        "emulator": _run([QEMU, "--version"]).splitlines()[0],
+    }
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())[:300]
+        raise UserError(f"{command[0]}: {said or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.silicon.cortex_m", description=__doc__)
+    parser.add_argument("--recordings", type=int, default=16, help="golden recordings that are run")
+    arguments = parser.parse_args()
+    if names := missing():
+        packages = " ".join(dict.fromkeys(PACKAGES[name] for name in names))
+        raise UserError(f"{', '.join(names)}: not installed; apt-get install {packages}")
+    bundles = sorted((ROOT / "models").glob("*/deploy/cortex-m"))
+    if not bundles:
+        raise UserError("models/*/deploy/cortex-m: no bundle; run make repro")
+    for bundle in bundles:
+        task = bundle.parent.parent.name
+        found = report(bundle, arguments.recordings)
+        files.write_json(ROOT / "metrics" / "emulated" / f"{task}-cortex-m.json", found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,101 @@
+"""How the C of a bundle gets on a board."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from spyx_nir import neurobench
+from spyx_nir.hardware.families.integer.boards import Counts, Need, need, rows_of
+from spyx_nir.hardware.families.integer.bounds import bounds
+from spyx_nir.hardware.families.integer.c_code import c_files, layout_of
+from spyx_nir.hardware.network import IntegerNetwork, Weight
+
+PROGRAM = Path(__file__).with_name("verify_c.py")
+TEXT = """`c/` has the network as C99 that needs `stdint.h` alone: compile `model.c` and `weights.c` with
+your project. `python verify_c.py` compiles them with `c/serial.c` and `c/host.c` on this computer and
+compares every spike and every state with `integer_vectors.npz`.
+
+    #include "model.h"
+
+    static model_state state;
+    uint8_t spikes[MODEL_CLASSES];
+
+    model_reset(&state);                        /* before a recording */
+    model_event(&state, channel, y, x);         /* an event, as it comes; {where} */
+    model_step(&state, spikes);                 /* every {bin_ms:g} ms */
+    model_classify(&state);                     /* the class so far */
+
+The channels: {channels}.
+
+`c/serial.h` describes a protocol over a serial port that sends events and reads every state back: give
+`serial_serve` a function that reads a byte, one that writes a byte, and a clock.
+
+What it takes, from counts before it is compiled. Time is of the worst case, in which every neuron spikes
+and every input has an event, beside a step of {bin_us} us; a recording takes a part of that:
+
+{boards}
+
+The states by interval analysis of the weights, with at most {most} events of an input in a step; what
+leaves {bits} bits saturates:
+
+{bounds}"""
+
+
+def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
+    """See `Family.bringup`."""
+    profile = network.profile
+    (shape,) = network.inputs.values()
+    needed = need_of(network)
+    boards = [
+        f"- {needed.on(board)}; {100e6 * needed.seconds(board) / bin_us:.1f} % of a step"
+        for board in profile["boards.list"]
+    ]
+    return TEXT.format(
+        where="y and x are 0" if len(shape) == 1 else "row y, column x",
+        bin_ms=bin_us / 1e3,
+        bin_us=bin_us,
+        channels="; ".join(f"channel {i} is {name}" for i, name in enumerate(channels)),
+        boards="\n".join(boards),
+        most=profile["neuron.input_spikes_per_step"],
+        bits=profile["state.bits"],
+        bounds="\n".join(f"- {bound}" for bound in bounds(network)),
+    )
+
+
+def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
+    """See `Family.files`: the C sources, and the program that compares them."""
+    return {**c_files(network), PROGRAM.name: PROGRAM.read_text(encoding="utf-8")}
+
+
+def need_of(network: IntegerNetwork) -> Need:
+    """What a network in integers takes of a board."""
+    decays = [
+        (math.prod(p.shape), decay)
+        for p in network.populations
+        for decay in (p.decay_syn, p.decay_mem)
+        if decay is not None
+    ]
+    synapses = [_synapses(weight) for weight in network.weights]
+    rows = (
+        rows_of(weight.values.shape, weight.shape[0], count)
+        for weight, count in zip(network.weights, synapses, strict=True)
+    )
+    return need(
+        layout_of(network),
+        Counts(
+            weights=sum(weight.values.size for weight in network.weights),
+            tables=sum(2 * size for size, decay in decays if decay.ndim),
+            links=len(network.weights),
+            rows=sum(rows),
+            synapses=sum(synapses),
+            decays=sum(size for size, _ in decays),
+        ),
+    )
+
+
+def _synapses(weight: Weight) -> int:
+    node = {"weight": weight.values, "stride": weight.stride, "padding": weight.padding}
+    shape = weight.shape if weight.values.ndim > 2 else (weight.values.shape[1],)
+    return neurobench.synapses(node, shape)
