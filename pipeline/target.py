@@ -9,7 +9,7 @@ test_data_set_0/integer_vectors.npz   the chip's integers, and its states and sp
 verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
-what else the chip's family loads a bundle by, such as xylo_specification.json,
+what else the chip's family loads a bundle by, such as xylo_specification.json or the C of cortex-m,
 
 and metrics/<task>-<target>.json.
 """
@@ -337,6 +337,7 @@ def bundle(
         )
         files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
         for name, text in family.files(network, task.data.bin_us).items():
+            (folder / name).parent.mkdir(exist_ok=True)
             files.write_text(folder / name, text)
         how = recordings.encoding(task, len(x) - task.data.bins, family.run_events is not None)
         addresses = address_map(

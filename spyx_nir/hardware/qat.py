@@ -51,7 +51,7 @@ def run(
         steepness: of the surrogate slope.
 
     Raises:
-        GraphError: several inputs, populations on a cycle, or no integer semantics.
+        GraphError: several inputs, populations on a cycle, a map on one, or no integer semantics.
     """
     profile = network.profile
     training = registry.family(profile).training()
@@ -70,6 +70,10 @@ def run(
             if weight.target != population.name:
                 continue
             if weight.source == population.name:
+                if len(population.shape) != 1:
+                    raise GraphError(
+                        f"`{population.name}`: a map that feeds itself is simulated in NumPy alone"
+                    )
                 back = value if back is None else back + value
                 continue
             if weight.source not in known:
