@@ -6,7 +6,8 @@ instructions (-icount): an instruction takes 64 ns of emulated time there, which
 as 1.6 ticks. Instructions are no cycles: memory that waits, and cores that issue two at once, are not in
 it.
 
-Writes metrics/emulated/<task>-cortex-m.json for each task that has the bundle.
+The whole test set runs in the same C on this computer, and its spikes are compared with NumPy's. Writes
+metrics/emulated/<task>-cortex-m.json for each task that has the bundle.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.datasets import prepared
 from spyx_nir import files, neurobench
+from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.errors import UserError, exit_status
+from spyx_nir.hardware import profile, simulate
 from spyx_nir.hardware.families.integer import verify_c
 
 ROOT = Path(__file__).parent.parent.parent
@@ -161,6 +166,48 @@ def measure(bundle: Path, core: str, machine: str, recordings: int) -> dict[str,
     }  # fmt: skip
 
 
+def on_host(task: str, bundle: Path, chunk: int = 100) -> int | None:
+    """The whole test set in C on this computer beside NumPy: entries of spikes, of which 0 differ.
+
+    None where there is no C compiler or no prepared data, which is said.
+
+    Raises:
+        UserError: a spike differs.
+    """
+    data, cc = ROOT / "data" / "prepared" / f"{task}.h5", verify_c.compiler()
+    if cc is None or not data.exists():
+        print(f"{task}: test set not run in C: {'no C compiler' if cc is None else f'no {data}'}")
+        return None
+    with np.load(bundle / verify_c.VECTORS, allow_pickle=False) as loaded:
+        arrays = dict(loaded)
+    integers = replace(verify_integers.network_of(arrays), profile=profile.load("cortex-m"))
+    network = verify_c.network_of(arrays)
+    most = network["chip"]["neuron.input_spikes_per_step"]
+    events, _ = prepared.read(data).subset("test")
+    entries = 0
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "host"
+        verify_c.build(bundle / "c", program, cc)
+        for start in range(0, len(events), chunk):
+            x = simulate.padded(integers, events[start : start + chunk])
+            (frames,) = x.values()
+            sent = verify_c.commands(frames, most, states=0)
+            done = subprocess.run([str(program)], input=sent, capture_output=True, check=True)
+            found = verify_c.answers(done.stdout, network, *frames.shape[:2], states=0)
+            for name, spikes in simulate.run(integers, x).spikes.items():
+                if (found[f"spikes/{name}"] != spikes).any():
+                    raise UserError(
+                        f"{task}: spikes of `{name}` differ in C, from recording {start}"
+                    )
+                entries += spikes.size
+    print(
+        f"{task}: {len(events)} test recordings in C on this computer: {entries} entries of spikes, "
+        "0 differ",
+        flush=True,
+    )
+    return entries
+
+
 def first(key: str, array: np.ndarray, recordings: int) -> np.ndarray:
     """An array of integer_vectors.npz with as many recordings, (T, N, ...), where it has them."""
     kinds = ("input", "spikes", "membrane", "current")
@@ -234,7 +281,10 @@ def main() -> int:
         raise UserError("models/*/deploy/cortex-m: no bundle; run make repro")
     for bundle in bundles:
         task = bundle.parent.parent.name
-        found = report(bundle, arguments.recordings)
+        found = {
+            **report(bundle, arguments.recordings),
+            "host_spike_entries": on_host(task, bundle),
+        }
         files.write_json(ROOT / "metrics" / "emulated" / f"{task}-cortex-m.json", found)
     return 0
 
