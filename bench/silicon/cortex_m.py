@@ -281,10 +281,11 @@ def main() -> int:
         raise UserError("models/*/deploy/cortex-m: no bundle; run make repro")
     for bundle in bundles:
         task = bundle.parent.parent.name
-        found = {
-            **report(bundle, arguments.recordings),
-            "host_spike_entries": on_host(task, bundle),
-        }
+        try:
+            found = report(bundle, arguments.recordings)
+            found["host_spike_entries"] = on_host(task, bundle)
+        except (RuntimeError, subprocess.CalledProcessError) as error:
+            raise UserError(f"{bundle.relative_to(ROOT)}: {error}") from None
         files.write_json(ROOT / "metrics" / "emulated" / f"{task}-cortex-m.json", found)
     return 0
 
