@@ -28,7 +28,7 @@ compares every spike and every state with `integer_vectors.npz`.
     model_classify(&state);                     /* the class so far */
 
 The channels: {channels}.
-
+{keeps}
 `c/serial.h` describes a protocol over a serial port that sends events and reads every state back: give
 `serial_serve` a function that reads a byte, one that writes a byte, and a clock.
 
@@ -42,17 +42,24 @@ leaves {bits} bits saturates:
 
 {bounds}"""
 
+KEEPS = """
+**Reset between recordings.** {names} no leak, so what a recording leaves in membranes stays there, and
+later recordings are answered wrong: call `model_reset`.
+"""
+
 
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
     """See `Family.bringup`."""
     profile = network.profile
     (shape,) = network.inputs.values()
-    needed = need_of(network)
+    needed, kept = need_of(network), network.leakless()
+    names = ", ".join(f"`{name}`" for name in kept) + (" has" if len(kept) == 1 else " have")
     boards = [
         f"- {needed.on(board)}; {100e6 * needed.seconds(board) / bin_us:.1f} % of a step"
         for board in profile["boards.list"]
     ]
     return TEXT.format(
+        keeps=KEEPS.format(names=names) if kept else "",
         where="y and x are 0" if len(shape) == 1 else "row y, column x",
         bin_ms=bin_us / 1e3,
         bin_us=bin_us,
