@@ -27,7 +27,7 @@ compares every spike and every state with `integer_vectors.npz`.
     model_step(&state, spikes);                 /* every {bin_ms:g} ms */
     model_classify(&state);                     /* the class so far */
 
-The channels: {channels}.
+{inputs}
 {keeps}
 `c/serial.h` describes a protocol over a serial port that sends events and reads every state back: give
 `serial_serve` a function that reads a byte, one that writes a byte, and a clock.
@@ -63,12 +63,23 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
         where="y and x are 0" if len(shape) == 1 else "row y, column x",
         bin_ms=bin_us / 1e3,
         bin_us=bin_us,
-        channels="; ".join(f"channel {i} is {name}" for i, name in enumerate(channels)),
+        inputs=_inputs(shape, channels),
         boards="\n".join(boards),
         most=profile["neuron.input_spikes_per_step"],
         bits=profile["state.bits"],
         bounds="\n".join(f"- {bound}" for bound in bounds(network)),
     )
+
+
+def _inputs(shape: tuple[int, ...], channels: Sequence[str]) -> str:
+    """What `channel` is: of a vector the input itself, of a map one of `channels`."""
+    if len(shape) == 1:
+        return (
+            f"`channel` is the number of the input, 0 to {shape[0] - 1}; `events/address_map.json` says "
+            "how an event of the sensor becomes that."
+        )
+    named = "; ".join(f"channel {i} is {name}" for i, name in enumerate(channels))
+    return f"The channels: {named}."
 
 
 def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
