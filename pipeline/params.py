@@ -94,13 +94,16 @@ def _document(path: str | Path) -> dict[str, Any]:
     return document["tasks"]
 
 
-def _fields(hints: dict[str, Any], block: Any, where: str) -> dict[str, Any]:
+def _fields(
+    hints: dict[str, Any], block: Any, where: str, defaults: dict[str, Any] | None = None
+) -> dict[str, Any]:
     if not isinstance(block, dict):
         raise UserError(f"{where} must be a mapping, got {block!r}")
     if unknown := sorted(map(str, set(block) - set(hints))):
         if (new := RENAMED.get(unknown[0])) in hints:
             raise UserError(f"{where}.{unknown[0]}: the key is called `{new}` now")
         raise UserError(f"{where}.{unknown[0]}: unknown key; allowed are {', '.join(hints)}")
+    block = {**(defaults or {}), **block}
     if missing := [name for name in hints if name not in block]:
         raise UserError(f"{where}.{missing[0]}: the key is missing")
     return {name: _value(hint, block[name], f"{where}.{name}") for name, hint in hints.items()}
@@ -139,8 +142,10 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where} must be a mapping, got {value!r}")
         hints = _hints(inner[1])
         del hints["name"]  # the key in the mapping
+        fields = dataclasses.fields(inner[1])
+        given = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
         return {
-            str(key): inner[1](name=str(key), **_fields(hints, block, f"{where}.{key}"))
+            str(key): inner[1](name=str(key), **_fields(hints, block, f"{where}.{key}", given))
             for key, block in value.items()
         }
     return _plain(hint, value, where)

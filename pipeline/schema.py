@@ -134,11 +134,16 @@ class Deploy:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip that a task is deployed to, and its quantisation-aware training; the rest is `Train`'s."""
+    """A chip that a task is deployed to, and its quantisation-aware training; the rest is `Train`'s.
+
+    leak: share of the membrane that IF neurons lose in a step, on the chip alone, so that one recording's
+        membranes do not reach the next; 0, or no such key: none.
+    """
 
     name: str
     epochs: Annotated[int, at_least(1)]
     learning_rate: Annotated[float, above(0)]
+    leak: Annotated[float, from_to_below(0, 1)] = 0.0
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,16 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     from pipeline.evaluation.chip_metrics import Probe, Recordings, Trained
     from spyx_nir.converter import file
     from spyx_nir.hardware import constraints, profile, quantise, registry
-    from spyx_nir.hardware.constrain import variant
+    from spyx_nir.hardware.constrain import added_leak, variant, with_leak
     from spyx_nir.hardware.topology import planned
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
+    leak = task.targets[name].leak
     try:
-        model = planned(file.read_dict(folder / "model.nir"))
+        trained_model = model = planned(file.read_dict(folder / "model.nir"))
+        if leak:
+            model = planned(with_leak(model, chip, leak, task.export.dt))
         start = planned(variant(model, chip, task.export.dt))
         for finding in constraints.check_constraints(start, chip, integers=False).findings:
             if finding.code == "zeros":
@@ -91,6 +94,8 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     except GraphError as error:
         raise UserError(f"{task.name} on {name}: {error}; nothing was made") from None
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
+    if leak:
+        report["leak"] = added_leak(trained_model.plan, made.plan, task.export.dt)
     bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name, root)
     files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
     accuracy = report["accuracy"]
@@ -331,6 +336,17 @@ def bundle(
             file.write(folder / name, file.build(other), nir_version=chip["graph.nir"])
         files.write_text(folder / "verify_integers.py", integers.source(chip))
         found = judge.judge(made, chip)
+        found.findings += [
+            findings.Finding(
+                severity="note",
+                code="leak",
+                layer=node,
+                number=share,
+                limit=0,
+                reason=f"loses {share:g} of its membrane in a step; the trained neuron, an IF, does not",
+            )
+            for node, share in report.get("leak", {}).items()
+        ]
         files.write_json(folder / "fit.json", findings.as_data(found))
         about = bringup.Samples(
             labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us

@@ -26,8 +26,8 @@ EVENT_RUNS = {
     "dequantised": "dequantised, by NIR's rule",
 }
 SHOWN = (
-    "accuracy", "stream", "lost_points", "saturated", "layers", "event_by_event", "selection",
-    "task", "target",
+    "accuracy", "stream", "leak", "lost_points", "saturated", "layers", "event_by_event",
+    "selection", "task", "target",
     *behaviour.KEYS,
 )  # fmt: skip
 
@@ -102,6 +102,10 @@ def _stream(metrics: dict[str, Any]) -> list[Table]:
         ("right without a reset between them", count(found["correct"])),
         ("right with one", count(found["with_reset"])),
         ("layers without leak or floor", ", ".join(found["without_leak"]) or "none"),
+        *(
+            (f"membrane that `{layer}` loses in a step, on the chip alone", percent(share))
+            for layer, share in metrics.get("leak", {}).items()
+        ),
     ]
     return [Table("In one stream, integers simulated", ("what", "how much"), rows)]
 

@@ -1,7 +1,8 @@
 """A graph as a chip would have it, before its weights are rounded: fine-tuning starts from it.
 
 What differs follows from the profile alone: the reset, one decay for a layer where the chip has one,
-decays that the chip has, no bias where the chip drops it, no delayed spikes but the chip's own.
+decays that the chip has, no bias where the chip drops it, no delayed spikes but the chip's own. A leak
+that the trained neurons do not have is added only where it is asked for (`with_leak`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.converter import file
+from spyx_nir.errors import GraphError
 from spyx_nir.hardware import grid
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
-from spyx_nir.meaning.plan import check_dt, settled_node, step_dt
+from spyx_nir.meaning.plan import Plan, check_dt, settled_node, step_dt
 
 LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
 
@@ -55,6 +57,54 @@ def variant(
             if tau in node:
                 _move(node, tau, gain, dt, profile)
     return content
+
+
+def with_leak(
+    graph: Mapping[str, Any] | PlannedGraph, profile: Profile, leak: float, dt: float | None = None
+) -> dict[str, Any]:
+    """A graph whose IF neurons leak: each becomes a LIF that keeps `1 - leak` of its membrane in a step.
+
+    Input, threshold and reset stay as they are: tau = dt / leak and r = tau * r of the IF, so that
+    v + dt / tau * (r * x - v) is (1 - leak) * v + dt * r * x with the r of the IF. Neurons that leak in
+    the graph stay as they are.
+
+    Args:
+        graph: as for `variant`. leak: above 0 and below 1; it is rounded to the chip's decays.
+        dt: as for `variant`.
+
+    Raises:
+        GraphError: the chip has no LIF, `leak` is nothing on its grid, or the graph has no IF; and as
+            `variant`.
+    """
+    given = planned(graph)
+    dt = step_dt(given.plan, dt)
+    if not profile.has_integers or "LIF" not in profile["graph.nodes"]:
+        raise GraphError(f"`leak` is {leak:g}, and {profile.name} has no LIF neurons, which leak")
+    kept = float(
+        grid.decay_on_grid(1 - leak, profile["neuron.decay"], profile["neuron.decay_bits"], "mem")
+    )
+    if not 0 < kept < 1:
+        raise GraphError(f"`leak` is {leak:g}, which {profile.name} rounds to {1 - kept:g}")
+    content = copy.deepcopy(given.content)
+    without = [node for _, node in file.nodes(content) if node["type"] == "IF"]
+    if not without:
+        raise GraphError(f"`leak` is {leak:g}, and the graph has no IF neurons, which it is for")
+    tau = dt / (1 - kept)
+    for node in without:
+        shape = np.shape(node["v_threshold"])
+        node["type"] = "LIF"
+        node["tau"], node["v_leak"] = np.full(shape, tau), np.zeros(shape)
+        node["r"] = np.asarray(node["r"], np.float64) * tau
+    return content
+
+
+def added_leak(trained: Plan, made: Plan, dt: float) -> dict[str, float]:
+    """Neurons that are IF in one plan and LIF in another, and the share that these lose in a step."""
+    return {
+        path: float(np.max(dt / np.asarray(node["tau"], np.float64)))
+        for path, node in made.nodes.items()
+        if node["type"] == "LIF" and trained.nodes[path]["type"] == "IF"
+    }
 
 
 def _move(node: dict[str, Any], tau: str, gain: str, dt: float, profile: Profile) -> None:
