@@ -203,6 +203,56 @@ def test_metrics_and_papers_say_the_same(made, task, target):
         assert f"| `{layer['node']}` | {spikes} |" in text
 
 
+def test_a_leak_is_the_chips_alone_and_every_paper_says_so(tiny_run, tmp_path):
+    """3/4 of the membrane stays in a step: tau = 4 dt and r = 4 / dt of the IF's 1 / dt."""
+    root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
+    task = dataclasses.replace(
+        tiny("nmnist"), targets={"loihi": schema.Target("loihi", 1, 1e-3, leak=0.25)}
+    )
+    stage.target(task, "loihi", root)
+    bundle = root / "models" / "nmnist" / "deploy" / "loihi"
+    nodes = dict(file.nodes(file.read_dict(bundle / "model.nir")))
+    trained = dict(file.nodes(file.read_dict(root / "models" / "nmnist" / "model.nir")))
+    neurons = [name for name, node in nodes.items() if node["type"] == "LIF"]
+    assert neurons == [name for name, node in trained.items() if node["type"] == "IF"]
+    assert all(
+        (nodes[name]["tau"] == 4).all() and (nodes[name]["r"] == 4).all() for name in neurons
+    )
+    vectors = arrays(bundle)
+    assert all(vectors[f"decay_mem/{name}"] == 3072 for name in neurons)
+    metrics = json.loads((root / "metrics" / "nmnist-loihi.json").read_text())
+    assert metrics["leak"] == dict.fromkeys(neurons, 0.25)
+    assert metrics["stream"]["without_leak"] == []
+    parity = json.loads((root / "models" / "nmnist" / "parity.json").read_text())
+    assert metrics["accuracy"]["float"] == parity["accuracy"]["trained"]
+    fit = json.loads((bundle / "fit.json").read_text())
+    assert (fit["fits"], fit["verdict"]) == (True, "fits")
+    notes = {f["layer"]: f["number"] for f in fit["findings"] if f["code"] == "leak"}
+    assert notes == metrics["leak"]
+    assert not [f for f in fit["findings"] if f["code"] == "no-leak"]
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "The chip's network leaks where the trained one does not: `if_1`, " in card
+    assert "lose 25.00 % of the membrane in a step" in card
+    assert "Reset the states" not in card
+    assert "Reset between recordings" not in (bundle / "BRINGUP.md").read_text()
+    for script in ("verify.py", "verify_integers.py"):
+        done = subprocess.run(
+            [sys.executable, "-I", bundle / script], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_leak_on_a_chip_without_is_refused(tiny_run, tmp_path):
+    root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
+    task = dataclasses.replace(
+        tiny("nmnist"), targets={"speck-2f": schema.Target("speck-2f", 1, 1e-3, leak=0.25)}
+    )
+    message = "nmnist on speck-2f: `leak` is 0.25, and speck-2f has no LIF neurons"
+    with pytest.raises(UserError, match=message):
+        stage.target(task, "speck-2f", root)
+    assert not (root / "models" / "nmnist" / "deploy" / "speck-2f").exists()
+
+
 def test_xylos_specification_holds_the_integers(made):
     bundle = made("braille", "xylo-audio-2") / "models" / "braille" / "deploy" / "xylo-audio-2"
     content = json.loads((bundle / "xylo_specification.json").read_text())
@@ -575,6 +625,10 @@ def test_nothing_is_made_of_a_file_that_parity_has_not_seen(project):
         ({"nowhere": {"epochs": 1, "learning_rate": 1.0}}, r"targets\.nowhere: unknown target; known"),
         ({"loihi": {"epochs": 0, "learning_rate": 1.0}}, r"loihi\.epochs must be at least 1, got 0"),
         ({"loihi": {"epochs": 1, "learning_rate": 0.0}}, r"loihi\.learning_rate must be above 0"),
+        (
+            {"loihi": {"epochs": 1, "learning_rate": 1.0, "leak": 1.0}},
+            r"targets\.loihi\.leak must be from 0 to below 1, got 1\.0",
+        ),
         ({"loihi": {"epochs": 1}}, r"targets\.loihi\.learning_rate: the key is missing"),
         ({"loihi": 3}, r"targets\.loihi must be a mapping, got 3"),
         (["loihi"], r"targets must be a mapping, got \['loihi'\]"),

@@ -19,9 +19,10 @@ from spyx_nir import neurobench
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import constraints, evaluate, profile, quantise, simulate
-from spyx_nir.hardware.constrain import variant
+from spyx_nir.hardware.constrain import added_leak, variant, with_leak
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.threshold_balancing import balanced
+from spyx_nir.hardware.topology import planned
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import make_plan
 
@@ -55,6 +56,47 @@ def test_the_variant_has_the_chips_reset_and_decays() -> None:
     lava = dict(file.nodes(variant(braille(), LOIHI)))["hidden.lif"]
     assert lava["metadata"]["reset"] == "v_reset"
     np.testing.assert_allclose(1 - graphs.DT / lava["tau_mem"], 3686 / 4096, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("leak", "kept"), [(0.25, 3072), (0.1, 3686)])
+def test_if_neurons_with_a_leak_keep_their_input_and_lose_a_share(leak: float, kept: int) -> None:
+    """(1 - leak) * 4096 to the nearest, and v = kept / 4096 * v + x: 0.6 and then 0.6 * kept / 4096."""
+    graph = graphs.chain((1,), ("w", nir.Linear(np.array([[0.6]]))), ("n", graphs.if_(1)), dt=1.0)
+    made = variant(with_leak(graph, LOIHI, leak), LOIHI)
+    assert graph["nodes"]["n"]["type"] == "IF"
+    network = quantise.quantise(made, LOIHI)
+    assert network.populations[0].decay_mem == kept and network.leakless() == []
+    content = quantise.on_grid(made, network)
+    share = kept / 4096
+    node = content["nodes"]["n"]
+    # float32 time constants
+    np.testing.assert_allclose([node["tau"], node["r"]], 1 / (1 - share), rtol=1e-6)
+    found = added_leak(planned(graph).plan, planned(content).plan, 1.0)
+    assert found == {"n": pytest.approx(1 - share, rel=1e-6)}
+    assert (quantise.recover(content, LOIHI).populations[0].decay_mem == kept).all()
+    x = np.zeros((8, 1, 1), int)
+    x[0] = 1
+    run = simulate.run(network, {"input": x}, record=True)
+    # Weight and threshold fill 8 bits, the membrane has 6 more; truncated in each step.
+    weight, left = int(network.weights[0].values[0, 0]) << 6, []
+    for _ in range(7):
+        left.append(weight if not left else left[-1] * kept >> 12)
+    assert run.membranes["n"][1:, 0, 0].tolist() == left  # a weight delays by a step
+
+
+@pytest.mark.parametrize(
+    ("chip", "leak", "neurons", "message"),
+    [
+        (SPECK, 0.25, graphs.if_(1), "`leak` is 0.25, and speck-2f has no LIF neurons, which leak"),
+        (XYLO, 0.25, graphs.if_(1), "`leak` is 0.25, and xylo-audio-2 has no LIF neurons"),
+        (LOIHI, 1e-5, graphs.if_(1), "`leak` is 1e-05, which loihi rounds to 0"),
+        (LOIHI, 0.25, graphs.cuba(1, 0.5, 0.5), "`leak` is 0.25, and the graph has no IF neurons"),
+    ],
+)
+def test_a_leak_that_nothing_can_have_is_refused(chip, leak, neurons, message) -> None:
+    graph = graphs.chain((1,), ("w", nir.Linear(np.eye(1))), ("n", neurons))
+    with pytest.raises(GraphError, match=message):
+        with_leak(graph, chip, leak)
 
 
 def test_decays_of_single_neurons_become_one_where_the_chip_has_one() -> None:

@@ -336,3 +336,7 @@ def test_a_stream_without_a_reset_is_shown_where_it_was_measured() -> None:
     assert shown["layers without leak or floor"] == "if_1, if_3"
     (table,) = targets._stream({"stream": {**found, "without_leak": []}})
     assert table.rows[-1][1] == "none"
+    (table,) = targets._stream({"stream": found, "leak": {"if_1": 0.25}})
+    what, share = table.rows[-1]
+    assert what == "membrane that `if_1` loses in a step, on the chip alone"
+    assert share.text == "25 %"
