@@ -283,7 +283,10 @@ def _leakless(graph: Topology, profile: Profile, dt: float | None) -> Iterator[F
             f"{', '.join(f'`{path}`' for path in kept)}: no leak, and the target has no floor; what a "
             "recording leaves in membranes stays there"
         )
-        fix = "reset the states between recordings (BRINGUP.md of a bundle), or train with a leak"
+        fix = (
+            "reset the states between recordings (BRINGUP.md of a bundle), or train with a leak "
+            "(`leak` of a target)"
+        )
         yield against(
             profile,
             "state.floor",
