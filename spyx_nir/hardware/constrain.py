@@ -1,7 +1,8 @@
 """A graph as a chip would have it, before its weights are rounded: fine-tuning starts from it.
 
 What differs follows from the profile alone: the reset, one decay for a layer where the chip has one,
-decays that the chip has, no bias where the chip drops it, no delayed spikes but the chip's own. A leak
+decays that the chip has, no delayed spikes but the chip's own. A bias stays: `quantise` refuses one that
+the chip cannot have. A leak
 that the trained neurons do not have is added only where it is asked for (`with_leak`).
 """
 
@@ -41,8 +42,6 @@ def variant(
     check_dt(given.plan, dt)
     content = copy.deepcopy(given.content)
     for _, node in file.nodes(content):
-        if "bias" in node and not profile["neuron.bias"]:
-            node["bias"] = np.zeros_like(node["bias"])
         if not EQUATIONS[node["type"]].spikes:
             continue
         metadata = node.get("metadata", {})

@@ -252,7 +252,7 @@ def _bias(graph: Topology, profile: Profile) -> Iterator[Finding]:
     for path, node in graph.plan.nodes.items():
         count = int(np.count_nonzero(node.get("bias", 0)))
         if count and not profile[key]:
-            why = f"{count} biases are not 0, the target drops them"
+            why = f"{count} biases are not 0, the target has none"
             yield against(profile, key, "bias", path, why, fix, number=count, limit=0)
     note = functools.partial(against, profile, key, "bias", severity="note")
     for path in graph.populations if profile.has_integers and profile[key] else ():

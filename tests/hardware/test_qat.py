@@ -141,16 +141,14 @@ def test_short_decays_keep_something_on_xylo() -> None:
     assert (population.decay_syn, population.decay_mem) == (1, 1)
 
 
-def test_a_bias_goes_where_the_chip_drops_it_and_the_graph_itself_stays() -> None:
+def test_a_bias_that_the_chip_cannot_have_is_refused_and_does_not_vanish() -> None:
     layer = nir.Affine(np.eye(2), np.ones(2))
     graph = graphs.chain((2,), ("w", layer), ("n", graphs.if_(2, reset="v_reset")), dt=1.0)
-    dropping = dataclasses.replace(
-        LOIHI, facts={**LOIHI.facts, "neuron.bias": profile.Entry(False, "this test")}
-    )
-    assert not dict(file.nodes(variant(graph, dropping)))["w"]["bias"].any()
-    assert dict(file.nodes(variant(graph, LOIHI)))["w"]["bias"].all()
-    assert dict(file.nodes(variant(graph, SPECK)))["w"]["bias"].all()
-    assert graph["nodes"]["w"]["bias"].all()
+    for chip in (SPECK, LOIHI):
+        assert dict(file.nodes(variant(graph, chip)))["w"]["bias"].all()
+    with pytest.raises(GraphError, match="`w`: 2 biases are not 0"):
+        quantise.quantise(variant(graph, SPECK), SPECK)
+    assert quantise.quantise(variant(graph, LOIHI), LOIHI).populations[0].bias.all()
     assert graph["nodes"]["n"]["metadata"]["reset"] == "v_reset"
 
 
