@@ -311,12 +311,12 @@ def test_a_core_resets_either_way() -> None:
 
 
 def test_a_bias_is_refused_on_speck_and_never_lost() -> None:
-    """On the chip a slow clock adds it, not a step: an error to quantise, a change to the stage."""
+    """On the chip a slow clock adds it, not a step: refused by `fit` and by quantisation."""
     affine = nir.Affine(np.ones((1, 1), np.float32), np.full(1, 0.5, np.float32))
     graph = graphs.chain((1,), ("w", affine), ("if", graphs.if_(1, 2.0)), dt=1.0)
     judged = judge.judge(graph, profile.load("speck-2f"))
     (found,) = [f for f in judged.findings if f.code == "bias"]
-    assert found.severity == "change" and "leak clock" in found.source
+    assert found.severity == "error" and "leak clock" in found.source
     with pytest.raises(GraphError, match="1 biases are not 0"):
         quantise.quantise(graph, profile.load("speck-2f"))
 
