@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import nir
+import numpy as np
 
 from spyx_nir.errors import GraphError, one_line
 from spyx_nir.meaning.equations import graph_error
@@ -54,7 +55,7 @@ def as_dict(
 
 
 def node_dict(node: nir.NIRNode) -> dict[str, Any]:
-    """`node.to_dict()` with the node's own arrays; those of `nir` copy every one of them."""
+    """`node.to_dict()` with the node's own arrays, which `nir` copies; other numbers become arrays."""
     types = ("input_type", "output_type")
     names = [f.name for f in dataclasses.fields(node) if f.name not in types]
     found = {name: getattr(node, name) for name in names}
@@ -65,4 +66,11 @@ def node_dict(node: nir.NIRNode) -> dict[str, Any]:
         found["shape"] = node.output_type["output"]
     elif isinstance(node, nir.Flatten):
         found["input_type"] = node.input_type["input"]
-    return found
+    # nir keeps what it was given: a tuple of a size, a whole number of a dimension.
+    return {name: np.asarray(v) if _plain(v) else v for name, v in found.items()}
+
+
+def _plain(value: object) -> bool:
+    """A Python number, or a flat row of them."""
+    row = value if isinstance(value, (tuple, list)) and value else [value]
+    return all(isinstance(one, (int, float)) for one in row)
