@@ -73,7 +73,7 @@ class Need:
         return (
             f"{board['name']} ({board['core']}, {board['clock'] / 1e6:g} MHz): flash {self.flash} of "
             f"{board['flash']} bytes, RAM {self.ram} of {board['ram']}, a step at most "
-            f"{self.instructions} instructions, {1e6 * self.seconds(board):.3g} us at one a clock"
+            f"{self.instructions} instructions, {1e3 * self.seconds(board):.2f} ms at one a clock"
         )
 
 
