@@ -335,7 +335,9 @@ def test_a_manifest_has_no_path_of_the_machine(project):
     told = manifest.parameters(task, files.sha256(start))
     assert str(project) not in json.dumps(told)
     assert told["train"]["start_from"] == files.sha256(start)
-    assert told["targets"] == {"mine": {"name": "mine", "epochs": 1, "learning_rate": 1e-3}}
+    assert told["targets"] == {
+        "mine": {"name": "mine", "epochs": 1, "learning_rate": 1e-3, "leak": 0.0}
+    }
 
 
 def test_a_bundle_says_what_the_channels_are(tiny_run):

@@ -40,7 +40,7 @@ for devices in (1, 2, 4, 8):
     training = Trainer(FloatForward(task), task, 8, devices)
     progress = training.start()
     state = training.state(progress)
-    placed = training._place(events, labels)
+    placed = training._filled_up(progress.parameters, events, labels)
     losses = []
     for _ in range(3):
         *state, loss, correct = training._step(*state, *placed)

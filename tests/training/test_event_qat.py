@@ -14,7 +14,6 @@ from pipeline.datasets import prepared, recordings
 from pipeline.datasets.binning import to_bins
 from pipeline.datasets.nmnist import to_bytes
 from pipeline.training.augmentation import augment, augment_events
-from spyx_nir.bundle import events
 from spyx_nir.errors import UserError
 from spyx_nir.hardware import profile
 from spyx_nir.hardware.families.speck import qat
@@ -23,10 +22,11 @@ from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 ROOT = Path(__file__).parent.parent.parent
 TASK = params.load("nmnist", ROOT / "params.yaml")
 SENSOR = (34, 34, 2)
+EVENT = [("t", np.int64), ("x", np.int16), ("y", np.int16), ("p", np.int16)]
 
 
 def random_events(random: np.random.Generator, count: int = 800) -> np.ndarray:
-    found = np.empty(count, events.EVENT)
+    found = np.empty(count, EVENT)
     for field, size in (("x", 34), ("y", 34), ("p", 2), ("t", 15 * 21_000)):
         found[field] = random.integers(0, size, count)
     return found[np.argsort(found["t"], kind="stable")]
@@ -105,9 +105,9 @@ def test_recordings_are_those_that_were_prepared(tmp_path: Path) -> None:
         recordings.read(task, stored, "test", tmp_path)
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 4, 3)])
-def test_counts_alone_get_times_that_are_made_up(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_counts_alone_get_times_that_are_made_up(tmp_path: Path) -> None:
     """A prepared file that no recordings belong to; addresses count to its frames again."""
+    shape = (2, 34, 34)
     frames = np.random.default_rng(4).integers(0, 3, (6, 15, *shape)).astype(np.uint8)
     split, labels = np.repeat([0, 2], 3).astype(np.uint8), np.arange(6)
     about = {"classes": list("abcdef"), "bins": 15, "bin_us": 21_000, "source": "random"}
