@@ -72,11 +72,13 @@ class Reader:
 HERE, VENDORS = "pipeline.interop", ".venv-vendors"
 PLAIN = (rules.NIR_ALONE, rules.EMPTY_CYCLES)
 READERS: dict[str, Reader] = {
-    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=PLAIN),
+    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(*PLAIN, rules.NORSE)),
     "spikingjelly": Reader(
         "SpikingJelly 2.0.0", f"{HERE}.spikingjelly", profile="spikingjelly", known=PLAIN
     ),
-    "snntorch": Reader("snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=PLAIN),
+    "snntorch": Reader(
+        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(*PLAIN, rules.SNNTORCH)
+    ),
     "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(rules.SINABS,)),
     "rockpool": Reader(
         "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(rules.ROCKPOOL,)

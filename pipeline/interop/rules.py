@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.meaning.equations import EQUATIONS
+from spyx_nir.meaning.equations import EQUATIONS, step_if, step_lif
 from spyx_nir.meaning.plan import Plan, set_order
 
 
@@ -69,6 +69,29 @@ def step_cuba_exponential(node: Any, x: Any, state: dict, dt: float) -> tuple[An
     return z, {**state, "i": i}
 
 
+def step_lif_gain_one(node: Any, x: Any, state: dict, dt: float) -> tuple[Any, dict]:
+    """Norse's LIF: NIR's, with r taken as 1."""
+    return step_lif({**node, "r": 1.0}, x, state, dt)
+
+
+def step_if_gain_one(node: Any, x: Any, state: dict, dt: float) -> tuple[Any, dict]:
+    """Norse's IF: NIR's, with r taken as 1."""
+    return step_if({**node, "r": 1.0}, x, state, dt)
+
+
+def step_lif_at_own_dt(node: Any, x: Any, state: dict, dt: float) -> tuple[Any, dict]:
+    """snnTorch's LIF: NIR's, in steps of 1e-4 whatever the file's dt."""
+    return step_lif(node, x, state, 1e-4)
+
+
+NORSE = Rule(
+    "r of LIF and IF is taken as 1",
+    {"IF": step_if_gain_one, "LIF": step_lif_gain_one},
+    nir_alone=True,
+)
+SNNTORCH = Rule(
+    "LIF in steps of 1e-4, whatever the file's dt", {"LIF": step_lif_at_own_dt}, nir_alone=True
+)
 SINABS = Rule(
     "several spikes a step where v >= v_threshold, reset by subtraction, IF not below -v_threshold, "
     "LIF decays by exp(-1/tau)",

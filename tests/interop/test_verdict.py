@@ -231,3 +231,18 @@ def test_sinabs_rules_by_hand() -> None:
     z, state = rules.step_lif_exponential(one, np.array([0.6]), {"v": np.array([1.0])}, 1.0)
     assert z.tolist() == [1.0]
     assert state["v"] == pytest.approx(0.1)
+
+
+def test_rules_of_norse_and_snntorch_by_hand() -> None:
+    """tau 2, r 2, input 1. NIR at dt 1: 0.5 * 2 = 1. Norse: 0.5, then 0.75. snnTorch: 1e-4 / 2 * 2."""
+    node = {"tau": 2.0, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.7, "v_reset": 0.0}
+    one = np.ones(1)
+    z, state = rules.step_lif_gain_one(node, one, {}, 1.0)
+    assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
+    z, state = rules.step_lif_gain_one(node, one, state, 1.0)
+    assert (z.tolist(), state["u"].tolist(), state["v"].tolist()) == ([1.0], [0.75], [0.0])
+    z, state = rules.step_if_gain_one(node, one, {}, 0.5)
+    assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
+    z, state = rules.step_lif_at_own_dt(node, one, {}, 1.0)
+    assert z.tolist() == [0.0]
+    assert state["v"] == pytest.approx(1e-4)
