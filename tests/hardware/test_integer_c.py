@@ -94,6 +94,19 @@ def test_states_saturate() -> None:
     assert simulate.run(one(-127, 131071), drive(*[255] * 6)).saturated == {"n": 2}
 
 
+def test_what_arrives_without_a_current_does_not_saturate_by_itself() -> None:
+    """Of 10 inputs 3 with -127 * 255 << 6 = -2072640 each, then 5 with 2072640: more than 2^23 - 1 arrives,
+    and the membrane is within it. In JAX too."""
+    n = Population("n", (1,), np.asarray(131071), reset="v_reset", output=True)
+    link = Weight("input", "n", "w", np.array([[127] * 5 + [-127] * 5]), (10,))
+    network = IntegerNetwork(CHIP, {"input": (10,)}, (n,), (link,))
+    x = np.zeros((2, 1, 10), np.int64)
+    x[0, 0, 5:8] = x[1, 0, :5] = 255
+    run = simulate.run(network, {"input": x}, record=True)
+    assert run.membranes["n"].ravel().tolist() == [-3 * 2072640, 2 * 2072640]
+    assert run.saturated == {"n": 0} and int(qat.run(network, x).saturated["n"]) == 0
+
+
 def test_a_recurrence_carries_the_step_before_and_a_chain_the_same_step() -> None:
     """a spikes at t = 0, which reaches b at once and a itself at t = 1."""
     a, b = (Population(n, (1,), np.asarray(5), reset="v_reset", output=n == "b") for n in "ab")

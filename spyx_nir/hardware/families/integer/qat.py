@@ -25,7 +25,7 @@ def neuron_step(network: IntegerNetwork, population: Population, steepness: floa
     def step(state: Any, drive: jax.Array) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         v, u = state
         free = drive * scale + (0.0 if share_syn is None else _decay(u, share_syn))
-        current = jnp.clip(free, -bound, bound - 1)
+        current = free if share_syn is None else jnp.clip(free, -bound, bound - 1)
         whole = (v if share_mem is None else _decay(v, share_mem)) + current
         membrane = jnp.clip(whole, -bound, bound - 1)
         z = membrane > threshold

@@ -8,10 +8,10 @@ profile's `state.threshold_shift`, and a the weights of the spikes that arrive:
     z = v > threshold << s              in the same step
     v = 0 where z, or v - (threshold << s)
 
-Without a current (IF, LIF) u is a << s, without leak (IF) v stays as it is. A population's spikes arrive
-in the same step at those behind it, and one step later where they close a cycle. States saturate at
--2^(bits - 1) and 2^(bits - 1) - 1. Behind every weight Lava takes a step more; its arithmetic
-(lava-nc 0.10.0, proc/lif) is the same, but currents wrap around there.
+Without a current (IF, LIF) u is a << s, which is no state and does not saturate; without leak (IF) v stays
+as it is. A population's spikes arrive in the same step at those behind it, and one step later where they
+close a cycle. States saturate at -2^(bits - 1) and 2^(bits - 1) - 1. Behind every weight Lava takes a
+step more; its arithmetic (lava-nc 0.10.0, proc/lif) is the same, but currents wrap around there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(network: IntegerNetwork, x: dict[str, np.ndarray], record: bool = False)
                 spikes = now[weight.source] if weight.source in now else last[weight.source]
                 a = a + weight.currents(spikes).astype(np.int64).reshape(a.shape)
             free = (a << shift) + decay(u[name], population.decay_syn, 0)
-            current = np.clip(free, -bound, bound - 1)
+            current = free if population.decay_syn is None else np.clip(free, -bound, bound - 1)
             whole = decay(v[name], population.decay_mem, 2**UNITY_BITS) + current
             membrane = np.clip(whole, -bound, bound - 1)
             z = membrane > threshold
