@@ -95,8 +95,9 @@ def test_states_saturate() -> None:
 
 
 def test_what_arrives_without_a_current_does_not_saturate_by_itself() -> None:
-    """Of 10 inputs 3 with -127 * 255 << 6 = -2072640 each, then 5 with 2072640: more than 2^23 - 1 arrives,
-    and the membrane is within it. In JAX too."""
+    """Three inputs of -127 * 255 << 6 = -2072640 each, then five of 2072640: more than 2^23 - 1 arrives,
+    and the membrane is within it. In JAX too.
+    """
     n = Population("n", (1,), np.asarray(131071), reset="v_reset", output=True)
     link = Weight("input", "n", "w", np.array([[127] * 5 + [-127] * 5]), (10,))
     network = IntegerNetwork(CHIP, {"input": (10,)}, (n,), (link,))
