@@ -9,9 +9,10 @@ profile's `state.threshold_shift`, and a the weights of the spikes that arrive:
     v = 0 where z, or v - (threshold << s)
 
 Without a current (IF, LIF) u is a << s, which is no state and does not saturate; without leak (IF) v
-stays as it is. A population's spikes arrive in the same step at those behind it, and one step later where
-they close a cycle. States saturate at -2^(bits - 1) and 2^(bits - 1) - 1. Behind every weight Lava takes a
-step more; its arithmetic (lava-nc 0.10.0, proc/lif) is the same, but currents wrap around there.
+stays as it is. A population's spikes arrive in the same step at those behind it, and one step later
+where they close a cycle. States saturate at -2^(bits - 1) and 2^(bits - 1) - 1. Behind every weight
+Lava takes a step more; its arithmetic (lava-nc 0.10.0, proc/lif) is the same, but currents wrap around
+there.
 """
 
 from __future__ import annotations
