@@ -15,6 +15,7 @@ EXTRAS = {
     **dict.fromkeys(("h5py", "nir", "numpy", "yaml"), ""),
     **dict.fromkeys(("flax", "jax", "optax", "spyx"), "spyx"),
     **dict.fromkeys(("rich", "shtab"), "cli"),
+    "serial": "board",
     **dict.fromkeys(("jinja2", "vl_convert"), "report"),
     **dict.fromkeys(("dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"),
 }

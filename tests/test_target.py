@@ -31,7 +31,7 @@ PAIRS = [
     ("braille", "cortex-m"), ("nmnist", "cortex-m"),
 ]  # fmt: skip
 
-C = ["verify_c.py", *(f"c/{name}" for name in (
+C = ["verify_c.py", "bringup.py", "protocol.py", *(f"c/{name}" for name in (
     "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
 ))]  # fmt: skip
 

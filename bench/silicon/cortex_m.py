@@ -29,7 +29,7 @@ from spyx_nir import files, neurobench
 from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import profile, simulate
-from spyx_nir.hardware.families.integer import verify_c
+from spyx_nir.hardware.families.integer import protocol, verify_c
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
@@ -134,7 +134,7 @@ def measure(bundle: Path, core: str, machine: str, recordings: int) -> dict[str,
     neurons = sum(int(np.prod(n["shape"])) for n in network["neurons"])
     states = samples if neurons < MANY else min(STATES_OF, samples)
     most = network["chip"]["neuron.input_spikes_per_step"]
-    whole, without = verify_c.layouts(network, steps)
+    whole, without = protocol.layouts(network, steps)
     due = states * whole.itemsize + (samples - states) * without.itemsize
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

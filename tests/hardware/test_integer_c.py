@@ -19,15 +19,15 @@ import pytest
 import random_networks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from integer_bundles import recurrent, written
 
 from bench.silicon import cortex_m
 from bench.vendors import compare, two_layers
-from spyx_nir.bundle import integers
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import constraints, judge, profile, qat, quantise, simulate
 from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.facts import Entry
-from spyx_nir.hardware.families.integer import FAMILY, verify_c
+from spyx_nir.hardware.families.integer import verify_c
 from spyx_nir.hardware.families.integer.boards import BOARDS
 from spyx_nir.hardware.families.integer.bounds import bounds
 from spyx_nir.hardware.families.integer.c_code import c_files, layout_of, most_events
@@ -237,16 +237,6 @@ def test_spikes_are_those_of_lava_itself() -> None:
 # ------------------------------------------------------------------------------------------ C
 
 
-def written(folder: Path, network: IntegerNetwork, x: np.ndarray) -> Path:
-    """A bundle's C and integer vectors."""
-    for name in ("c", "test_data_set_0"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for name, text in FAMILY.files(network, 1000).items():
-        (folder / name).write_text(text, encoding="utf-8")
-    integers.write(folder / verify_c.VECTORS, network, x)
-    return folder
-
-
 def compare_with_c(folder: Path, data: Any, flags: tuple[str, ...]) -> None:
     network, x = random_networks.network(data.draw)
     assert verify_c.check(written(folder, network, np.minimum(x, 255)), str(CC), flags) == []
@@ -279,13 +269,7 @@ def test_c_is_clean_under_sanitizers(tmp_path_factory: Any, data: Any) -> None:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """The C of a small recurrent network."""
-    random = np.random.default_rng(1)
-    graph = graphs.recurrent(
-        random.normal(size=(9, 5)), random.normal(size=(9, 9)), random.normal(size=(3, 9)),
-        graphs.cuba(9, 0.5, 0.9), graphs.cuba(3, 0.5, 0.8),
-    )  # fmt: skip
-    network = quantise.quantise(graph, CHIP)
-    return written(tmp_path / "bundle", network, random.integers(0, 2, (40, 3, 5)))
+    return recurrent(tmp_path / "bundle")
 
 
 def verified(folder: Path) -> subprocess.CompletedProcess[str]:

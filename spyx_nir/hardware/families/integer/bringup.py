@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spyx_nir import neurobench
@@ -12,7 +12,9 @@ from spyx_nir.hardware.families.integer.bounds import bounds
 from spyx_nir.hardware.families.integer.c_code import c_files, layout_of
 from spyx_nir.hardware.network import IntegerNetwork, Weight
 
-PROGRAM = Path(__file__).with_name("verify_c.py")
+# Programs of a bundle: name there -> name here.
+PROGRAMS = {"protocol.py": "protocol.py", "bringup.py": "serial_bringup.py"}
+C_PROGRAMS = PROGRAMS | {"verify_c.py": "verify_c.py"}
 TEXT = """`c/` has the network as C99 that needs `stdint.h` alone: compile `model.c` and `weights.c` with
 your project. `python verify_c.py` compiles them with `c/serial.c` and `c/host.c` on this computer and
 compares every spike and every state with `integer_vectors.npz`.
@@ -83,8 +85,14 @@ def _inputs(shape: tuple[int, ...], channels: Sequence[str]) -> str:
 
 
 def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
-    """See `Family.files`: the C sources, and the program that compares them."""
-    return {**c_files(network), PROGRAM.name: PROGRAM.read_text(encoding="utf-8")}
+    """See `Family.files`: the C sources, and the programs that compare them."""
+    return c_files(network) | programs(C_PROGRAMS)
+
+
+def programs(names: Mapping[str, str] = PROGRAMS) -> dict[str, str]:
+    """Texts of the programs of a bundle, by their names there: what talks to a board."""
+    here = Path(__file__).parent
+    return {name: (here / path).read_text(encoding="utf-8") for name, path in names.items()}
 
 
 def need_of(network: IntegerNetwork) -> Need:
