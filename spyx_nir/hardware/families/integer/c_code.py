@@ -9,6 +9,7 @@ states are those of the rule.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,25 @@ def most_events(sizes: list[tuple[int, int]], unit: int, weight_bits: int, most:
     return min(found)
 
 
+def event_limit(network: IntegerNetwork) -> int:
+    """`most_events` of a network of one input."""
+    (source,) = network.inputs
+    sizes = {p.name: math.prod(p.shape) for p in network.populations}
+    into = [network.into(p) for p in network.populations]
+    return most_events(
+        [
+            (
+                sum(weight.source == source for weight in weights),
+                sum(sizes[weight.source] for weight in weights if weight.source != source),
+            )
+            for weights in into
+        ],
+        2 ** network.profile["state.threshold_shift"],
+        network.profile["weights.bits"],
+        2 ** (network.profile["state.bits"] - 1) - 1,
+    )
+
+
 class _Plan:
     """The pieces of the text."""
 
@@ -85,34 +105,19 @@ class _Plan:
         profile = network.profile
         self.most = 2 ** (profile["state.bits"] - 1) - 1
         self.unit = 2 ** profile["state.threshold_shift"]
-        self.events = most_events(
-            [
-                (
-                    sum(w.source == self.input for w in network.into(p)),
-                    sum(
-                        self.layout.places[w.source].size
-                        for w in network.into(p)
-                        if w.source != self.input
-                    ),
-                )
-                for p in network.populations
-            ],
-            self.unit,
-            profile["weights.bits"],
-            self.most,
-        )
+        self.events = event_limit(network)
 
     # ------------------------------------------------------------------------------------ model.h
 
     def header(self) -> str:
         channels, height, width = self.maps[self.input]
         places = "\n".join(
-            f"   {_safe(name)}: {' x '.join(map(str, place.shape))}, neurons from {place.neuron}"
+            f"   {safe(name)}: {' x '.join(map(str, place.shape))}, neurons from {place.neuron}"
             + ("" if place.current is None else f", currents from {place.current}")
             + f", words of spikes from {place.word}"
             for name, place in self.layout.places.items()
         )
-        said = "\n".join(f"   {_safe(str(bound))}" for bound in bounds(self.network))
+        said = "\n".join(f"   {safe(str(bound))}" for bound in bounds(self.network))
         currents = ""
         if self.layout.currents:
             currents = "    int32_t current[MODEL_CURRENTS];\n"
@@ -203,8 +208,8 @@ uint32_t model_classify(const model_state *state);
         shape = self.maps[weight.source]
         window, arrives = pooled(shape, weight.pools)
         head = (
-            f"/* `{_safe(weight.node)}`: a spike of `{_safe(weight.source)}` to "
-            f"`{_safe(weight.target)}`. */\n"
+            f"/* `{safe(weight.node)}`: a spike of `{safe(weight.source)}` to "
+            f"`{safe(weight.target)}`. */\n"
             f"static void link_{k}(model_state *s, uint32_t c, uint32_t y, uint32_t x)\n{{\n"
         )
         lines = list(self._pool(window, shape, arrives))
@@ -371,7 +376,7 @@ uint32_t model_classify(const model_state *state);
             lines += [f"{indent}++i;", "        }", "    }", "}"] if uses else ["}"]
         text = "".join(f"    {line}\n" for line in lines)
         return (
-            f"/* `{_safe(p.name)}` spikes. */\nstatic void fire_{n}(model_state *s)\n{{\n{text}}}"
+            f"/* `{safe(p.name)}` spikes. */\nstatic void fire_{n}(model_state *s)\n{{\n{text}}}"
         )
 
     def _api(self) -> str:
@@ -475,7 +480,7 @@ uint32_t model_classify(const model_state *state)
             )
             yield (
                 f"const int8_t model_weight_{k}[{values.size}]",
-                f"`{_safe(weight.node)}`, {order}",
+                f"`{safe(weight.node)}`, {order}",
                 values,
             )
         for p in self.network.populations:
@@ -488,7 +493,7 @@ uint32_t model_classify(const model_state *state)
                 if array is not None and np.ndim(array):
                     values = channels_last(array).ravel() * unit
                     head = f"const {kind} model_{name}_{n}[{values.size}]"
-                    yield head, f"{name} of `{_safe(p.name)}`", values
+                    yield head, f"{name} of `{safe(p.name)}`", values
 
     def _ordered(self, weight: Weight) -> np.ndarray:
         """A weight's values in the order in which a spike walks them."""
@@ -546,16 +551,25 @@ def _times(name: str, factor: int) -> str:
 
 
 def _quotient(dividend: str, divisor: int, most: int) -> str:
-    """`dividend / divisor` as a product and a shift: exact up to `most`, within 32 bits."""
+    """`dividend / divisor` as a product and a shift."""
     if divisor == 1:
         return dividend
+    return f"(({dividend} * {reciprocal(divisor, most)}u) >> {RECIPROCAL_BITS})"
+
+
+def reciprocal(divisor: int, most: int) -> int:
+    """n / divisor is n * this >> RECIPROCAL_BITS, for n from 0 to `most`, within 32 bits.
+
+    Raises:
+        GraphError: it is not, for one of them.
+    """
     factor = -(-(2**RECIPROCAL_BITS) // divisor)
     numbers = np.arange(most + 1, dtype=np.int64)
     if (numbers * factor >> RECIPROCAL_BITS != numbers // divisor).any() or most * factor >= 2**32:
         raise GraphError(f"a map of {most} beside windows or strides of {divisor} is too large")
-    return f"(({dividend} * {factor}u) >> {RECIPROCAL_BITS})"
+    return factor
 
 
-def _safe(name: str) -> str:
+def safe(name: str) -> str:
     """A name that ends no comment."""
     return re.sub(r"[^\w .,:`-]", "_", name)
