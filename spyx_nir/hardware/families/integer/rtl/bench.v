@@ -27,7 +27,7 @@ module bench;
     integer commands, answers, command, c, best;
     reg [31:0] taken = 0, ticks = 0;
     reg [31:0] counts [0:`CLASSES-1];
-    wire [31:0] class = out_class & ((1 << `CLASS_BITS) - 1);
+    wire [31:0] shown = out_class & ((1 << `CLASS_BITS) - 1);
 
     initial begin
         if (!$value$plusargs("commands=%s", commands_file)) $finish;
@@ -120,7 +120,7 @@ module bench;
             in_step = 1;
             transfer;
             while (!(out_valid && out_step)) begin
-                if (out_valid) counts[class] = counts[class] + 1;
+                if (out_valid) counts[shown] = counts[shown] + 1;
                 @(negedge clk);
                 ticks = ticks + 1;
             end
@@ -140,7 +140,6 @@ module bench;
         begin
             dump_kind = kind;
             dump_start = 1;
-            while (!in_ready && !dump_start) @(negedge clk);
             @(negedge clk);
             dump_start = 0;
             last = 0;

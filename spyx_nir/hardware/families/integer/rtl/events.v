@@ -22,9 +22,9 @@ module events #(
     output reg [COLUMN_BITS-1:0] x
 );
     reg [COUNT_BITS-1:0] count;
-    wire inside = in_channel < CHANNELS && in_y < HEIGHT && in_x < WIDTH;
+    wire is_inside = in_channel < CHANNELS && in_y < HEIGHT && in_x < WIDTH;
 
-    assign counts = inside && count != MOST_EVENTS;
+    assign counts = is_inside && count != MOST_EVENTS;
 
     always @(posedge clk) begin
         if (take) begin

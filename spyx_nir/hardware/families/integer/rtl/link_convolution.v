@@ -41,13 +41,13 @@ module link_convolution #(
     localparam [16:0] BY_STRIDE_X = (65536 + STRIDE_X - 1) / STRIDE_X;
     localparam [16:0] BY_GROUP = GROUP_CHANNELS ? (65536 + GROUP_CHANNELS - 1) / GROUP_CHANNELS : 0;
 
-    wire inside;
+    wire is_inside;
     wire [ROW_BITS-1:0] arrives_y;
     wire [COLUMN_BITS-1:0] arrives_x;
     pool #(
         .WINDOW(WINDOW), .HEIGHT(HEIGHT), .WIDTH(WIDTH),
         .ROW_BITS(ROW_BITS), .COLUMN_BITS(COLUMN_BITS)
-    ) pool (.y(y), .x(x), .inside(inside), .row(arrives_y), .column(arrives_x));
+    ) pool (.y(y), .x(x), .is_inside(is_inside), .row(arrives_y), .column(arrives_x));
 
     // First cycle: where the spike is in the padded map, its kernel, its group.
     wire [CHANNEL_BITS+16:0] group = channel * BY_GROUP;
@@ -56,11 +56,13 @@ module link_convolution #(
     reg [WEIGHT_BITS-1:0] kernel;
     reg [STATE_BITS-1:0] features;
     always @(posedge clk) begin
-        placed <= start && inside && !rst;
-        tall <= arrives_y + PAD_Y;
-        wide <= arrives_x + PAD_X;
-        kernel <= FIRST_WEIGHT + channel * (KERNEL_HEIGHT * KERNEL_WIDTH * ROW_WORDS);
-        features <= FIRST_STATE + group[CHANNEL_BITS+16:16] * ROW_WORDS;
+        placed <= start && is_inside && !rst;
+        if (start) begin
+            tall <= arrives_y + PAD_Y;
+            wide <= arrives_x + PAD_X;
+            kernel <= FIRST_WEIGHT + channel * (KERNEL_HEIGHT * KERNEL_WIDTH * ROW_WORDS);
+            features <= FIRST_STATE + group[CHANNEL_BITS+16:16] * ROW_WORDS;
+        end
     end
 
     // Second cycle: the first place whose kernel covers it, and the tap there.

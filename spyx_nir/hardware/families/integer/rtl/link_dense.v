@@ -24,13 +24,13 @@ module link_dense #(
     output [WEIGHT_BITS-1:0] weight,  // addresses; 0 where nothing is read
     output [STATE_BITS-1:0] state
 );
-    wire inside;
+    wire is_inside;
     wire [ROW_BITS-1:0] row;
     wire [COLUMN_BITS-1:0] column;
     pool #(
         .WINDOW(WINDOW), .HEIGHT(HEIGHT), .WIDTH(WIDTH),
         .ROW_BITS(ROW_BITS), .COLUMN_BITS(COLUMN_BITS)
-    ) pool (.y(y), .x(x), .inside(inside), .row(row), .column(column));
+    ) pool (.y(y), .x(x), .is_inside(is_inside), .row(row), .column(column));
 
     wire [WEIGHT_BITS-1:0] source = (row * WIDTH + column) * CHANNELS + channel;
     reg [WEIGHT_BITS-1:0] next_weight;
@@ -45,7 +45,7 @@ module link_dense #(
             next_state <= next_state + 1'b1;
         end
         if (rst) busy <= 1'b0;
-        else if (start) busy <= inside;
+        else if (start) busy <= is_inside;
         else if (next_state == FIRST_STATE + ROW_WORDS - 1) busy <= 1'b0;
     end
 

@@ -11,6 +11,7 @@ module neuron #(
     parameter SUBTRACTS = 1  // whether any reset is by subtraction
 ) (
     input clk,
+    input enable,  // 0: everything stays as it is
     input fires,  // these three stay as they are during a pass
     input has_current,
     input subtract,
@@ -41,7 +42,7 @@ module neuron #(
             saturate #(.SUM_BITS(STATE_BITS + 1), .STATE_BITS(STATE_BITS)) of_total (
                 .sum(total), .state(limited)
             );
-            always @(posedge clk) begin
+            always @(posedge clk) if (enable) begin
                 decaying <= !fires ? saturated : has_current ? membrane : {STATE_BITS{1'b0}};
                 arrived <= saturated;
                 product <= decaying * factor;
@@ -50,7 +51,7 @@ module neuron #(
             end
         end else begin : only_sums
             reg signed [STATE_BITS-1:0] arrived;
-            always @(posedge clk) begin
+            always @(posedge clk) if (enable) begin
                 arrived <= saturated;
                 added <= arrived;
                 m <= added;

@@ -58,7 +58,8 @@ module neurons #(
                 .SUM_BITS(SUM_BITS), .STATE_BITS(STATE_BITS), .DECAY_BITS(DECAY_BITS),
                 .DECAYS(DECAYS), .SUBTRACTS(SUBTRACTS)
             ) neuron (
-                .clk(clk), .fires(fires), .has_current(has_current), .subtract(subtract),
+                .clk(clk), .enable(stages[3:1] != 0), .fires(fires), .has_current(has_current),
+                .subtract(subtract),
                 .sum(sums[lane*SUM_BITS +: SUM_BITS]),
                 .membrane(membranes[lane*STATE_BITS +: STATE_BITS]),
                 .decay(decays[lane*(DECAY_BITS+1) +: DECAY_BITS+1]),

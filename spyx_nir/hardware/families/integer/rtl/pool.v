@@ -1,4 +1,4 @@
-// The place behind a pool: row and column divided by the window. Outside every window, `inside` is 0.
+// The place behind a pool: row and column divided by the window. Outside every window, `is_inside` is 0.
 module pool #(
     parameter WINDOW = 1,
     parameter HEIGHT = 1,  // behind the pool
@@ -8,7 +8,7 @@ module pool #(
 ) (
     input [ROW_BITS-1:0] y,
     input [COLUMN_BITS-1:0] x,
-    output inside,
+    output is_inside,
     output [ROW_BITS-1:0] row,
     output [COLUMN_BITS-1:0] column
 );
@@ -20,5 +20,5 @@ module pool #(
 
     assign row = tall[ROW_BITS+15:16];
     assign column = wide[COLUMN_BITS+15:16];
-    assign inside = row < HEIGHT && column < WIDTH;
+    assign is_inside = row < HEIGHT && column < WIDTH;
 endmodule
