@@ -266,7 +266,6 @@ class Plan:
             "SPIKE_ROW_BITS": self.row_bits,
             "SPIKE_COLUMN_BITS": self.column_bits,
             "POPULATION_BITS": bits(len(parts) - 1),
-            "LINKS": len(self.links),
             "LINK_BITS": bits(len(self.links) - 1),
             "PLACE_BITS": bits(len(places) - 1),
             **at,
@@ -295,6 +294,11 @@ class Plan:
             ),
             "table": "\n".join(self._row(part) for part in parts),
             "links": "\n\n".join(self._instance(link) for link in self.links),
+            "wires": "\n".join(_WIRES.format(k=k) for k in range(len(self.links))),
+            **{
+                f"any_{what}": f" {sign} ".join(f"{what}_{k}" for k in range(len(self.links)))
+                for what, sign in (("busy", "||"), ("reading", "||"), ("weight", "|"), ("state", "|"))
+            },
             "constants": "\n\n".join(self._constants()),
             "membranes": _MEMBRANES if currents else _NO_MEMBRANES,
             "last_population": str(len(parts) - 1),
@@ -378,9 +382,7 @@ class Plan:
     ) link_{k} (
         .clk(clk), .rst(rst), .start(start_link && link == {k}),
         .channel(link_channel), .y(link_y), .x(link_x),
-        .busy(link_busy[{k}]), .reading(link_reading[{k}]),
-        .weight(link_weight[{k}*WEIGHT_ADDRESS_BITS +: WEIGHT_ADDRESS_BITS]),
-        .state(link_state[{k}*ADDRESS_BITS +: ADDRESS_BITS])
+        .busy(busy_{k}), .reading(reading_{k}), .weight(weight_{k}), .state(state_{k})
     );"""
 
     def _convolution(self, weight: Weight, arrives: Map, part: Part) -> dict[str, int]:
@@ -409,6 +411,9 @@ class Plan:
         }
 
 
+_WIRES = """    wire busy_{k}, reading_{k};
+    wire [WEIGHT_ADDRESS_BITS-1:0] weight_{k};
+    wire [ADDRESS_BITS-1:0] state_{k};"""
 _MEMBRANES = """    memory #(
         .BITS(LANES * STATE_BITS), .WORDS(MEMBRANE_WORDS), .ADDRESS_BITS(ADDRESS_BITS)
     ) of_membranes (
