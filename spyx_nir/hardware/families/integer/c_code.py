@@ -375,9 +375,7 @@ uint32_t model_classify(const model_state *state);
             lines += [f"{indent}{line}" for line in body]
             lines += [f"{indent}++i;", "        }", "    }", "}"] if uses else ["}"]
         text = "".join(f"    {line}\n" for line in lines)
-        return (
-            f"/* `{safe(p.name)}` spikes. */\nstatic void fire_{n}(model_state *s)\n{{\n{text}}}"
-        )
+        return f"/* `{safe(p.name)}` spikes. */\nstatic void fire_{n}(model_state *s)\n{{\n{text}}}"
 
     def _api(self) -> str:
         place = self.layout.places[self.output.name]

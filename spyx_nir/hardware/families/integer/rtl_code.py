@@ -28,6 +28,10 @@ from spyx_nir.hardware.families.integer.layout import Map, as_map, pooled
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 
 TEXTS = Path(__file__).with_name("rtl")
+MODULES = (
+    "accumulate.v", "constants.v", "dump.v", "events.v", "link_convolution.v", "link_dense.v",
+    "memory.v", "neuron.v", "neurons.v", "pool.v", "saturate.v", "scan.v", "sequencer.v",
+)  # fmt: skip
 FOLDER = "rtl"
 SUM_BITS = 32  # of a sum within a step, as in the C: `event_limit` is for that
 FACTOR_BITS = 13  # of a decay, n of n / 4096 with n from 0 to 4096
@@ -47,8 +51,8 @@ def rtl_files(network: IntegerNetwork, lanes: int | None = None) -> dict[str, st
             a membrane that is read, or more neurons than sums of 32 bits hold.
     """
     plan = Plan(network, lanes or lanes_of(network))
-    made = {path.name: path.read_text(encoding="utf-8") for path in sorted(TEXTS.glob("*.v"))}
-    made |= {"network.v": plan.top(), **plan.numbers()}
+    made = {name: (TEXTS / name).read_text(encoding="utf-8") for name in MODULES}
+    made |= {"network.v": plan.top(), "bench.v": plan.bench(), **plan.numbers()}
     return {f"{FOLDER}/{name}": text for name, text in made.items()}
 
 
@@ -240,6 +244,22 @@ class Plan:
             "SPIKE_WORDS": found.words,  # of one of spikes
         }
 
+    def bench(self) -> str:
+        """The text of bench.v, which simulators run."""
+        text = (TEXTS / "bench.v.in").read_text(encoding="utf-8")
+        text = text.replace("@cycles@", str(self.most_cycles()))
+        return text.replace("@sizes@", _localparams(self.sizes()))
+
+    def most_cycles(self) -> int:
+        """No step takes more clock cycles between its events and its end, nor does a reset."""
+        found = 100 + 16 * self.words
+        for link in self.links:
+            values = link.weight.values
+            taps = math.prod(values.shape[2:])
+            sources = math.prod(self.map_of(link.weight.source))
+            found += self.words + sources * (taps * link.rows.shape[1] + 8)
+        return found
+
     def top(self) -> str:
         """The text of network.v."""
         sizes = self.sizes()
@@ -297,7 +317,12 @@ class Plan:
             "wires": "\n".join(_WIRES.format(k=k) for k in range(len(self.links))),
             **{
                 f"any_{what}": f" {sign} ".join(f"{what}_{k}" for k in range(len(self.links)))
-                for what, sign in (("busy", "||"), ("reading", "||"), ("weight", "|"), ("state", "|"))
+                for what, sign in (
+                    ("busy", "||"),
+                    ("reading", "||"),
+                    ("weight", "|"),
+                    ("state", "|"),
+                )
             },
             "constants": "\n\n".join(self._constants()),
             "membranes": _MEMBRANES if currents else _NO_MEMBRANES,
@@ -307,7 +332,9 @@ class Plan:
             "subtracts": str(int(subtracts)),
             "weight_shift": str(self.shift),
             "shown": shown,
-        } | {f"range_{name.lower()}": f"[{n - 1}:0]" for name, n in sizes.items() if "_BITS" in name}
+        } | {
+            f"range_{name.lower()}": f"[{n - 1}:0]" for name, n in sizes.items() if "_BITS" in name
+        }
         for key, value in values.items():
             text = text.replace(f"@{key}@", value)
         return text
