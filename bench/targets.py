@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench import accuracy
-from pipeline import params
+from pipeline import params, schema
 from spyx_nir import files
 from spyx_nir.errors import UserError
 
@@ -78,7 +78,9 @@ def main() -> None:
     try:
         for task in args.task or list(accuracy.FOLDERS):
             floats = accuracy.measure(task, args.data, args.seeds, args.out, resplit=args.resplit)
-            for chip in params.load(task, accuracy.ROOT / "params.yaml").targets:
+            for chip, settings in params.load(task, accuracy.ROOT / "params.yaml").targets.items():
+                if isinstance(settings, schema.SharedTarget):
+                    continue  # the same network
                 found = measure(task, chip, floats["folders"])
                 lost = found["lost_points"]
                 by_kind = "; ".join(f"{kind} {accuracy.summary(found[kind])}" for kind in KINDS)

@@ -21,7 +21,8 @@ def check(task: schema.Task, root: str | Path = ".") -> None:
     """Write data/checked/<task>.txt under `root`; its text is always the same.
 
     Raises:
-        UserError: `data.path` is no folder, or a target of the task has no stage in dvc.yaml.
+        UserError: `data.path` is no folder, or a target of the task has no stage in dvc.yaml, or one that
+            takes another network.
     """
     root = Path(root)
     params.check_folder(task.name, root / task.data.path)
@@ -43,14 +44,22 @@ def without_stage(task: schema.Task, file: Path) -> dict[str, str]:
         return {}
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        pairs = [(p["task"], p["chip"]) for p in content["stages"]["target"]["foreach"].values()]
+        stages = list(content["stages"]["target"]["foreach"].values())
+        pairs = [(stage["task"], stage["chip"], stage.get("from")) for stage in stages]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return {}  # stages of another layout
     return {
-        chip: f"{task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}}}"
-        for chip in task.targets
-        if (task.name, chip) not in pairs
+        chip: f"{task.name}-{Path(chip).stem}: {{task: {task.name}, chip: {chip}, from: {given}}}"
+        for chip, given in ((name, comes_from(target)) for name, target in task.targets.items())
+        if (task.name, chip, given) not in pairs
     }
+
+
+def comes_from(target: schema.Target | schema.SharedTarget) -> str:
+    """What below models/<task>/ the stage of a target takes its network from."""
+    if isinstance(target, schema.SharedTarget):
+        return f"deploy/{Path(target.network_of).stem}"
+    return "model.nir"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from pipeline import tasks
-from pipeline.schema import Task
+from pipeline.schema import SharedTarget, Task
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import facts
 
@@ -140,15 +140,22 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} must be a mapping, got {value!r}")
-        hints = _hints(inner[1])
-        del hints["name"]  # the key in the mapping
-        fields = dataclasses.fields(inner[1])
-        given = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-        return {
-            str(key): inner[1](name=str(key), **_fields(hints, block, f"{where}.{key}", given))
-            for key, block in value.items()
-        }
+        return {str(key): _named(inner[1], str(key), b, where) for key, b in value.items()}
     return _plain(hint, value, where)
+
+
+def _named(hint: Any, name: str, block: Any, where: str) -> Any:
+    """An entry of a mapping from names: of the first of several types, or of a later one that it says."""
+    first, *others = typing.get_args(hint) or (hint,)
+    keys = set(block) if isinstance(block, dict) else set()
+    kind = next(
+        (other for other in others if keys & (set(_hints(other)) - set(_hints(first)))), first
+    )
+    hints = _hints(kind)
+    del hints["name"]  # the key in the mapping
+    fields = dataclasses.fields(kind)
+    given = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    return kind(name=name, **_fields(hints, block, f"{where}.{name}", given))
 
 
 def _plain(hint: Any, value: Any, where: str) -> Any:
@@ -173,7 +180,13 @@ def _check_together(task: Task, where: str) -> None:
     for key in tasks.EVERY_NETWORK:
         if not (value := getattr(task.network, key)) > 0:
             raise UserError(f"{where}.network.{key} must be above 0, got {value!r}")
-    for name in task.targets:
+    own = [name for name, chip in task.targets.items() if not isinstance(chip, SharedTarget)]
+    for name, chip in task.targets.items():
+        if isinstance(chip, SharedTarget) and chip.network_of not in own:
+            raise UserError(
+                f"{where}.targets.{name}.network_of: `{chip.network_of}` is no target of the task with "
+                f"a training of its own; there are: {', '.join(own) or 'none'}"
+            )
         if name not in (known := facts.names()) and Path(name).suffix != ".yaml":
             raise UserError(
                 f"{where}.targets.{name}: unknown target; known are {', '.join(known)}, or the path "

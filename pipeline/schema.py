@@ -147,6 +147,17 @@ class Target:
 
 
 @dataclass(frozen=True)
+class SharedTarget:
+    """A chip that runs the network of another target of the task, whose chip computes alike.
+
+    network_of: the other target. Nothing is trained or simulated again for this one.
+    """
+
+    name: str
+    network_of: str
+
+
+@dataclass(frozen=True)
 class Task:
     """One block of params.yaml. targets: chips by name; `generic`, plain NIR, needs no entry."""
 
@@ -157,7 +168,18 @@ class Task:
     export: Export
     parity: Parity
     deploy: Deploy
-    targets: dict[str, Target]
+    targets: dict[str, Target | SharedTarget]
+
+    def trained(self, target: str) -> Target:
+        """A target with a training of its own.
+
+        Raises:
+            TypeError: it takes the network of another.
+        """
+        found = self.targets[target]
+        if isinstance(found, SharedTarget):
+            raise TypeError(f"{target} takes the network of {found.network_of}")
+        return found
 
     @property
     def seeds(self) -> dict[str, int]:

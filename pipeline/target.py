@@ -1,15 +1,15 @@
 """Stage: a task's network for one chip: check, quantise, train (QAT), simulate, bundle.
 
-Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5. Writes
-models/<task>/deploy/<target>/, a bundle as the deploy stage makes it, with a graph of the chip's numbers
-and besides
+Reads models/<task>/model.nir, which parity has passed, and data/prepared/<task>.h5; for a target with
+`network_of` the bundle of that other target, instead of training. Writes models/<task>/deploy/<target>/,
+a bundle as the deploy stage makes it, with a graph of the chip's numbers and besides
 
 fit.json                              what of the chip is used, and what it does differently
 test_data_set_0/integer_vectors.npz   the chip's integers, and its states and spikes on the samples
 verify_integers.py                    runs that again, with NumPy alone
 BRINGUP.md                            how to load it, what to compare first
 
-what else the chip's family loads a bundle by, such as xylo_specification.json or the C of cortex-m,
+what else the chip's family loads a bundle by, such as xylo_specification.json, C or Verilog,
 
 and metrics/<task>-<target>.json.
 """
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.training.trainer import Progress, Split
     from spyx_nir.hardware.evaluate import Assessment
     from spyx_nir.hardware.evaluate_events import EventAssessment
+    from spyx_nir.hardware.facts import Profile
     from spyx_nir.hardware.network import IntegerNetwork
     from spyx_nir.hardware.topology import PlannedGraph
     from spyx_nir.meaning.plan import Plan
@@ -67,7 +68,11 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
 
     chip = profile.load(name)
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
-    leak = task.targets[name].leak
+    settings = task.targets[name]
+    if isinstance(settings, schema.SharedTarget):
+        share(task, chip, profile.load(settings.network_of), parity, data, root)
+        return
+    leak = settings.leak
     try:
         trained_model = model = planned(file.read_dict(folder / "model.nir"))
         if leak:
@@ -96,8 +101,7 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
     report |= {"task": task.name, "target": chip.name, "selection": curve, "seeds": task.seeds}
     if leak:
         report["leak"] = added_leak(trained_model.plan, made.plan, task.export.dt)
-    bundle(task, made, trained, report, parity, data, folder / "deploy" / chip.name, root)
-    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
+    publish(task, made, trained, report, parity, data, root)
     accuracy = report["accuracy"]
     print(
         f"{task.name} on {chip.name}: accuracy {accuracy['integer']['accuracy']:.4f} in integers"
@@ -106,6 +110,55 @@ def target(task: schema.Task, name: str, root: Path = Path(".")) -> None:
         f"{accuracy['ptq']['accuracy']:.4f} by post-training quantisation; saturated "
         f"{sum(found.saturated.values())}"
     )
+
+
+def share(
+    task: schema.Task,
+    chip: Profile,
+    trained_for: Profile,
+    parity: dict[str, Any],
+    data: Prepared,
+    root: Path,
+) -> None:
+    """Make the bundle of a chip from the network in another chip's bundle.
+
+    Raises:
+        UserError: as `bundle.shared.read`, or the network does not fit.
+    """
+    from pipeline.bundle import shared
+
+    folder = root / "models" / task.name / "deploy"
+    try:
+        found = shared.read(folder / trained_for.name, trained_for, chip, parity["weights_sha256"])
+    except GraphError as error:
+        raise UserError(f"{task.name} on {chip.name}: {error}; nothing was made") from None
+    report = {**found.metrics, "target": chip.name, "network_of": trained_for.name}
+    publish(task, found.graph, found.network, report, parity, data, root)
+    right = report["accuracy"]["integer"]
+    print(
+        f"{task.name} on {chip.name}: the network of {trained_for.name}, accuracy "
+        f"{right['accuracy']:.4f} in integers"
+    )
+
+
+def publish(
+    task: schema.Task,
+    made: PlannedGraph,
+    network: IntegerNetwork,
+    report: dict[str, Any],
+    parity: dict[str, Any],
+    data: Prepared,
+    root: Path,
+) -> None:
+    """Write bundle and metrics of a network on a chip; arguments as of `bundle`."""
+    from spyx_nir.hardware import registry
+
+    chip = network.profile
+    times = registry.family(chip).times(network, task.data.bin_us, report)
+    report |= {"real_time": times} if times else {}
+    place = root / "models" / task.name / "deploy" / chip.name
+    bundle(task, made, network, report, parity, data, place, root)
+    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
 
 
 def train(
@@ -159,7 +212,7 @@ def fine_tuned(
     from pipeline.training.trainer import Trainer
 
     training = Trainer(forward, task_for(task, name), len(split.labels))
-    epochs = task.targets[name].epochs
+    epochs = task.trained(name).epochs
 
     def say(progress: Progress) -> None:
         if progress.epoch % max(1, epochs // 5) == 0:

@@ -20,7 +20,10 @@ def main(name: str, folder: str, chip: str) -> None:
     task = params.load(name, ROOT / "params.yaml")
     bins = {"braille": 64, "nmnist": task.data.bins}[name]
     longer = task.data.bins * task.data.bin_us // bins
-    chips = {key: dataclasses.replace(value, epochs=1) for key, value in task.targets.items()}
+    chips = {
+        key: dataclasses.replace(value, epochs=1) if hasattr(value, "epochs") else value
+        for key, value in task.targets.items()
+    }
     task = dataclasses.replace(
         task,
         data=dataclasses.replace(task.data, bins=bins, bin_us=longer, simulated_per_class=12),

@@ -524,6 +524,93 @@ def test_the_same_inputs_give_the_same_bytes(made):
     assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
 
 
+# ------------------------------------------------------------------------- one network, several chips
+
+FPGAS = [("braille", "ice40-up5k"), ("nmnist", "ecp5-25k")]
+
+
+def sharing(name: str, chip: str) -> schema.Task:
+    """The tiny task with a network for `cortex-m` that `chip` takes."""
+    task = tiny(name, "cortex-m")
+    return dataclasses.replace(
+        task, targets={**task.targets, chip: schema.SharedTarget(chip, "cortex-m")}
+    )
+
+
+@pytest.fixture(scope="module")
+def shared(made, tmp_path_factory):
+    """`shared(task, chip)`: a project with the bundles of `cortex-m` and of `chip`; made once."""
+    known: dict[tuple[str, str], Path] = {}
+
+    def make(name: str, chip: str) -> Path:
+        if (name, chip) not in known:
+            root = tmp_path_factory.mktemp(chip) / "project"
+            shutil.copytree(made(name, "cortex-m"), root)
+            stage.target(sharing(name, chip), chip, root)
+            known[name, chip] = root
+        return known[name, chip]
+
+    return make
+
+
+@pytest.mark.parametrize(("task", "chip"), FPGAS)
+def test_a_network_of_another_target_has_its_integers_and_its_metrics(shared, task, chip):
+    root = shared(task, chip)
+    deploy = root / "models" / task / "deploy"
+    first, second = arrays(deploy / "cortex-m"), arrays(deploy / chip)
+    differing = [key for key in first if not np.array_equal(first[key], second[key])]
+    assert first.keys() == second.keys() and differing == ["network"]  # which names the target
+    assert json.loads(str(second["network"]))["target"] == chip
+    texts = [(root / "metrics" / f"{task}-{name}.json").read_text() for name in ("cortex-m", chip)]
+    trained, taken = map(json.loads, texts)
+    own = {key for key in taken if taken[key] != trained.get(key)}
+    assert own == {"target", "network_of", "real_time"} and taken["network_of"] == "cortex-m"
+    card_text = (deploy / chip / "MODEL_CARD.md").read_text()
+    assert "They were trained once, for `cortex-m`, which computes by the same rule" in card_text
+    facts = json.loads((deploy / chip / "manifest.json").read_text())
+    assert facts["target"]["network_of"] == "cortex-m"
+    done = integers_verified(deploy / chip)
+    assert (done.returncode, done.stderr) == (0, "")
+    fit = json.loads((deploy / chip / "fit.json").read_text())
+    assert (fit["target"], fit["fits"]) == (chip, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("state.bits", 16), ("neuron.input_spikes_per_step", 1)]
+)
+def test_chips_of_other_rules_do_not_share(shared, tmp_path, key, value):
+    root = Path(shutil.copytree(shared("braille", "ice40-up5k"), tmp_path / "project"))
+    target = mine(
+        tmp_path, "ice40-up5k", **{key.replace(".", "__"): {"value": value, "source": "a"}}
+    )
+    message = (
+        rf"network_of: mine computes by another rule than cortex-m: `{re.escape(key)}` is {value} there, "
+        r"\d+ here"
+    )
+    refused(root, sharing("braille", target), target, message)
+
+
+def test_a_bundle_that_is_missing_or_of_other_weights_gives_no_network(shared, tmp_path):
+    root = Path(shutil.copytree(shared("braille", "ice40-up5k"), tmp_path / "project"))
+    task, bundle = sharing("braille", "ice40-up5k"), root / "models/braille/deploy/cortex-m"
+    path = bundle / "manifest.json"
+    facts = json.loads(path.read_text())
+    facts["weights"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(facts))
+    message = r"manifest\.json: of weights with SHA-256 000000000000\.\.\., those of today have"
+    refused(root, task, "ice40-up5k", message)
+    path.write_text("[]")
+    refused(root, task, "ice40-up5k", r"manifest\.json: not the manifest of a chip's bundle")
+    shutil.rmtree(bundle)
+    refused(root, task, "ice40-up5k", r"manifest\.json: no such file; run dvc repro")
+
+
+def test_a_network_that_the_other_chip_cannot_hold_is_refused_with_its_place(made):
+    root = made("nmnist", "cortex-m")
+    message = r"nmnist on ice40-up5k: `linear_9`: .* 30; .*; nothing was made"
+    refused(root, sharing("nmnist", "ice40-up5k"), "ice40-up5k", message)
+
+
 # ---------------------------------------------------------------------------------- what is refused
 
 
@@ -632,6 +719,16 @@ def test_nothing_is_made_of_a_file_that_parity_has_not_seen(project):
         ({"loihi": {"epochs": 1}}, r"targets\.loihi\.learning_rate: the key is missing"),
         ({"loihi": 3}, r"targets\.loihi must be a mapping, got 3"),
         (["loihi"], r"targets must be a mapping, got \['loihi'\]"),
+        (
+            {"loihi": {"network_of": "cortex-m"}},
+            r"targets\.loihi\.network_of: `cortex-m` is no target of the task with a training of its "
+            r"own; there are: none",
+        ),
+        (
+            {"loihi": {"network_of": "cortex-m", "epochs": 1}},
+            r"targets\.loihi\.epochs: unknown key; allowed are network_of",
+        ),
+        ({"loihi": {"network_of": 3}}, r"targets\.loihi\.network_of must be text, got 3"),
     ],
 )  # fmt: skip
 def test_targets_in_params_are_checked(tmp_path, targets, message):

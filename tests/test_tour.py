@@ -208,9 +208,9 @@ def test_a_chip_that_dvc_does_not_know_of_is_named(folder: Path) -> None:
     task = dataclasses.replace(task, targets=chips)
     stages = folder / "dvc.yaml"
     assert check.without_stage(task, stages) == {}  # no DVC here
-    pair = {"task": "trial", "chip": "loihi"}
+    pair = {"task": "trial", "chip": "loihi", "from": "model.nir"}
     stages.write_text(yaml.safe_dump({"stages": {"target": {"foreach": {"trial-loihi": pair}}}}))
-    line = "trial-speck-2f: {task: trial, chip: speck-2f}"
+    line = "trial-speck-2f: {task: trial, chip: speck-2f, from: model.nir}"
     assert check.without_stage(task, stages) == {"speck-2f": line}
     (folder / "recordings").mkdir()
     message = (
@@ -220,6 +220,14 @@ def test_a_chip_that_dvc_does_not_know_of_is_named(folder: Path) -> None:
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         check.check(task, folder)
     assert not (folder / "data" / "checked").exists()
+    shared = schema.SharedTarget("speck-2f", "loihi")
+    of_another = dataclasses.replace(task, targets={**chips, "speck-2f": shared})
+    line = "trial-speck-2f: {task: trial, chip: speck-2f, from: deploy/loihi}"
+    assert check.without_stage(of_another, stages) == {"speck-2f": line}
+    pair = {"task": "trial", "chip": "speck-2f", "from": "model.nir"}
+    written = {"trial-speck-2f": pair}
+    stages.write_text(yaml.safe_dump({"stages": {"target": {"foreach": written}}}))
+    assert check.without_stage(of_another, stages)["speck-2f"] == line
     stages.write_text("stages: [1]")
     assert check.without_stage(task, stages) == {}
 

@@ -24,7 +24,7 @@ from spyx_nir.hardware.network import IntegerNetwork
 
 def task_for(task: Task, target: str) -> Task:
     """The task with the epochs and the learning rate of a target."""
-    chip = task.targets[target]
+    chip = task.trained(target)
     train = dataclasses.replace(task.train, epochs=chip.epochs, learning_rate=chip.learning_rate)
     return dataclasses.replace(task, train=train)
 

@@ -61,9 +61,7 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
 def _structure(chips: IntegerNetwork) -> dict[str, Any]:
     """What of a network is no array."""
     profile = chips.profile
-    sections, asked = ("neuron.", "weights.", "state."), registry.family(profile).simulated
-    numbers = {key: profile[key] for key in KEYS if key.startswith(sections)}
-    numbers |= {key: profile[key] for key in asked if profile[key] is not None}
+    numbers = arithmetic(profile)
     biased = any(p.bias is not None for p in chips.populations)
     return {
         "target": profile.name,
@@ -74,6 +72,13 @@ def _structure(chips: IntegerNetwork) -> dict[str, Any]:
         "neurons": [_neurons(population) for population in chips.populations],
         "weights": [_weight(weight) for weight in chips.weights],
     }
+
+
+def arithmetic(profile: Profile) -> dict[str, Any]:
+    """The facts of a chip that its integers are computed by."""
+    sections, asked = ("neuron.", "weights.", "state."), registry.family(profile).simulated
+    numbers = {key: profile[key] for key in KEYS if key.startswith(sections)}
+    return numbers | {key: profile[key] for key in asked if profile[key] is not None}
 
 
 def _neurons(p: Population) -> dict[str, Any]:

@@ -73,6 +73,7 @@ def check_constraints(
     if profile.has_integers and not any(f.code == "node" for f in found):
         report.cores, unplaced = registry.family(profile).place(topology, profile)
         found += unplaced
+        report.table += registry.family(profile).resources(topology, profile)
     found += [*_notes(topology, profile)]
     if integers and dt is not None and not any(f.severity == "error" for f in found):
         found += [*_integers(analyse(settled(plan, dt)), profile, dt)]

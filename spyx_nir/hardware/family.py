@@ -12,7 +12,7 @@ from spyx_nir.hardware.network import IntegerNetwork, Population, Run
 if TYPE_CHECKING:
     import jax
 
-    from spyx_nir.hardware.findings import Finding
+    from spyx_nir.hardware.findings import Finding, Row
     from spyx_nir.hardware.topology import Topology
 
 Step = tuple[Callable[..., Any], Callable[..., Any]]  # see `Training.neuron_step`
@@ -74,12 +74,17 @@ class Family:
         graphs: `graphs(graph)`: name -> a graph's dictionary that the bundle has besides, for a toolchain
             that does not read `model.nir` as it is; graph: as `quantise.on_grid` gives it.
         keys: what only profiles of this family have, by "section.key"; see `profile.KEYS`.
+        kinds: further keys, where the family has several kinds of chips: a profile has those of one, the
+            one whose section it has.
         states_differ: for BRINGUP.md, a sentence on states of the chip that are not the simulator's.
         simulated: the keys among them that `run` asks for.
         files: `files(network, bin_us)`: further files of a bundle, name -> text. bin_us as for `bringup`.
         addresses: `addresses(network)`: what the address map of a bundle has for these chips alone.
         check_profile: raises a UserError where facts of a profile contradict each other.
         place: rows of the cores in use, and what fits on none.
+        resources: rows of the utilisation table besides those of the limits.
+        times: `times(network, bin_us, metrics)`: the entry `real_time` of a network's metrics, modelled;
+            empty where nothing says how long a step takes. metrics: as metrics/<task>-<target>.json.
     """
 
     name: str
@@ -96,6 +101,7 @@ class Family:
     event_driven: Callable[[], EventDriven] | None = None
     graphs: Callable[[Mapping[str, Any]], dict[str, dict[str, Any]]] = lambda graph: {}
     keys: Mapping[str, Check] = field(default_factory=dict)
+    kinds: Sequence[Mapping[str, Check]] = ()
     states_differ: str = ""
     simulated: Sequence[str] = ()
     files: Callable[[IntegerNetwork, int], dict[str, str]] = lambda network, bin_us: {}
@@ -103,6 +109,10 @@ class Family:
     check_profile: Callable[[Profile], None] = lambda profile: None
     place: Callable[[Topology, Profile], tuple[list[dict[str, Any]], list[Finding]]] = (
         lambda topology, profile: ([], [])
+    )
+    resources: Callable[[Topology, Profile], list[Row]] = lambda topology, profile: []
+    times: Callable[[IntegerNetwork, int, Mapping[str, Any]], dict[str, Any]] = (
+        lambda network, bin_us, metrics: {}
     )
 
     @property

@@ -82,11 +82,15 @@ class Misfit(GraphError):
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the utilisation table; `limit` None: no bound is known."""
+    """One line of the utilisation table; `limit` None: no bound is known.
+
+    source: who states the limit; "": the profile, under `limits`.
+    """
 
     resource: str
     used: int
     limit: int | None
+    source: str = ""
 
 
 @dataclass
@@ -126,7 +130,8 @@ def as_data(report: Report) -> dict[str, Any]:
         "utilisation": [
             {
                 **dataclasses.asdict(row),
-                "source": report.profile.source(
+                "source": row.source
+                or report.profile.source(
                     f"limits.{row.resource.replace(' ', '_').replace('-', '_')}"
                 ),
             }

@@ -28,6 +28,7 @@ from spyx_nir.hardware.facts import (
 from spyx_nir.hardware.facts import FOLDER as FOLDER
 from spyx_nir.hardware.facts import Profile as Profile
 from spyx_nir.hardware.facts import names as names
+from spyx_nir.hardware.family import Family
 
 _RESETS = one_of("v_reset", "subtract", "subtract_after_decay")
 
@@ -118,7 +119,7 @@ def _profile(document: dict[str, Any], path: Path) -> Profile:
         if not check[0](document[key]):
             raise UserError(f"{path}: `{key}` must be {check[1]}, got {document[key]!r:.80}")
     family = families.get(document["integer_semantics"])
-    keys = {**KEYS, **family.keys} if family else KEYS
+    keys = {**KEYS, **family.keys, **_kind(family, document, path)} if family else KEYS
     profile = Profile(
         path.stem, document["chip"], document["integer_semantics"], _facts(document, keys, path)
     )
@@ -131,6 +132,19 @@ def _profile(document: dict[str, Any], path: Path) -> Profile:
         with about(path, UserError):
             family.check_profile(profile)
     return profile
+
+
+def _kind(family: Family, document: dict[str, Any], path: Path) -> Mapping[str, Check]:
+    """The further keys of the kind of chip that a profile describes."""
+    for kind in family.kinds:
+        if any(key.partition(".")[0] in document for key in kind):
+            return kind
+    if family.kinds:
+        sections = [next(iter(kind)).partition(".")[0] for kind in family.kinds]
+        raise UserError(
+            f"{path}: a section is missing, one of: {', '.join(f'`{name}`' for name in sections)}"
+        )
+    return {}
 
 
 def _facts(document: dict[str, Any], checks: Mapping[str, Check], path: Path) -> dict[str, Entry]:

@@ -45,6 +45,7 @@ from spyx_nir.meaning.plan import check_dt, settled, step_dt
 
 KEY = "grid"  # of the graph's metadata: JSON, see `on_grid`
 GRID_VERSION = 1
+NO_GRID = f"the contract has no `{KEY}`: the graph is not on a chip's grid"
 
 
 def quantise(
@@ -181,6 +182,22 @@ def recover(
     return network_of(topology, profile, populations, weights)
 
 
+def for_chip(graph: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
+    """The graph that `on_grid` made for a chip, for another one that computes alike.
+
+    Returns:
+        A graph's dictionary; its numbers are the same.
+
+    Raises:
+        GraphError: no `grid` in the metadata.
+    """
+    text = graph.get("metadata", {}).get(KEY)
+    if text is None:
+        raise GraphError(NO_GRID)
+    key = json.dumps({**json.loads(text), "target": profile.name}, sort_keys=True)
+    return {**graph, "metadata": {**graph["metadata"], KEY: key}}
+
+
 def check_recovery(graph: Mapping[str, Any] | PlannedGraph, network: IntegerNetwork) -> None:
     """Refuse a graph that does not give the network's integers back.
 
@@ -226,7 +243,7 @@ def _exponents(content: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     """The metadata's exponents: population -> one number, or one for each neuron."""
     text = content.get("metadata", {}).get(KEY)
     if text is None:
-        raise GraphError(f"the contract has no `{KEY}`: the graph is not on a chip's grid")
+        raise GraphError(NO_GRID)
     try:
         given = json.loads(text)
         exponents, target, version = given["exponents"], given["target"], given["version"]

@@ -515,7 +515,7 @@ def test_a_network_of_more_neurons_than_a_sum_holds_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("bits: {value: 24", "bits: {value: 25"), "`state.bits` is 25; the generated C has 24 at most"),
+        (("bits: {value: 24", "bits: {value: 25"), "`state.bits` is 25; the generated code has 24"),
         (("decay_bits: {value: 12", "decay_bits: {value: 8"), "`neuron.decay_bits` is 8; the generated"),
         (("ram: 270336", "ram: 0"), "`boards.list.value` must be a list of boards, each with name"),
         ((", core: Cortex-M0+", ""), "`boards.list.value` must be a list of boards, each with name"),

@@ -24,8 +24,8 @@ def load(tmp_path: Path, content: Any) -> profile.Profile:
 
 def test_every_profile_loads_and_every_fact_has_a_source() -> None:
     assert profile.names() == [
-        "brainscales-2", "cortex-m", "generic", "loihi", "speck-2f", "spinnaker2", "xylo-audio-2",
-        "xylo-audio-3", "xylo-imu",
+        "brainscales-2", "cortex-m", "ecp5-25k", "generic", "ice40-up5k", "loihi", "speck-2f",
+        "spinnaker2", "xylo-audio-2", "xylo-audio-3", "xylo-imu",
     ]  # fmt: skip
     for target in profile.names():
         chip = profile.load(target)
@@ -51,6 +51,12 @@ def test_every_profile_loads_and_every_fact_has_a_source() -> None:
         ("brainscales-2", "limits.neurons", 512),
         ("brainscales-2", "weights.bits", 6),
         ("spinnaker2", "weights.bits", 8),
+        ("ice40-up5k", "fpga.cells", 5280),
+        ("ice40-up5k", "fpga.block_rams", 30),
+        ("ice40-up5k", "fpga.large_rams", 4),
+        ("ice40-up5k", "fpga.multipliers", 8),
+        ("ecp5-25k", "fpga.block_rams", 56),
+        ("ecp5-25k", "fpga.multipliers", 28),
     ],
 )  # fmt: skip
 def test_numbers_of_the_chips(target: str, key: str, value: Any) -> None:
@@ -155,7 +161,7 @@ def test_no_yaml_mapping(tmp_path: Path, text: str) -> None:
 
 def test_unknown_targets() -> None:
     with pytest.raises(
-        UserError, match="unknown target `xylo`; known are brainscales-2, cortex-m, generic"
+        UserError, match="unknown target `xylo`; known are brainscales-2, cortex-m, ecp5-25k"
     ):
         profile.load("xylo")
     with pytest.raises(UserError, match="no such file"):

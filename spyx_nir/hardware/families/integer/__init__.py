@@ -1,10 +1,17 @@
-"""Microcontrollers: NIR's rule on integers, as C99."""
+"""NIR's rule on integers, as C99 for microcontrollers and as Verilog for FPGAs."""
 
 from __future__ import annotations
 
-from spyx_nir.hardware.families.integer.boards import BOARDS, check_profile, place_on_boards
-from spyx_nir.hardware.families.integer.bringup import bringup, files
+from spyx_nir.hardware.families.integer.members import (
+    KINDS,
+    files,
+    loading,
+    place,
+    resources,
+    times,
+)
 from spyx_nir.hardware.families.integer.simulator import run
+from spyx_nir.hardware.families.integer.supported import check_profile
 from spyx_nir.hardware.family import Family, Training
 
 
@@ -19,10 +26,12 @@ FAMILY = Family(
     needs=("neuron.input_spikes_per_step", "neuron.decay_bits"),
     run=run,
     training=_training,
-    bringup=bringup,
+    bringup=loading,
     files=files,
     convolutions=("groups",),
-    keys={"boards.list": BOARDS},
+    kinds=KINDS,
     check_profile=check_profile,
-    place=place_on_boards,
+    place=place,
+    resources=resources,
+    times=times,
 )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from spyx_nir import neurobench
-from spyx_nir.hardware.families.integer.boards import Counts, Need, need, rows_of
+from spyx_nir.hardware.families.integer.boards import need
 from spyx_nir.hardware.families.integer.bounds import bounds
-from spyx_nir.hardware.families.integer.c_code import c_files, layout_of
-from spyx_nir.hardware.network import IntegerNetwork, Weight
+from spyx_nir.hardware.families.integer.c_code import c_files
+from spyx_nir.hardware.families.integer.counts import of_network
+from spyx_nir.hardware.network import IntegerNetwork
 
 # Programs of a bundle: name there -> name here.
 PROGRAMS = {"protocol.py": "protocol.py", "bringup.py": "serial_bringup.py"}
@@ -46,7 +45,7 @@ leaves {bits} bits saturates:
 
 KEEPS = """
 **Reset between recordings.** {names} no leak, so what a recording leaves in membranes stays there, and
-later recordings are answered wrong: call `model_reset`.
+later recordings are answered wrong: {how}.
 """
 
 
@@ -54,18 +53,17 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
     """See `Family.bringup`."""
     profile = network.profile
     (shape,) = network.inputs.values()
-    needed, kept = need_of(network), network.leakless()
-    names = ", ".join(f"`{name}`" for name in kept) + (" has" if len(kept) == 1 else " have")
+    needed = need(of_network(network))
     boards = [
         f"- {needed.on(board)}; {100e6 * needed.seconds(board) / bin_us:.1f} % of a step"
         for board in profile["boards.list"]
     ]
     return TEXT.format(
-        keeps=KEEPS.format(names=names) if kept else "",
+        keeps=keeps(network, "call `model_reset`"),
         where="y and x are 0" if len(shape) == 1 else "row y, column x",
         bin_ms=bin_us / 1e3,
         bin_us=bin_us,
-        inputs=_inputs(shape, channels),
+        inputs=inputs(shape, channels),
         boards="\n".join(boards),
         most=profile["neuron.input_spikes_per_step"],
         bits=profile["state.bits"],
@@ -73,7 +71,14 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
     )
 
 
-def _inputs(shape: tuple[int, ...], channels: Sequence[str]) -> str:
+def keeps(network: IntegerNetwork, how: str) -> str:
+    """What is to be done between recordings, where neurons have no leak."""
+    kept = network.leakless()
+    names = ", ".join(f"`{name}`" for name in kept) + (" has" if len(kept) == 1 else " have")
+    return KEEPS.format(names=names, how=how) if kept else ""
+
+
+def inputs(shape: tuple[int, ...], channels: Sequence[str]) -> str:
     """What `channel` is: of a vector the input itself, of a map one of `channels`."""
     if len(shape) == 1:
         return (
@@ -93,35 +98,3 @@ def programs(names: Mapping[str, str] = PROGRAMS) -> dict[str, str]:
     """Texts of the programs of a bundle, by their names there: what talks to a board."""
     here = Path(__file__).parent
     return {name: (here / path).read_text(encoding="utf-8") for name, path in names.items()}
-
-
-def need_of(network: IntegerNetwork) -> Need:
-    """What a network in integers takes of a board."""
-    decays = [
-        (math.prod(p.shape), decay)
-        for p in network.populations
-        for decay in (p.decay_syn, p.decay_mem)
-        if decay is not None
-    ]
-    synapses = [_synapses(weight) for weight in network.weights]
-    rows = (
-        rows_of(weight.values.shape, weight.shape[0], count)
-        for weight, count in zip(network.weights, synapses, strict=True)
-    )
-    return need(
-        layout_of(network),
-        Counts(
-            weights=sum(weight.values.size for weight in network.weights),
-            tables=sum(2 * size for size, decay in decays if decay.ndim),
-            links=len(network.weights),
-            rows=sum(rows),
-            synapses=sum(synapses),
-            decays=sum(size for size, _ in decays),
-        ),
-    )
-
-
-def _synapses(weight: Weight) -> int:
-    node = {"weight": weight.values, "stride": weight.stride, "padding": weight.padding}
-    shape = weight.shape if weight.values.ndim > 2 else (weight.values.shape[1],)
-    return neurobench.synapses(node, shape)
