@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from spyx_nir.hardware.facts import TEXT, Check, Profile, list_of, whole
 from spyx_nir.hardware.families.integer.boards import is_board
 from spyx_nir.hardware.families.integer.counts import Counts, Link
+from spyx_nir.hardware.families.integer.rtl_code import (
+    FACTOR_BITS,
+    LANES,
+    LANES_OF_MANY,
+    MANY,
+    SUM_BITS,
+)
 from spyx_nir.hardware.findings import Finding, Row, against
 
-LANES, LANES_OF_MANY, MANY = 2, 8, 1000
-SUM_BITS, FACTOR_BITS = 32, 13
 STEP, PASS, SEND = 4, 6, 4  # clock cycles besides those that are counted
 FIELDS = {"name": str, "clock": int, "source": str}
 SHAPE: Check = (
