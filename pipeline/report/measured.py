@@ -21,6 +21,7 @@ UNITS = {
     "power": {"W": 1.0, "mW": 1e-3, "uW": 1e-6},
     "energy of a recording": {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "nJ": 1e-9},
     "latency of a recording": {"s": 1.0, "ms": 1e-3, "us": 1e-6},
+    "time of a step": {"s": 1.0, "ms": 1e-3, "us": 1e-6},
 }
 IDLE = ("power", "energy of a recording")  # what has an idle part
 

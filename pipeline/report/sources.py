@@ -59,7 +59,7 @@ class Bundle:
 class Target:
     """What there is of a task on one chip; None for what is not there.
 
-    integers: `integer_vectors.npz`, see `spyx_nir.bundle.integers`.
+    integers: `integer_vectors.npz`, see `spyx_nir.bundle.integers`. emulated: what `make silicon` wrote.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Target:
     fit: dict[str, Any] | None
     bundle: Bundle | None
     integers: dict[str, np.ndarray] | None
+    emulated: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,13 @@ def read(root: Path, task: schema.Task) -> Source:
 def target(metrics: Path, name: str, found: Bundle | None) -> Target:
     """What there is of the chip `name`: a metrics file and a bundle."""
     measured = document(metrics)
+    emulated = document(metrics.parent / "emulated" / metrics.name)
     if found is None:
-        return Target(name, measured, None, None, None)
+        return Target(name, measured, None, None, None, emulated)
     path = (found.folder / found.manifest["vectors"]["file"]).with_name(INTEGERS)
     integers = arrays(path) if path.exists() else None
-    return Target(name, measured, document(found.folder / "fit.json"), found, integers)
+    fit = document(found.folder / "fit.json")
+    return Target(name, measured, fit, found, integers, emulated)
 
 
 def timing(folder: Path) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report import accuracy, behaviour, cost, measured
+from pipeline.report import accuracy, behaviour, cost, measured, real_time
 from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
@@ -27,7 +27,7 @@ EVENT_RUNS = {
 }
 SHOWN = (
     "accuracy", "stream", "leak", "lost_points", "saturated", "layers", "event_by_event",
-    "selection", "task", "target",
+    "selection", "task", "target", "real_time", "network_of",
     *behaviour.KEYS,
 )  # fmt: skip
 
@@ -63,6 +63,7 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
         else:
             behaviour.add(part, f"{source.task}-{name}", what, target.metrics)
     here = [one for one in entries if (one["task"], one["target"]) == (source.task, name)]
+    real_time.add(part, source.task, target, here)
     part.tables.extend(measured.table(here, target.metrics))
     if target.fit is None:
         part.missing.append(source.unbundled("fit.json", name))
@@ -88,6 +89,7 @@ def _lost(metrics: dict[str, Any]) -> Table:
         ),
         (f"recordings of the {chosen['on']} set", count(chosen["n"])),
         ("epoch of QAT that is kept; 0: PTQ", count(chosen["epoch"])),
+        *(("trained for", metrics[key]) for key in ("network_of",) if key in metrics),
     ]
     return Table("Quantisation", ("what", "how much"), rows)
 
@@ -184,7 +186,8 @@ def used(id: str, fit: dict[str, Any]) -> list[Chart]:
     if not rows:
         return []
     label = f"Share of each limit of {fit['target']} that the network uses"
-    return [chart("utilisation", id, label, rows, height=24 * len(rows) + 10)]
+    most = max([1.0, *(row["share"] for row in rows)])
+    return [chart("utilisation", id, label, rows, height=24 * len(rows) + 10, most=most)]
 
 
 def _placement(fit: dict[str, Any]) -> list[Table]:
