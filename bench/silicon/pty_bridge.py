@@ -77,6 +77,45 @@ class Bridge:
             _write(self.master, self.from_program(data))
 
 
+class SimulatedBridge(Bridge):
+    """A simulated serial port (uart_bench.v) behind a real one; time passes there while nobody sends."""
+
+    IDLE = 200  # waits without an answer, then the simulator rests until somebody sends
+
+    def _to(self, program: int) -> None:
+        quiet = 0
+        while True:
+            rest = 0.01 if quiet > self.IDLE else 0.0
+            ready, _, _ = select.select([self.master, self.ends[0]], [], [], rest)
+            if self.ends[0] in ready:
+                return
+            data = self.to_program(os.read(self.master, 4096)) if ready else b""
+            for start in range(0, max(len(data), 1), 64):
+                part = data[start : start + 64]
+                tokens = [b"B" + bytes([byte]) for byte in part] or [b"W"] * 16
+                _write(program, b"".join(tokens))
+                answered = self._answers(len(tokens))
+                quiet = 0 if part or answered else quiet + 1
+
+    def _answers(self, count: int) -> bool:
+        """Read up to that many `K`; whether the board sent something."""
+        assert self.program.stdout is not None
+        found = bytearray()
+        while count:
+            token = self.program.stdout.read(1)
+            if token == b"D":
+                found += self.program.stdout.read(1)
+            elif token == b"K":
+                count -= 1
+            else:
+                break  # the simulator ended, or a byte had no stop bit
+        _write(self.master, self.from_program(bytes(found)))
+        return bool(found)
+
+    def _from(self, program: int) -> None:
+        """`_to` reads what the simulator says."""
+
+
 def _write(number: int, data: bytes) -> None:
     while data:
         try:

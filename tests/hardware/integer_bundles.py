@@ -23,19 +23,25 @@ def written(folder: Path, network: IntegerNetwork, x: np.ndarray) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, text in FAMILY.files(network, 1000).items():
         (folder / name).write_text(text, encoding="utf-8")
+    (folder / "verify_integers.py").write_text(integers.source(CHIP), encoding="utf-8")
     integers.write(folder / verify_c.VECTORS, network, x)
     return folder
 
 
-def recurrent(folder: Path) -> Path:
-    """The bundle of a small recurrent network: 5 inputs, 9 and 3 neurons, 40 steps, 3 recordings."""
+def recurrent_network() -> IntegerNetwork:
+    """5 inputs, 9 neurons that feed themselves, 3 at the output."""
     random = np.random.default_rng(1)
     graph = graphs.recurrent(
         random.normal(size=(9, 5)), random.normal(size=(9, 9)), random.normal(size=(3, 9)),
         graphs.cuba(9, 0.5, 0.9), graphs.cuba(3, 0.5, 0.8),
     )  # fmt: skip
-    network = quantise.quantise(graph, CHIP)
-    return written(folder, network, random.integers(0, 2, (40, 3, 5)))
+    return quantise.quantise(graph, CHIP)
+
+
+def recurrent(folder: Path) -> Path:
+    """The bundle of `recurrent_network`: 40 steps, 3 recordings."""
+    x = np.random.default_rng(2).integers(0, 2, (40, 3, 5))
+    return written(folder, recurrent_network(), x)
 
 
 def bring_up(folder: Path, port: str, *options: str) -> subprocess.CompletedProcess[str]:

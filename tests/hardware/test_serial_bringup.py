@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from integer_bundles import CHIP, bring_up, recurrent
+from integer_bundles import bring_up, recurrent
 
 from bench.silicon.pty_bridge import Bridge
-from spyx_nir.bundle import integers
 from spyx_nir.hardware.families.integer import verify_c
 
 CC = verify_c.compiler()
@@ -29,9 +28,7 @@ WAIT = (
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    folder = recurrent(tmp_path / "bundle")
-    (folder / "verify_integers.py").write_text(integers.source(CHIP), encoding="utf-8")
-    return folder
+    return recurrent(tmp_path / "bundle")
 
 
 def built(bundle: Path) -> list[str]:
@@ -191,6 +188,18 @@ def test_a_flipped_bit_of_a_weight(bundle: Path) -> None:
     seen = expected + 64 * ((int(first) ^ 64) - int(first))
     line = f"current/hidden.lif: recording 0, step {step}, neuron (0,): expected {expected}, seen {seen};"
     failed(done, 1, re.escape(line))
+
+
+def test_a_wrong_class(bundle: Path) -> None:
+    """The spikes are right; what is made of them is the last class, of three."""
+    best = "state->counts[i] > state->counts[best]"
+    edited(bundle / "c" / "model.c", best, "i > best")
+    with Bridge(built(bundle)) as bridge:
+        done = bring_up(bundle, bridge.port, *WAIT)
+    spikes = np.load(bundle / verify_c.VECTORS)["spikes/out"].sum(axis=0)
+    wrong = int(np.flatnonzero(spikes.argmax(axis=-1) != 2)[0])
+    expected = int(spikes[wrong].argmax())
+    failed(done, 1, f"recording {wrong}: class 2, expected {expected}")
 
 
 def test_layers_in_another_order(bundle: Path) -> None:

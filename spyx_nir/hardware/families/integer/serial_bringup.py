@@ -392,6 +392,11 @@ def compare(board: Board, vectors: Vectors, sample: int, states: bool) -> dict[s
         if swapped is not None:
             raise Fault(ORDER, f"{swapped}: {difference}")
         raise Fault(DIFFERS, difference)
+    (output,) = (n["name"] for n in vectors.network["neurons"] if n["output"])
+    counts = vectors.arrays[f"spikes/{output}"][:, sample].reshape(steps, -1).sum(axis=0)
+    if int(found["class"][0]) != int(counts.argmax()):
+        seen, expected = int(found["class"][0]), int(counts.argmax())
+        raise Fault(DIFFERS, f"recording {sample}: class {seen}, expected {expected}")
     return found
 
 
