@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from spyx_nir import neurobench
 from spyx_nir.hardware.families.integer.layout import Layout, layout
 from spyx_nir.hardware.network import IntegerNetwork, Weight
@@ -17,8 +19,8 @@ from spyx_nir.hardware.topology import Topology
 class Link:
     """A weight: the shape of its values, and what is added where every source has one spike.
 
-    channels: what arrives. rows: weights side by side that are added at once. synapses: single weights in
-    them.
+    channels: what arrives. rows: weights side by side that are added at once. most_rows: of one
+    spike, away from the border of a map. synapses: single weights in the rows.
     """
 
     node: str
@@ -27,6 +29,7 @@ class Link:
     shape: tuple[int, ...]
     channels: int
     rows: int
+    most_rows: int
     synapses: int
 
     @property
@@ -101,7 +104,8 @@ def of_graph(graph: Topology) -> Counts:
         shape, synapses = nodes[name]["weight"].shape, graph.synapses(name)
         channels = graph.plan.arrives[name][0]
         rows = _rows(shape, channels, synapses)
-        links.append(Link(name, link.source, link.target, shape, channels, rows, synapses))
+        most = _most_rows(shape, nodes[name].get("stride", 1))
+        links.append(Link(name, link.source, link.target, shape, channels, rows, most, synapses))
     decaying = {
         path: [nodes[path][tau] for tau in ("tau", "tau_syn", "tau_mem") if tau in nodes[path]]
         for path in graph.populations
@@ -153,7 +157,8 @@ def _link(weight: Weight) -> Link:
     synapses = neurobench.synapses(node, shape)
     values, channels = weight.values.shape, weight.shape[0]
     rows = _rows(values, channels, synapses)
-    return Link(weight.node, weight.source, weight.target, values, channels, rows, synapses)
+    most = _most_rows(values, weight.stride)
+    return Link(weight.node, weight.source, weight.target, values, channels, rows, most, synapses)
 
 
 def _rows(weight: tuple[int, ...], arrives: int, synapses: int) -> int:
@@ -166,6 +171,13 @@ def _rows(weight: tuple[int, ...], arrives: int, synapses: int) -> int:
         return weight[1]
     groups = arrives // weight[1]
     return synapses // (weight[0] // groups)
+
+
+def _most_rows(weight: tuple[int, ...], stride: Any) -> int:
+    """Places of a kernel that one spike can be at; 1 for a matrix."""
+    size = weight[2:]
+    steps = np.broadcast_to(stride, len(size)) if size else ()
+    return math.prod(-(-n // int(step)) for n, step in zip(size, steps, strict=True))
 
 
 def _one(value: Any) -> bool:

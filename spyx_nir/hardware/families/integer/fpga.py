@@ -1,9 +1,10 @@
 """What a network takes of an FPGA's memories and time, from counts, before anything is synthesized.
 
-Memories are those of the generated Verilog: the weights of each link, the states of each population. A
-memory takes as many block RAMs as its shape needs, also where a synthesis program builds a small one of
-flip-flops: the count is the most that it takes. Cells are known after synthesis alone; no rule here
-predicts them. `make silicon` gives the figures after place and route.
+Memories are those of the generated Verilog, its serial port included; a word has LANES numbers side by
+side. Each takes as many block RAMs as its shape needs, also where a synthesis program builds a small one
+of other cells: the count is the most that they take. Multipliers are those of the decays; what a
+synthesis program makes of products of addresses comes on top. Cells are known after synthesis alone: no
+rule here predicts them. `make silicon` gives the figures after place and route.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from spyx_nir.hardware.families.integer.rtl_code import (
 )
 from spyx_nir.hardware.findings import Finding, Row, against
 
+PORT_BYTES = 512  # rtl/uart.v
 STEP, PASS, SEND = 4, 6, 4  # clock cycles besides those that are counted
 FIELDS = {"name": str, "clock": int, "source": str}
 SHAPE: Check = (
@@ -52,7 +54,7 @@ KEYS: dict[str, Check] = {
 class Memory:
     """A memory of the Verilog.
 
-    node: what takes most of it.
+    node: what takes most of it; "" for what is of the serial port.
     """
 
     node: str
@@ -117,6 +119,9 @@ def memories(counts: Counts, profile: Profile) -> list[Memory]:
         last = max(number for number, one in enumerate(counts.neurons) if one.current)
         behind = sum(list(words.values())[: last + 1])
         found.append(Memory(largest, "membranes", behind, lanes * state))
+    classes = counts.layout.classes
+    found.append(Memory("", "bytes that wait at the serial port", PORT_BYTES, 8))
+    found.append(Memory("", "counts of the classes", classes, SUM_BITS))
     tables = min(2, sum(one.tables for one in counts.neurons))  # of sums and of membranes
     found += [Memory(largest, "decays", all_words, lanes * FACTOR_BITS)] * tables
     return found
@@ -145,7 +150,8 @@ def cycles(counts: Counts, spikes: Mapping[str, float] | None = None) -> float:
 
     Each operation of network.v takes two cycles besides its own; a pass over a population a cycle a word
     and four more; a link three cycles for each spike (a convolution) or one (a matrix), and one a word of
-    weights. A spike that is found while a link is busy overlaps with that, which is not counted.
+    weights. Two things make it less: spikes are looked for while a link is busy, and at the border of a
+    map a spike adds fewer rows.
     """
     sent = counts.sizes if spikes is None else spikes
     order = list(words := {one.name: state_words(counts, one.name) for one in counts.neurons})
@@ -154,7 +160,8 @@ def cycles(counts: Counts, spikes: Mapping[str, float] | None = None) -> float:
         found += (PASS + words[one.name]) * (2 if one.decays else 1)
     for link in counts.links:
         per_spike = 1 if len(link.shape) == 2 else 3
-        found += counts.share(link, spikes) * link.rows * row_words(counts, link)
+        rows = link.rows if spikes is None else sent[link.source] * link.most_rows
+        found += rows * row_words(counts, link)
         if link.source in words:
             found += SEND + words[link.source] + per_spike * sent[link.source]
         else:

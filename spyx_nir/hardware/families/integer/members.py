@@ -8,7 +8,6 @@ from typing import Any
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.families.integer import boards, bringup, fpga, fpga_bringup
 from spyx_nir.hardware.families.integer.counts import mean_spikes, of_graph, of_network
-from spyx_nir.hardware.families.integer.rtl_code import rtl_files
 from spyx_nir.hardware.families.integer.supported import not_supported
 from spyx_nir.hardware.findings import Finding, Row
 from spyx_nir.hardware.network import IntegerNetwork
@@ -80,7 +79,7 @@ def loading(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
 def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
     """See `Family.files`: the C or the Verilog, and the program that compares it."""
     if is_fpga(network.profile):
-        return rtl_files(network) | bringup.programs()
+        return fpga_bringup.files(network)
     return bringup.files(network, bin_us)
 
 
