@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.families.integer import fpga
 from spyx_nir.hardware.families.integer.bounds import bounds
-from spyx_nir.hardware.families.integer.bringup import inputs, keeps, programs
+from spyx_nir.hardware.families.integer.bringup import PROGRAMS, inputs, keeps, programs
 from spyx_nir.hardware.families.integer.counts import of_network
 from spyx_nir.hardware.families.integer.rtl_code import rtl_files
 from spyx_nir.hardware.families.integer.serial_rtl import BOARDS, serial_files
@@ -96,7 +96,7 @@ def files(network: IntegerNetwork) -> dict[str, str]:
     others = {name for board, names in BOARDS.items() if board not in boards for name in names}
     made = rtl_files(network) | serial_files(network, *boards)
     kept = {name: text for name, text in made.items() if PurePosixPath(name).name not in others}
-    return kept | programs()
+    return kept | programs(PROGRAMS | {"verify_rtl.py": "verify_rtl.py"})
 
 
 def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us: int) -> str:
