@@ -406,7 +406,7 @@ def bundle(
         )
         files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
         for name, text in family.files(network, task.data.bin_us).items():
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             files.write_text(folder / name, text)
         how = recordings.encoding(task, len(x) - task.data.bins, family.run_events is not None)
         addresses = address_map(

@@ -31,9 +31,14 @@ PAIRS = [
     ("braille", "cortex-m"), ("nmnist", "cortex-m"),
 ]  # fmt: skip
 
-C = ["verify_c.py", "bringup.py", "protocol.py", *(f"c/{name}" for name in (
-    "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
-))]  # fmt: skip
+BOARDS = ["Makefile", "board.h", "main.c", *(
+    f"{board}/{name}" for board in ("nucleo-f446re", "rp2040-pico") for name in ("board.c", "link.ld")
+)]  # fmt: skip
+C = [*(f"boards/{name}" for name in BOARDS), "verify_c.py", "bringup.py", "protocol.py", *(
+    f"c/{name}" for name in (
+        "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
+    )
+)]  # fmt: skip
 
 
 def tiny(name: str, *targets: str) -> schema.Task:

@@ -1,10 +1,10 @@
 """The C of the bundles for Cortex-M on emulated cores: every golden spike and state, instructions, sizes.
 
 gcc for ARM compiles the bundle's C with `firmware.c`; QEMU runs it on the boards mps2-an385 (Cortex-M3),
--an386 (M4) and -an500 (M7); the golden recordings go to its UART as c/serial.h has it. QEMU counts
-instructions (-icount): an instruction takes 64 ns of emulated time there, which SysTick, at 25 MHz, sees
-as 1.6 ticks. Instructions are no cycles: memory that waits, and cores that issue two at once, are not in
-it.
+-an386 (M4), -an500 (M7) and -an505 (M33); the golden recordings go to its UART as c/serial.h has it. QEMU
+counts instructions (-icount): an instruction takes 64 ns of emulated time there, which SysTick sees as
+1.6 ticks at 25 MHz, 1.28 at the M33's 20 MHz. Instructions are no cycles: memory that waits, and cores
+that issue two at once, are not in it.
 
 The whole test set runs in the same C on this computer, and its spikes are compared with NumPy's. Writes
 metrics/emulated/<task>-cortex-m.json for each task that has the bundle.
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,35 @@ ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
 CC, SIZE, QEMU = "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"
 PACKAGES = {CC: "gcc-arm-none-eabi", SIZE: "binutils-arm-none-eabi", QEMU: "qemu-system-arm"}
-CORES = {"cortex-m3": "mps2-an385", "cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of QEMU: its name, the clock of its SysTick in hertz, its linker script."""
+
+    name: str
+    clock: float = 25e6
+    script: str = "mps2.ld"
+
+    @property
+    def ticks_per_instruction(self) -> float:
+        """Of the firmware's clock, which counts 1/256 of a tick."""
+        return 2**SHIFT * self.clock / 1e9 * 256
+
+
+SHIFT = 6  # of -icount: an instruction takes 2^6 ns
+CORES = {
+    "cortex-m3": Machine("mps2-an385"),
+    "cortex-m4": Machine("mps2-an386"),
+    "cortex-m7": Machine("mps2-an500"),
+    "cortex-m33": Machine("mps2-an505", 20e6, "mps2-an505.ld"),
+}
 COMPILED_ONLY = ("cortex-m0plus",)  # of the RP2040; QEMU 7.2 has no board with it
 # No call of memset: gcc makes one of a loop that writes zeros, and there is no library.
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 FLAGS = (
     *verify_c.FLAGS, *WARNINGS, "-mthumb", "-ffreestanding", "-fno-tree-loop-distribute-patterns",
 )  # fmt: skip
-SHIFT = 6  # of -icount: an instruction takes 2^6 ns
-TICKS_PER_INSTRUCTION = 2**SHIFT * 25e6 / 1e9 * 256  # of the firmware's clock
 STATES_OF = 2  # recordings whose states are read where a step has many; the spikes of all are
 MANY = 1000  # neurons
 TIMEOUT_S = 900.0
@@ -75,11 +95,11 @@ def compile_for(core: str, sources: Path, place: Path) -> dict[str, int]:
             "ram": text[2][2]}  # fmt: skip
 
 
-def link(core: str, place: Path) -> Path:
+def link(core: str, script: str, place: Path) -> Path:
     """The firmware of the compiled parts."""
     program = place / "firmware.elf"
     parts = [str(place / f"{name}.o") for name in ("model", "weights", "serial", "firmware")]
-    flags = [f"-mcpu={core}", "-mthumb", "-nostdlib", "-T", str(HERE / "mps2.ld")]
+    flags = [f"-mcpu={core}", "-mthumb", "-nostdlib", "-T", str(HERE / script)]
     _run([CC, *flags, *parts, "-lgcc", "-o", str(program)])
     return program
 
@@ -121,7 +141,7 @@ def _feed(stream: Any, data: bytes) -> None:
         pass
 
 
-def measure(bundle: Path, core: str, machine: str, recordings: int) -> dict[str, Any]:
+def measure(bundle: Path, core: str, machine: Machine, recordings: int) -> dict[str, Any]:
     """Compile, run, compare.
 
     Raises:
@@ -139,21 +159,21 @@ def measure(bundle: Path, core: str, machine: str, recordings: int) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         sizes = compile_for(core, bundle / "c", place)
-        program = link(core, place)
+        program = link(core, machine.script, place)
         sent = b"T" + verify_c.commands(x, most, states)
-        answer = emulate(program, machine, sent, due + 5)
+        answer = emulate(program, machine.name, sent, due + 5)
     nothing = int.from_bytes(answer[1:5], "little")
     found = verify_c.answers(answer[5:], network, steps, samples, states)
     if problems := verify_c.differences(found, arrays):
-        raise UserError(f"{bundle.parent.parent.name} on {machine}: {problems[0]}")
+        raise UserError(f"{bundle.parent.parent.name} on {machine.name}: {problems[0]}")
     calls = found["events"].astype(np.int64) + 1
-    instructions = (found["ticks"] - calls * nothing) / TICKS_PER_INSTRUCTION
+    instructions = (found["ticks"] - calls * nothing) / machine.ticks_per_instruction
     entries = sum(found[key].size for key in found if key.startswith("spikes/"))
     compared = sum(found[k].size for k in found if k.startswith(("membrane/", "current/")))
     synops = synaptic_operations(arrays, network)
     return {
         "core": core,
-        "machine": machine,
+        "machine": machine.name,
         **sizes,
         "instructions_per_step": {
             "mean": float(instructions.mean()), "most": float(instructions.max()),
@@ -241,7 +261,7 @@ def report(bundle: Path, recordings: int) -> dict[str, Any]:
         cores.append(found)
         steps = found["instructions_per_step"]
         print(
-            f"{bundle.parent.parent.name} on {machine} ({core}, emulated): {found['spike_entries']} "
+            f"{bundle.parent.parent.name} on {machine.name} ({core}, emulated): {found['spike_entries']} "
             f"entries of spikes, {found['state_entries']} of states, 0 differ; "
             f"{steps['mean']:.0f} instructions a step, {steps['most']:.0f} at most, "
             f"{found['instructions_per_synaptic_operation']:.2f} a synaptic operation; flash "

@@ -1,16 +1,20 @@
-/* serial.h on the first UART of an mps2 board (CMSDK APB UART), with SysTick as the clock.
+/* serial.h on the first UART of an mps2 board (CMSDK APB UART), with SysTick as the clock. The linker knows
+   where the UART and the end of RAM are: mps2.ld, mps2-an505.ld.
 
    The clock counts in units of 1/256 tick, so that its 24 bits fill 32 and differences wrap rightly. */
 #include "serial.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
-#define UART_DATA REGISTER(0x40004000u)
-#define UART_STATE REGISTER(0x40004004u)
-#define UART_CTRL REGISTER(0x40004008u)
-#define UART_BAUDDIV REGISTER(0x40004010u)
+#define UART_DATA uart[0]
+#define UART_STATE uart[1]
+#define UART_CTRL uart[2]
+#define UART_BAUDDIV uart[4]
 #define SYSTICK_CTRL REGISTER(0xE000E010u)
 #define SYSTICK_LOAD REGISTER(0xE000E014u)
 #define SYSTICK_VALUE REGISTER(0xE000E018u)
+
+extern volatile uint32_t uart[];
+extern void stack_top(void);
 
 static model_state state;
 
@@ -56,5 +60,5 @@ static void fault(void)
 }
 
 __attribute__((section(".vectors"), used)) static void (*const vectors[])(void) = {
-    (void (*)(void))0x20400000u, start, fault, fault, fault, fault, fault,
+    stack_top, start, fault, fault, fault, fault, fault,
 };

@@ -19,9 +19,9 @@ CHIP = profile.load("cortex-m")
 
 def written(folder: Path, network: IntegerNetwork, x: np.ndarray) -> Path:
     """A bundle's C, its programs and its integer vectors; x: (T, N, *shape) counts."""
-    for name in ("c", "test_data_set_0"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "test_data_set_0").mkdir(parents=True, exist_ok=True)
     for name, text in FAMILY.files(network, 1000).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "verify_integers.py").write_text(integers.source(CHIP), encoding="utf-8")
     integers.write(folder / verify_c.VECTORS, network, x)

@@ -257,7 +257,12 @@ def ice40() -> bytes:
 UF2 = struct.pack("<IIIIIIII", 0x0A324655, 0x9E5D5157, 0, 0, 256, 0, 2, 0).ljust(512, b"\0") * 2
 
 
-@pytest.mark.parametrize("data", [elf(100), UF2, ice40()], ids=["elf", "uf2", "ice40"])
+# A comment, the preamble, a body, the end: as ecppack writes them.
+ECP5 = b"\xff\0Part: x\0\xff\xff\xff\xbd\xb3" + bytes(100) + b"\x5e\0\0\0\xff\xff\xff\xff"
+IMAGES = {"elf": elf(100), "uf2": UF2, "ice40": ice40(), "ecp5": ECP5}
+
+
+@pytest.mark.parametrize("data", IMAGES.values(), ids=IMAGES.keys())
 def test_a_truncated_file(bundle: Path, data: bytes) -> None:
     """Whole, it is taken, and the missing port is what is wrong."""
     image = bundle / "image"
@@ -265,7 +270,7 @@ def test_a_truncated_file(bundle: Path, data: bytes) -> None:
     done = bring_up(bundle, "no-port", "--image", str(image))
     failed(done, 3, "no-port")
     assert done.stdout == f"{image}: {len(data)} bytes\n"
-    for length in (0, 30, len(data) - 4):
+    for length in (0, 30, len(data) - 5):
         image.write_bytes(data[:length])
         failed(bring_up(bundle, "no-port", "--image", str(image)), 8, "truncated")
     image.write_bytes(data)

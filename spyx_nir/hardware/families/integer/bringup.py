@@ -13,6 +13,7 @@ from spyx_nir.hardware.network import IntegerNetwork
 
 # Programs of a bundle: name there -> name here.
 PROGRAMS = {"protocol.py": "protocol.py", "bringup.py": "serial_bringup.py"}
+PROJECT_SUFFIXES = (".c", ".h", ".ld")
 C_PROGRAMS = PROGRAMS | {"verify_c.py": "verify_c.py"}
 TEXT = """`c/` has the network as C99 that needs `stdint.h` alone: compile `model.c` and `weights.c` with
 your project. `python verify_c.py` compiles them with `c/serial.c` and `c/host.c` on this computer and
@@ -91,7 +92,17 @@ def inputs(shape: tuple[int, ...], channels: Sequence[str]) -> str:
 
 def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
     """See `Family.files`: the C sources, and the programs that compare them."""
-    return c_files(network) | programs(C_PROGRAMS)
+    return c_files(network) | programs(C_PROGRAMS) | projects()
+
+
+def projects() -> dict[str, str]:
+    """Texts of the example projects of boards, by their names in a bundle."""
+    folder = Path(__file__).with_name("projects")
+    return {
+        f"boards/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in PROJECT_SUFFIXES or path.name == "Makefile"
+    }
 
 
 def programs(names: Mapping[str, str] = PROGRAMS) -> dict[str, str]:

@@ -35,7 +35,9 @@ DIFFERS, NO_PORT, NO_ANSWER, LOST_BYTE, LOST_EVENT, ORDER, DAMAGED = 1, 3, 4, 5,
 MANY = 1000  # neurons: above, the states of one recording are read, for the time that takes
 EVENT_BYTES = 7
 QUIET_S = 0.2
+TRIES = 3
 ICE40_PREAMBLE = b"\x7e\xaa\x99\x7e"
+ECP5_PREAMBLE, ECP5_END = b"\xff\xff\xbd\xb3", b"\x5e\0\0\0"
 
 
 class Fault(Exception):
@@ -65,14 +67,20 @@ class Board:
         """Let the board finish what an interrupted run left, then reset its states.
 
         A board that waits for the rest of an event takes at most six bytes for it; what is sent are
-        commands that are unknown, which any other board answers with `?`.
+        commands that are unknown, which any other board answers with `?`. Answers may be delayed (the
+        pseudo-terminal of QEMU notices a reader once a second), so the last one is waited for.
         """
-        self._drain()
-        self.send(b"\0" * EVENT_BYTES)
-        self._drain()
-        self.send(b"R")
-        if self.receive(1, "the reset") != b"R":
-            raise Fault(LOST_BYTE, "the reset: another byte than R came back: another baud rate?")
+        for _ in range(TRIES):
+            self._drain()
+            self.send(b"\0" * EVENT_BYTES + b"R")
+            answer = self.receive(1, "the reset")
+            while answer == b"?":
+                answer = self.receive(1, "the reset")
+            self.send(b"T")
+            if answer == b"R" and self.receive(1, "the clock") == b"T":
+                self.receive(4, "the clock")
+                return
+        raise Fault(LOST_BYTE, "the reset: other bytes than R and T come back: another baud rate?")
 
     def _drain(self) -> None:
         self._wait(QUIET_S)
@@ -203,6 +211,9 @@ def check_image(path: Path) -> str:
     # Before the preamble there may be a comment, from 0xff00 on.
     if data[:4] == ICE40_PREAMBLE or (data[:2] == b"\xff\0" and ICE40_PREAMBLE in data):
         _check_ice40(path, data)
+    # The command that ends an ECP5 bitstream, and idle bytes behind it (Project Trellis).
+    if ECP5_PREAMBLE in data[:1024] and not data.rstrip(b"\xff").endswith(ECP5_END):
+        raise Fault(DAMAGED, f"{path}: truncated: {len(data)} bytes, no end of the bitstream")
     beside = path.with_name(path.name + ".sha256")
     if beside.exists():
         digest = beside.read_text(encoding="utf-8").split()[:1]
