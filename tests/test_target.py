@@ -34,7 +34,7 @@ PAIRS = [
 BOARDS = ["Makefile", "board.h", "main.c", *(
     f"{board}/{name}" for board in ("nucleo-f446re", "rp2040-pico") for name in ("board.c", "link.ld")
 )]  # fmt: skip
-C = [*(f"boards/{name}" for name in BOARDS), "verify_c.py", "bringup.py", "protocol.py", *(
+C = [*(f"boards/{name}" for name in BOARDS), "verify_c.py", "bringup.py", "live.py", "protocol.py", *(
     f"c/{name}" for name in (
         "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
     )

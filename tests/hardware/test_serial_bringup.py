@@ -276,7 +276,7 @@ def test_a_truncated_file(bundle: Path, data: bytes) -> None:
     image.write_bytes(data)
     (bundle / "image.sha256").write_text(hashlib.sha256(data).hexdigest() + "  image\n")
     assert bring_up(bundle, "no-port", "--image", str(image)).returncode == 3
-    image.write_bytes(data[:-1] + b"\1")
+    image.write_bytes(data + b"\xff")
     failed(
         bring_up(bundle, "no-port", "--image", str(image)), 8, "SHA-256 is not that of image.sha256"
     )
@@ -306,3 +306,34 @@ runpy.run_path(sys.argv[1], run_name="__main__")"""
     program = [sys.executable, "-c", code, str(bundle / "bringup.py")]
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.endswith(": pip install numpy pyserial\n")
+
+
+# ------------------------------------------------------------------------------------- live events
+
+
+def live(bundle: Path, port: str, lines: str) -> subprocess.CompletedProcess[str]:
+    (bundle / "manifest.json").write_text('{"input_bin_s": 0.001}')
+    command = [sys.executable, str(bundle / "live.py"), port, *WAIT]
+    return subprocess.run(command, input=lines, capture_output=True, text=True)
+
+
+def test_live_events_have_the_class_of_the_golden_recording(bundle: Path) -> None:
+    """Recording 0 as events in the middle of each bin of 1 ms."""
+    with np.load(bundle / verify_c.VECTORS) as arrays:
+        x, spikes = arrays["input"][:, 0], arrays["spikes/out"][:, 0].sum(axis=0)
+    lines = [
+        f"{1000 * step + 500} {channel}\n"
+        for step, channel in np.argwhere(x)
+        for _ in range(x[step, channel])
+    ]
+    last = max(int(step) for step, _ in np.argwhere(x))
+    assert last == len(x) - 1  # so that every step is run
+    with Bridge(built(bundle)) as bridge:
+        done = live(bundle, bridge.port, "".join(lines))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines()[-1] == f"class {spikes.argmax()}"
+        for wrong in ("5 0\n4 0\n", "x\n", "5\n", "5 0 0 0 0\n", "1 99999\n"):
+            done = live(bundle, bridge.port, wrong)
+            assert done.returncode == 2 and done.stderr.startswith("error: line ")
+        done = live(bundle, bridge.port, "1 0\n2 500\n")
+        failed(done, 6, "step 0: 1 of 2 events were taken")

@@ -12,7 +12,7 @@ from spyx_nir.hardware.families.integer.counts import of_network
 from spyx_nir.hardware.network import IntegerNetwork
 
 # Programs of a bundle: name there -> name here.
-PROGRAMS = {"protocol.py": "protocol.py", "bringup.py": "serial_bringup.py"}
+PROGRAMS = {"protocol.py": "protocol.py", "bringup.py": "serial_bringup.py", "live.py": "live.py"}
 PROJECT_SUFFIXES = (".c", ".h", ".ld")
 C_PROGRAMS = PROGRAMS | {"verify_c.py": "verify_c.py"}
 TEXT = """`c/` has the network as C99 that needs `stdint.h` alone: compile `model.c` and `weights.c` with

@@ -297,7 +297,7 @@ def run(board: Board, vectors: Vectors, sample: int, states: bool) -> tuple[byte
     layout = protocol.step_layout(vectors.network, states)
     board.send(b"R")
     found, seconds = (
-        [_marked(board.receive(1, f"recording {sample}"), "R", f"recording {sample}")],
+        [marked(board.receive(1, f"recording {sample}"), "R", f"recording {sample}")],
         [],
     )
     for step, counts in enumerate(vectors.input(sample)):
@@ -305,23 +305,28 @@ def run(board: Board, vectors: Vectors, sample: int, states: bool) -> tuple[byte
         start = time.monotonic()
         board.send(protocol.events(counts, vectors.most) + (b"SV" if states else b"S"))
         # A mark alone first: what an event that lost a byte leaves is answered with `?`, not with `S`.
-        answer = _marked(board.receive(1, when), "S", when)
+        answer = marked(board.receive(1, when), "S", when)
         answer += board.receive(layout.itemsize - 1, when)
         seconds.append(time.monotonic() - start)
         row = np.frombuffer(answer, layout)[0]
         if states:
-            _marked(bytes(row["V"]), "V", when)
+            marked(bytes(row["V"]), "V", when)
         sent = int(np.minimum(counts, vectors.most).sum(dtype=np.int64))
         if int(row["events"]) != sent:
             raise Fault(LOST_EVENT, f"{when}: {int(row['events'])} of {sent} events were taken")
         found.append(answer)
     board.send(b"C")
     answer = board.receive(5, f"recording {sample}, its class")
-    _marked(answer[:1], "C", f"recording {sample}, its class")
+    marked(answer[:1], "C", f"recording {sample}, its class")
     return b"".join(found) + answer, seconds
 
 
-def _marked(found: bytes, mark: str, when: str) -> bytes:
+def marked(found: bytes, mark: str, when: str) -> bytes:
+    """The answer, where it begins with its mark.
+
+    Raises:
+        Fault: it does not.
+    """
     if found[:1] != mark.encode():
         raise Fault(
             LOST_BYTE, f"{when}: the answer begins with {found[:1]!r}, not {mark}: a byte was lost"
