@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 import yaml
 from end_to_end import GUARD, ROOT, link_to_cache, tiny_task
 
+from bench.silicon import cortex_m
+from bench.silicon.pty_bridge import Bridge
 from pipeline import params, schema
 from pipeline import target as stage
 from pipeline.bundle import card
@@ -24,6 +27,7 @@ from spyx_nir import files
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status
 from spyx_nir.hardware import profile, quantise, simulate
+from spyx_nir.hardware.families.integer import verify_c
 from spyx_nir.meaning import plan
 
 PAIRS = [
@@ -784,3 +788,37 @@ def test_an_interrupted_stage_leaves_the_bundle_that_was_there(made, monkeypatch
     assert exit_status(lambda: stage.target(tiny("braille", "loihi"), "loihi", root)) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
+
+
+# What the commands need and no machine here has: what trains, what installs, a programmer, a sensor.
+STUBS = """
+make() { if [ "$1" = deploy-artifacts ]; then :; else command make "$@"; fi; }
+apt-get() { :; }
+openocd() { test -s "$(echo "$4" | cut -d " " -f 2)"; }
+sensor() { echo 100 0; echo 20000 3; }
+python() { "$PYTHON" "$@"; }
+"""
+
+
+@pytest.mark.skipif(
+    any(shutil.which(name) is None for name in ("bash", "cc", "make", cortex_m.CC)),
+    reason="no compilers: apt-get install gcc make gcc-arm-none-eabi",
+)
+def test_the_commands_of_the_page_lead_to_a_board(made, tmp_path: Path) -> None:
+    """Line by line as written; the board is the same C on this computer."""
+    root = tmp_path / "project"
+    shutil.copytree(made("braille", "cortex-m"), root)
+    bundle = root / "models" / "braille" / "deploy" / "cortex-m"
+    text = (ROOT / "docs" / "deploy-microcontroller.md").read_text(encoding="utf-8")
+    lines = text.split("## Ten commands")[1].split("```text\n")[1].split("```")[0].splitlines()
+    assert len(lines) == 10
+    host = tmp_path / "host"
+    verify_c.build(bundle / "c", host, "cc")
+    with Bridge([str(host), "serial"]) as bridge:
+        script = STUBS + "\n".join(f"{line}\necho done" for line in lines)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script.replace("/dev/ttyACM0", bridge.port)],
+            cwd=root, env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout.count("done\n")) == (0, 10), done.stderr[-1000:]
+    assert "0 differ" in done.stdout and done.stdout.splitlines()[-2].startswith("class ")

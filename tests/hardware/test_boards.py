@@ -33,7 +33,7 @@ def built(bundle: Path, board: str, *options: str) -> Path:
     command = ["make", "-s", "-C", str(bundle / "boards"), f"BOARD={board}", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    return bundle / "boards" / f"{board}.elf"
+    return bundle / "measured" / f"{board}.elf"
 
 
 def segments(data: bytes) -> list[tuple[int, int, bytes]]:
