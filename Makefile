@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PEERS := .venv-peers
 VENDORS := .venv-vendors
+SILICON := .venv-silicon
 export DVC_NO_ANALYTICS := 1
 .DEFAULT_GOAL := help
 
@@ -70,6 +71,14 @@ peers-setup: $(PEERS)/.ready ## create .venv-peers: torch and the frameworks tha
 
 vendors-setup: $(VENDORS)/.ready ## create .venv-vendors: the chip vendors' simulators; needs Python 3.11 and a C++ compiler
 
+silicon-setup: $(SILICON)/.ready ## create .venv-silicon: Yosys and nextpnr for FPGAs
+
+# Nothing is built there, and nothing depends on torch.
+$(SILICON)/.ready: bench/silicon/requirements.lock
+	@if [ -L $(SILICON) ]; then echo "error: $(SILICON) is a link to an environment older than $<; set it up where it is" >&2; exit 1; fi
+	@echo "setting up $(SILICON) (a minute, 0.5 GB)"
+	@$(call environment,$(SILICON)) && $(call pip,$(SILICON)) --no-deps --require-hashes -r $< && touch $@
+
 $(PEERS)/.ready: bench/peers/requirements.lock
 	@$(call foreign,$(PEERS),$<)
 
@@ -94,8 +103,9 @@ endef
 vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
 
-silicon: $(READY) ## the C of the bundles on emulated Cortex-M cores: spikes, states, instructions, sizes
+silicon: $(READY) $(SILICON)/.ready ## the C of the bundles on emulated Cortex-M cores, their Verilog in Icarus, Yosys and nextpnr
 	@$(BIN)/python -m bench.silicon.cortex_m
+	@$(BIN)/python -m bench.silicon.fpga
 
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
 	@$(BIN)/python -m pipeline.interop
@@ -159,4 +169,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report
+.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors silicon-setup repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report

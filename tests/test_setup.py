@@ -80,7 +80,7 @@ def lay_out(root: Path) -> Path:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, folder / name)
     (folder / "pipeline").mkdir()
     shutil.copy(ROOT / "pipeline" / "pyproject.toml", folder / "pipeline")
-    for name in ("peers", "vendors"):
+    for name in ("peers", "vendors", "silicon"):
         (folder / "bench" / name).mkdir(parents=True)
         shutil.copy(ROOT / "bench" / name / "requirements.lock", folder / "bench" / name)
     stub = root / "python"
@@ -105,7 +105,10 @@ def calls(checkout: Path) -> list[tuple[list[str], dict[str, str]]]:
 
 @pytest.mark.parametrize(
     ("target", "folder"),
-    [("setup", ".venv"), ("peers-setup", ".venv-peers"), ("vendors-setup", ".venv-vendors")],
+    [
+        ("setup", ".venv"), ("peers-setup", ".venv-peers"), ("vendors-setup", ".venv-vendors"),
+        ("silicon-setup", ".venv-silicon"),
+    ],  # fmt: skip
 )
 def test_every_tool_is_told_the_environment_by_name(target, folder, checkout):
     done = make(checkout, target)

@@ -63,7 +63,7 @@ def lanes_of(network: IntegerNetwork) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """A population in words of LANES neurons: its number, its first word, the words of a place, and all."""
+    """A population in words of LANES neurons: its number, its first word, the words of a place."""
 
     population: Population
     shape: Map

@@ -63,14 +63,19 @@ def sources(rtl: Path) -> list[str]:
     return sorted(path.name for path in rtl.glob("*.v") if path not in others)
 
 
-def build(rtl: Path, program: Path, files: Sequence[str] | None = None) -> None:
+def build(
+    rtl: Path,
+    program: Path,
+    files: Sequence[str] | None = None,
+    flags: Sequence[str] = FLAGS,
+) -> None:
     """Compile the bench and the network, or `files` in its place, which rtl has or which are absolute.
 
     Raises:
         RuntimeError: the compiler refuses them or warns; with what it says.
     """
     names = [BENCH, *(sources(rtl) if files is None else files)]
-    done = _run([COMPILER, *FLAGS, "-s", "bench", "-o", str(program.absolute()), *names], rtl)
+    done = _run([COMPILER, *flags, "-s", "bench", "-o", str(program.absolute()), *names], rtl)
     if done:
         raise RuntimeError(" ".join(done.split())[:300])
 
