@@ -106,9 +106,11 @@ def calls(checkout: Path) -> list[tuple[list[str], dict[str, str]]]:
 @pytest.mark.parametrize(
     ("target", "folder"),
     [
-        ("setup", ".venv"), ("peers-setup", ".venv-peers"), ("vendors-setup", ".venv-vendors"),
+        ("setup", ".venv"),
+        ("peers-setup", ".venv-peers"),
+        ("vendors-setup", ".venv-vendors"),
         ("silicon-setup", ".venv-silicon"),
-    ],  # fmt: skip
+    ],
 )
 def test_every_tool_is_told_the_environment_by_name(target, folder, checkout):
     done = make(checkout, target)

