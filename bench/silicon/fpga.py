@@ -172,21 +172,32 @@ def entries(found: dict[str, np.ndarray]) -> dict[str, int]:
 
 
 def synthesized(rtl: Path, device: Device) -> int:
-    """Yosys: cells.v with cells in place of `network`, and pins.json for nextpnr. How many flip-flops."""
+    """Yosys: pins.json for nextpnr, and cells.v.out, the cells of `network`, where there are models of them.
+
+    Returns how many flip-flops there are.
+    """
     bench = (rtl / verify_rtl.BENCH).read_text(encoding="utf-8")
     text = (HERE / "pins.v.in").read_text(encoding="utf-8")
     for name, value in re.findall(r"localparam (\w+_BITS) = (\d+);", bench):
         text = text.replace(f"@{name}@", value)
     (rtl / "pins.v.in").write_text(text, encoding="utf-8")
+    names = " ".join(verify_rtl.sources(rtl))
     script = f"""
-        read_verilog -defer {" ".join(verify_rtl.sources(rtl))}
-        {device.synthesis} -top network
-        write_verilog -noattr cells.v.out
-        read_verilog pins.v.in
-        hierarchy -top pins
-        proc; flatten; techmap; abc -lut 4
-        techmap -map {device.cells_map}
-        opt_clean
+        read_verilog -defer {names} pins.v.in
+        {device.synthesis} -top pins
+    """
+    if device.models:  # `network` alone first, so that its cells have its ports
+        script = f"""
+            read_verilog -defer {names}
+            {device.synthesis} -top network
+            write_verilog -noattr cells.v.out
+            read_verilog pins.v.in
+            hierarchy -top pins
+            proc; flatten; techmap; abc -lut 4
+            techmap -map {device.cells_map}
+            opt_clean
+        """
+    script += """
         tee -q -o stat.json stat -json
         write_json pins.json
     """

@@ -102,7 +102,8 @@ def simulate(
         said = _run([*command, f"+commands={sent}", f"+answers={came}"], rtl)
         if said:
             raise RuntimeError(" ".join(said.split())[:300])
-        return answers(came.read_bytes(), network, *x.shape[:2], states)
+        steps, samples = x.shape[:2]
+        return answers(came.read_bytes(), network, steps, samples, states)
 
 
 def part(
