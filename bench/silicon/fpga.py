@@ -172,7 +172,7 @@ def entries(found: dict[str, np.ndarray]) -> dict[str, int]:
 
 
 def synthesized(rtl: Path, device: Device) -> int:
-    """Yosys: pins.json for nextpnr, and cells.v.out, the cells of `network`, where there are models of them.
+    """Yosys: pins.json for nextpnr; cells.v.out, the cells of `network`, if there are models of them.
 
     Returns how many flip-flops there are.
     """
