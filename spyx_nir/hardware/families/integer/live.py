@@ -15,9 +15,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # the bundle stays as it is
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import bringup
-import protocol
+import bringup  # noqa: E402
+import protocol  # noqa: E402
 
 
 class Line(Exception):

@@ -28,8 +28,9 @@ except ImportError as missing:
     print(f"error: bringup.py needs {missing.name}: pip install numpy pyserial", file=sys.stderr)
     sys.exit(2)
 
+sys.dont_write_bytecode = True  # the bundle stays as it is
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import protocol
+import protocol  # noqa: E402
 
 DIFFERS, NO_PORT, NO_ANSWER, LOST_BYTE, LOST_EVENT, ORDER, DAMAGED = 1, 3, 4, 5, 6, 7, 8
 MANY = 1000  # neurons: above, the states of one recording are read, for the time that takes

@@ -32,7 +32,8 @@ if TYPE_CHECKING or __package__:
         differences,
         network_of,
     )
-else:  # in a bundle, beside this file
+else:  # in a bundle, beside this file; whose folder stays as it is
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from protocol import (
         VECTORS,
