@@ -34,8 +34,8 @@ from spyx_nir.hardware.families.integer.rtl_code import rtl_files
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
 BIN = ROOT / ".venv-silicon" / "bin"
-MANY = 1000  # neurons: with more, not all recordings are simulated, and states of one
-RECORDINGS_OF_MANY, STATES_OF_MANY = 4, 1
+MANY = 1000  # neurons: with more, states are read of few recordings
+STATES_OF_MANY = 1
 NETLIST_STEPS = 32  # of one recording, where there are few neurons; cells take long to simulate
 SPARE = {"braille": ("ice40-up5k", "ecp5-25k"), "nmnist": ("ecp5-25k",)}  # of cortex-m networks
 
@@ -132,8 +132,6 @@ def simulated(rtl: Path, arrays: dict[str, np.ndarray], recordings: int) -> dict
     many = (
         sum(array[0, 0].size for key, array in arrays.items() if key.startswith("spikes/")) > MANY
     )
-    if many:
-        recordings = min(recordings, RECORDINGS_OF_MANY)
     arrays = verify_rtl.part(arrays, None, recordings)
     states = min(STATES_OF_MANY, recordings) if many else None
     verify_rtl.build(rtl, rtl / "bench")
@@ -327,7 +325,7 @@ def _run(command: list[str], folder: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.silicon.fpga", description=__doc__)
-    about = f"golden recordings that are simulated; {RECORDINGS_OF_MANY} at most of large networks"
+    about = "golden recordings that are simulated"
     parser.add_argument("--recordings", type=int, default=16, help=about)
     parser.add_argument("--only", metavar="TASK-TARGET", help="one of them")
     arguments = parser.parse_args()

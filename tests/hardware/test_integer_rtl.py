@@ -15,8 +15,9 @@ import random_networks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from bench.silicon import fpga
 from spyx_nir.bundle import integers
-from spyx_nir.errors import GraphError
+from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import profile, simulate
 from spyx_nir.hardware.families import integer
 from spyx_nir.hardware.families.integer import protocol, verify_rtl
@@ -257,6 +258,39 @@ def test_verilator_has_nothing_to_say(small: Path) -> None:
         [*command, "network", *verify_rtl.sources(rtl)], cwd=rtl, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_icarus
+def test_make_silicon_counts_what_it_compares(small: Path) -> None:
+    """2 recordings of 3 steps; 180 + 216 + 3 neurons have a current each. A weight off by 64 is found."""
+    rtl = small / "rtl"
+    with np.load(small / verify_rtl.VECTORS, allow_pickle=False) as loaded:
+        arrays = dict(loaded)
+    found = fpga.simulated(rtl, arrays, 16)
+    neurons = 5 * 36 + 6 * 36 + 3
+    assert (found["recordings"], found["spike_entries"]) == (2, 2 * 3 * neurons)
+    assert found["state_entries"] == 2 * found["spike_entries"] and found["differing"] == 0
+    steps = found["cycles_per_step"]
+    assert (
+        2 * neurons / 2 < steps["mean"] <= steps["most"]
+    )  # two passes of 2 lanes, decay and fire: a floor
+    weights = rtl / "weights.hex"
+    rows = weights.read_text(encoding="utf-8").splitlines()
+    rows[1] = f"{int(rows[1], 16) ^ 64:0{len(rows[1])}x}"
+    weights.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="current/a: "):
+        fpga.simulated(rtl, arrays, 16)
+
+
+def test_time_is_cycles_by_the_clock(tmp_path: Path) -> None:
+    """100 and 200 cycles at 10 MHz are 10 and 20 us: of a bin of 1 ms, 100 and 50 times real time."""
+    (tmp_path / "events").mkdir()
+    addresses = tmp_path / "events" / "address_map.json"
+    addresses.write_text('{"time": {"bin_us": 1000}}', encoding="utf-8")
+    found = fpga.modelled({"mean": 100, "most": 200}, {"f_max_hz": 10_000_000}, tmp_path, 5)
+    assert found["seconds_per_step"] == {"mean": 1e-5, "most": 2e-5}
+    assert found["seconds_per_recording"] == pytest.approx(5e-5)  # a product in float64
+    assert found["times_real_time"] == pytest.approx({"mean": 100, "least": 50})
 
 
 # ----------------------------------------------------------------------------------- what is refused
