@@ -197,7 +197,7 @@ def test_the_time_of_a_step_follows_from_the_metrics() -> None:
     boards = registry.family(profile.load("cortex-m")).times(
         dataclasses.replace(network, profile=profile.load("cortex-m")), bin_us, metrics
     )
-    assert boards["unit"] == "instructions" and len(boards["boards"]) == 6
+    assert boards["unit"] == "instructions" and len(boards["boards"]) == 7
 
 
 # ------------------------------------------------------------------------------------------ bundles
