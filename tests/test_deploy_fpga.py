@@ -127,34 +127,32 @@ def test_the_commands_are_those_of_the_bundles_paper() -> None:
 def test_live_events_give_the_class_of_the_simulator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The program of the page; in place of the board, the C of the same network on a pipe."""
+    """The program of the page; in place of the board, the C of the same network."""
     network, x = bundle(tmp_path, "cortex-m")
     verify_c.build(tmp_path / "c", tmp_path / "host", str(verify_c.compiler()))
-    with subprocess.Popen(
-        [str(tmp_path / "host")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as host:
-        assert host.stdin is not None and host.stdout is not None
 
-        class Serial:
-            def __init__(self, port: str, baud: int, timeout: float) -> None:
-                assert (port, baud) == ("/dev/ttyUSB1", 115200)
+    class Serial:
+        """Runs the program with all that was written so far, and gives what was not read yet."""
 
-            def write(self, data: bytes) -> None:
-                host.stdin.write(data)
+        def __init__(self, port: str, baud: int, timeout: float) -> None:
+            assert (port, baud) == ("/dev/ttyUSB1", 115200)
+            self.sent, self.read_before = b"", 0
 
-            def read(self, size: int) -> bytes:
-                found = b""
-                while len(found) < size and (more := host.stdout.read(size - len(found))):
-                    found += more
-                return found
+        def write(self, data: bytes) -> None:
+            self.sent += data
 
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setitem(sys.modules, "serial", type(sys)("serial"))
-        monkeypatch.setattr(sys.modules["serial"], "Serial", Serial, raising=False)
-        monkeypatch.setitem(sys.modules, "protocol", protocol)
-        namespace: dict[str, Any] = {"steps": x[:, 0]}
-        exec(compile(LIVE, "deploy-fpga.md", "exec"), namespace)
-        host.stdin.close()
+        def read(self, size: int) -> bytes:
+            program = str(tmp_path / "host")
+            done = subprocess.run([program], input=self.sent, capture_output=True, check=True)
+            start, self.read_before = self.read_before, self.read_before + size
+            return done.stdout[start : self.read_before]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "serial", type(sys)("serial"))
+    monkeypatch.setattr(sys.modules["serial"], "Serial", Serial, raising=False)
+    monkeypatch.setitem(sys.modules, "protocol", protocol)
+    namespace: dict[str, Any] = {"steps": x[:, 0]}
+    exec(compile(LIVE, "deploy-fpga.md", "exec"), namespace)
     counts = simulate.run(network, {"input": x}).spikes["out"][:, 0].sum(axis=0)
     assert counts.sum() > 5
     assert capsys.readouterr().out == f"class {int(counts.argmax())}\n"
