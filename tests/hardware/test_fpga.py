@@ -197,7 +197,10 @@ def test_the_time_of_a_step_follows_from_the_metrics() -> None:
     boards = registry.family(profile.load("cortex-m")).times(
         dataclasses.replace(network, profile=profile.load("cortex-m")), bin_us, metrics
     )
-    assert boards["unit"] == "instructions" and len(boards["boards"]) == 7
+    assert boards["unit"] == "instructions" and {board["board"] for board in boards["boards"]} >= {
+        "RP2040",
+        "STM32F446RE",
+    }
 
 
 # ------------------------------------------------------------------------------------------ bundles
