@@ -88,6 +88,8 @@ def test_the_results_are_those_of_the_metrics():
     for chip, file, place in (
         ("Xylo Audio 2", "braille-xylo-audio-2", 0), ("Loihi 2", "braille-loihi", 0),
         ("Cortex-M (C)", "braille-cortex-m", 0), ("Cortex-M (C)", "nmnist-cortex-m", 1),
+        ("FPGAs (Verilog)", "braille-ice40-up5k", 0), ("FPGAs (Verilog)", "braille-ecp5-25k", 0),
+        ("FPGAs (Verilog)", "nmnist-ecp5-25k", 1),
         ("Speck 2f", "nmnist-speck-2f", 1), ("Loihi 2", "nmnist-loihi", 1),
     ):  # fmt: skip
         found = measured(f"metrics/{file}.json", "accuracy")
@@ -107,6 +109,8 @@ def test_the_results_in_full_are_those_of_the_metrics():
     for row, file in (
         ("braille, Xylo Audio 2", "braille-xylo-audio-2"), ("braille, Loihi 2", "braille-loihi"),
         ("braille, Cortex-M", "braille-cortex-m"), ("nmnist, Cortex-M", "nmnist-cortex-m"),
+        ("braille, both FPGAs", "braille-ice40-up5k"), ("braille, both FPGAs", "braille-ecp5-25k"),
+        ("nmnist, ECP5-25", "nmnist-ecp5-25k"),
         ("nmnist, Speck 2f, event by event", "nmnist-speck-2f"),
         ("nmnist, Loihi 2, with a leak of 1/4 a step", "nmnist-loihi"),
     ):  # fmt: skip
