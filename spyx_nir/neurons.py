@@ -17,6 +17,7 @@ Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`
     LI       v' = beta*v + (1-beta)*v_leak + gain*x;        output v'
     CubaLI   i' = alpha*i + gain_in*x
              v' = beta*v + (1-beta)*v_leak + gain*i';       output v'
+             with `gain_x`, an exact step: gain*i + gain_x*x in the place of gain*i'
     IF, LIF, CubaLIF   u = v' as above, z = u > threshold;  output z, then
         v_reset:              v' = v_reset where z, else u
         subtract:             v' = u - threshold*z
@@ -79,12 +80,14 @@ class Integrator(nnx.Module):
         gain_in: Any = None,
         v_leak: Any = None,
         start_at_leak: bool = False,
+        gain_x: Any = None,
     ):
         self.hidden_shape = tuple(hidden_shape)
         self.alpha = None if alpha is None else nnx.Param(jnp.asarray(alpha, jnp.float32))
         self.beta = None if beta is None else nnx.Param(jnp.asarray(beta, jnp.float32))
         self.gain = _constant(gain)
         self.gain_in = _constant(gain_in)
+        self.gain_x = _constant(gain_x)
         self.v_leak = _constant(v_leak)
         self.start_at_leak = bool(start_at_leak) and v_leak is not None
 
@@ -105,15 +108,18 @@ class Integrator(nnx.Module):
 
         Linear in x and state for given parameters, but with `subtract_after_decay`.
         """
-        v, i = state, None
+        v, i, given = state, None, x
         if self.alpha is not None:
-            v, i = state
-            x = i = self.alpha[...] * i + (x if self.gain_in is None else self.gain_in[...] * x)
+            v, before = state
+            i = self.alpha[...] * before + (x if self.gain_in is None else self.gain_in[...] * x)
+            x = i if self.gain_x is None else before
         u = v
         if self.beta is not None:
             beta = self.beta[...]
             u = beta * u if self.v_leak is None else beta * u + (1 - beta) * self.v_leak[...]
         u = u + (x if self.gain is None else self.gain[...] * x)
+        if self.gain_x is not None:
+            u = u + self.gain_x[...] * given
         return self._after_decay(u, v), i
 
     def emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -211,9 +217,10 @@ class CubaLI(Integrator):
         gain_in: Any = None,
         v_leak: Any = None,
         start_at_leak: bool = False,
+        gain_x: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
-        super().__init__(hidden_shape, alpha, beta, gain, gain_in, v_leak, start_at_leak)
+        super().__init__(hidden_shape, alpha, beta, gain, gain_in, v_leak, start_at_leak, gain_x)
 
 
 class IF(SpikingIntegrator):
@@ -271,10 +278,11 @@ class CubaLIF(SpikingIntegrator):
         gain_in: Any = None,
         v_leak: Any = None,
         start_at_leak: bool = False,
+        gain_x: Any = None,
         rngs: nnx.Rngs | None = None,
     ):
         leaks = {"beta": beta, "gain": gain, "v_leak": v_leak, "start_at_leak": start_at_leak}
-        leaks |= {"alpha": alpha, "gain_in": gain_in}
+        leaks |= {"alpha": alpha, "gain_in": gain_in, "gain_x": gain_x}
         super().__init__(hidden_shape, threshold, activation, reset, v_reset, **leaks)
 
 

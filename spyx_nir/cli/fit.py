@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
     )
+    show.add_discretization(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "An error does not fit; a change is what the stage `target` changes before it trains on; a\n"
@@ -46,7 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
             raise
         raise UsageError(f"--target: {error}") from None
     found = mendable(
-        arguments.file, lambda graph: check(graph, chip, arguments.dt, arguments.reset)
+        arguments.file,
+        lambda graph: check(graph, chip, arguments.dt, arguments.reset, arguments.discretization),
     )
     if arguments.json:
         show.as_json({"file": arguments.file, **findings.as_data(found)})

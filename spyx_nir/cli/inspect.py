@@ -10,6 +10,7 @@ import numpy as np
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file, hdf5
+from spyx_nir.converter.contract import FOREIGN
 from spyx_nir.converter.lint import span
 from spyx_nir.converter.registry import KINDS
 from spyx_nir.converter.repair import planned
@@ -22,11 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dt", type=show.step, help="step for decays and gains; default: the contract's"
     )
+    show.add_discretization(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    found = inspect(arguments.file, arguments.dt)
+    found = inspect(arguments.file, arguments.dt, arguments.discretization)
     if arguments.json:
         show.as_json(found)
     else:
@@ -34,7 +36,9 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, Any]:
+def inspect(
+    path: str | os.PathLike[str], dt: float | None = None, discretization: str | None = None
+) -> dict[str, Any]:
     """What the file holds, as JSON-like data.
 
     Raises:
@@ -53,6 +57,9 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
         found = error
     version = content.get("version")
     plan = found if isinstance(found, Plan) else None
+    if dt is None and plan is not None and "contract_version" not in metadata:
+        dt = plan.metadata.get("dt")  # as another program gives it
+    exact = discretization == "exact" if discretization else plan is not None and plan.exact
     nodes = dict(file.nodes(graph_dict))
     return {
         "file": str(path),
@@ -60,11 +67,22 @@ def inspect(path: str | os.PathLike[str], dt: float | None = None) -> dict[str, 
         "digest": file.content_digest(content),
         "contract": metadata,
         "dt": dt,
+        "discretization": "exact" if exact else "euler",
+        "foreign": _foreign(metadata),
         "refused": None if plan else str(found),
         "parameters": sum(map(_parameters, nodes.values())),
-        "nodes": [_node(name, nodes[name], plan, dt) for name in (_along(plan) if plan else nodes)],
+        "nodes": [
+            _node(name, nodes[name], plan, dt, exact) for name in (_along(plan) if plan else nodes)
+        ],
         "edges": plan.edges if plan else graph_dict["edges"],
     }
+
+
+def _foreign(metadata: dict[str, Any]) -> dict[str, str]:
+    """What a reader here does with the keys of other programs in a file without contract."""
+    if "contract_version" in metadata:
+        return {}
+    return {name: FOREIGN[name] for name in sorted(metadata) if name in FOREIGN}
 
 
 def _along(plan: Plan) -> list[str]:
@@ -93,7 +111,9 @@ def _parameters(node: dict[str, Any]) -> int:
     return sum(value.size for value in _numbers(node).values())
 
 
-def _node(path: str, node: dict[str, Any], plan: Plan | None, dt: float | None) -> dict[str, Any]:
+def _node(
+    path: str, node: dict[str, Any], plan: Plan | None, dt: float | None, exact: bool
+) -> dict[str, Any]:
     numbers = {name: value for name, value in _numbers(node).items() if value.size}
     sizes = {n: v for n, v in node.items() if n in file.WHOLE}
     made: dict[str, Any] = {
@@ -121,7 +141,8 @@ def _node(path: str, node: dict[str, Any], plan: Plan | None, dt: float | None) 
                 name: [decay.min(), decay.max()]
                 for name, value in numbers.items()
                 if name.startswith("tau")
-                for decay in [1 - dt / value.astype(np.float64)]
+                for rate in [dt / value.astype(np.float64)]
+                for decay in [np.exp(-rate) if exact else 1 - rate]
             }
     return made
 
@@ -136,6 +157,8 @@ def _print(found: dict[str, Any]) -> None:
     if found["refused"]:
         print(f"cannot be run: {found['refused']}")
     print("contract: " + (", ".join(f"{k} = {v}" for k, v in found["contract"].items()) or "none"))
+    for name, use in found["foreign"].items():
+        print(f"of another program: {name}: {use}")
     print()
     show.table(
         ("node", "type", "shape", "values", "fields, per step, contract"),

@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dt", type=show.step, help="the step to judge by; default: the contract's"
     )
+    show.add_discretization(parser)
+    parser.add_argument(
+        "--contract",
+        action="store_true",
+        help="also judge the metadata, key by key, by the specification in docs/contract.md",
+    )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("--json", action="store_true", help="print JSON")
     codes = "\n".join(f"  {code:17} {text}" for code, text in CODES.items())
@@ -26,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     try:
-        findings = lint(arguments.file, arguments.dt, arguments.target)
+        findings = lint(
+            arguments.file,
+            arguments.dt,
+            arguments.target,
+            discretization=arguments.discretization,
+            strictly=arguments.contract,
+        )
     except GraphError as error:
         if error.code == "dt":
             raise UsageError(f"--dt: {error}") from None

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
     parser.add_argument("--reset", choices=RESETS, help="overrides what the file says about resets")
+    show.add_discretization(parser)
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = EPILOG
@@ -54,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, Plan]:
         file.check_nodes(content)
-        plan = make_plan(content, arguments.reset)
+        plan = make_plan(content, arguments.reset, arguments.discretization)
         return file.build(content), plan
 
     nir_graph, plan = mendable(arguments.file, planned)
@@ -66,7 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
             result = reference.run(plan, data, arguments.dt)
             outputs, spikes = result.outputs, result.spikes
         else:
-            outputs, spikes = _jax(nir_graph, plan, data, arguments.dt, arguments.reset), {}
+            outputs, spikes = _jax(nir_graph, plan, data, arguments), {}
         classes = _classes(plan, outputs)
         if arguments.output:
             _write(arguments.output, outputs, spikes)
@@ -131,7 +132,7 @@ def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
 
 
 def _jax(
-    nir_graph: Any, plan: Plan, data: dict[str, np.ndarray], dt: float | None, reset: Any
+    nir_graph: Any, plan: Plan, data: dict[str, np.ndarray], arguments: argparse.Namespace
 ) -> dict[str, np.ndarray]:
     """The imported model's outputs, channels first."""
     from spyx_nir import converter
@@ -139,7 +140,9 @@ def _jax(
     nir_graph.metadata.pop(
         "output_order", None
     )  # results are channels first, whatever it was before
-    loaded = converter.load(nir_graph, dt, reset=reset)
+    loaded = converter.load(
+        nir_graph, arguments.dt, reset=arguments.reset, discretization=arguments.discretization
+    )
     turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
     only = len(plan.inputs) == 1
     outputs, _ = converter.run(loaded.model, turned[plan.inputs[0]] if only else turned)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from spyx_nir.meaning.equations import DISCRETIZATIONS
+
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on a terminal with rich; else one line a row, its cells separated by tabs."""
@@ -63,6 +65,12 @@ def shape(value: Sequence[int] | None) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """`1 error`, `2 errors`."""
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def add_discretization(parser: argparse.ArgumentParser, what: str = "") -> None:
+    """The flag --discretization; `what` is its help."""
+    said = what or "how a step follows from the equations, whatever the file says"
+    parser.add_argument("--discretization", choices=DISCRETIZATIONS, help=said)
 
 
 def step(text: str) -> float:

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="where to write, a .nir file; FILE itself is allowed")
     parser.add_argument("--dt", type=show.step, help="the step: writes a contract")
     parser.add_argument("--time-unit", choices=contract.UNITS, help="the unit of dt and the taus")
+    show.add_discretization(
+        parser, "how a step followed from the equations in training; needs --dt"
+    )
     parser.add_argument("--reset", choices=RESETS, help="how every neuron was reset in training")
     parser.add_argument(
         "--spike-delay", type=int, choices=(0, 1), help="steps by which spikes are delayed"
@@ -35,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.dt is None and arguments.time_unit:
         raise UsageError("--time-unit says the unit of --dt: give both")
+    if arguments.dt is None and arguments.discretization:
+        raise UsageError("--discretization needs --dt, the step of the training")
     if arguments.writer and arguments.dt is None:
         raise UsageError(f"--writer {arguments.writer} needs --dt, the step of the training")
     check_name(arguments.out, ".nir", "OUT")
@@ -44,6 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
             content,
             dt=arguments.dt,
             time_unit=arguments.time_unit,
+            discretization=arguments.discretization,
             reset=arguments.reset,
             spike_delay=arguments.spike_delay,
             writer=arguments.writer,

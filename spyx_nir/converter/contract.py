@@ -2,9 +2,10 @@
 
 Graph metadata holds scalars and strings only, so that it survives every version of `nir`:
 
-    contract_version  1
+    contract_version  1, or 2 where `discretization` is "exact", which version 1 does not know
     dt                the step the graph was made for, in `time_unit`
-    time_unit         "s" or "step"
+    time_unit         "s", "ms" or "step"
+    discretization    "exact" where a step is the solution of the equations, not Euler's; else missing
     flatten_order     "CHW": NIR's order, which every weight behind a Flatten here follows
     output_order      "HWC" where the model ends behind a Flatten that no weight follows: the model
                       itself outputs channels last; else missing
@@ -26,11 +27,21 @@ from numbers import Integral, Real
 from typing import Any
 
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.equations import field_error
-from spyx_nir.meaning.plan import CONTRACT_VERSION as VERSION
+from spyx_nir.meaning.equations import DISCRETIZATIONS, field_error
 
 READOUTS = ("spike_count", "max_membrane")
-UNITS = ("s", "step")
+UNITS = ("s", "ms", "step")
+# Keys that other programs write, and what a reader here does with them.
+FOREIGN = {
+    "dt": "read where it is one number: the step",
+    "discretization": "read as euler or exact where it says so",
+    "reset_mechanism": "not read: `subtract` is one of two rules, give --reset",
+    "sc_neurocore.studio": "its dt is read, in ms; its neurons step exactly and spike at the threshold",
+    "time_step": "not read: no unit, give --dt",
+    "timestep": "not read: no unit, give --dt",
+    "exporter": "not read: who wrote the file",
+    "source": "not read: who wrote the file",
+}
 
 
 def make(
@@ -42,6 +53,7 @@ def make(
     classes: Sequence[str] | None = None,
     readout: str | None = None,
     output_order: str | None = None,
+    discretization: str | None = None,
     **unknown: Any,
 ) -> dict[str, Any]:
     """The metadata of a graph; what is None is left out. `time_unit` None: "step" for dt = 1.
@@ -54,12 +66,18 @@ def make(
         return field_error(name, f"must be {allowed}, got {value!r:.200}", "contract")
 
     if unknown:
-        given = "to be given are time_unit, input_bin_s, n_steps, classes and readout"
+        given = (
+            "to be given are time_unit, input_bin_s, n_steps, classes, readout and discretization"
+        )
         name = next(iter(unknown))
         what = f"the contract has no key `{name}`; {given}"
         raise GraphError(what, field=name, code="contract")
     unit = time_unit or ("step" if dt == 1 else "s")
-    for name, value, allowed in (("time_unit", unit, UNITS), ("readout", readout, READOUTS)):
+    for name, value, allowed in (
+        ("time_unit", unit, UNITS),
+        ("readout", readout, READOUTS),
+        ("discretization", discretization, DISCRETIZATIONS),
+    ):
         if value is not None and value not in allowed:
             raise refuse(name, f"one of {', '.join(allowed)}", value)
     whole = isinstance(n_steps, Integral) and not isinstance(n_steps, bool)
@@ -71,7 +89,7 @@ def make(
     if classes is not None and not (listed and all(isinstance(name, str) for name in classes)):
         raise refuse("classes", "a list of names", classes)
     metadata: dict[str, Any] = {
-        "contract_version": VERSION,
+        "contract_version": 2 if discretization == "exact" else 1,
         "dt": float(dt),
         "time_unit": unit,
         "flatten_order": "CHW",
@@ -80,5 +98,6 @@ def make(
         "classes": None if classes is None else json.dumps(list(classes)),
         "readout": readout,
         "output_order": output_order,
+        "discretization": discretization,
     }
     return {name: value for name, value in sorted(metadata.items()) if value is not None}

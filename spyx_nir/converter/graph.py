@@ -453,7 +453,13 @@ class Loaded:
     chain: bool
 
 
-def load(nir_graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None) -> Loaded:
+def load(
+    nir_graph: nir.NIRGraph,
+    dt: float | None = None,
+    *,
+    reset: Any = None,
+    discretization: str | None = None,
+) -> Loaded:
     """Build a model from a graph without running it.
 
     Args:
@@ -461,6 +467,7 @@ def load(nir_graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None)
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
         reset: "v_reset", "subtract" or "subtract_after_decay" for every neuron, or a mapping from
             node path to one of them; overrides the contract.
+        discretization: "euler" or "exact", see docs/contract.md; overrides the contract.
 
     Raises:
         GraphError: no graph, or one with a part that has no meaning; names the node.
@@ -471,7 +478,7 @@ def load(nir_graph: nir.NIRGraph, dt: float | None = None, *, reset: Any = None)
         read = "; read a file with spyx_nir.converter.file.read" if name else ""
         what = f"a nir.NIRGraph is needed, got {type(nir_graph).__name__}{read}"
         raise GraphError(what, code="no-graph")
-    plan = make_plan(as_dict(nir_graph), reset)
+    plan = make_plan(as_dict(nir_graph), reset, discretization)
     step = step_dt(plan, dt)
     check_dt(plan, step)
     plan = settled(plan, step)

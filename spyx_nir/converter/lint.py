@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.converter import file, writers
-from spyx_nir.converter.contract import UNITS
+from spyx_nir.converter import contract_schema, file, writers
+from spyx_nir.converter.contract import FOREIGN, UNITS
 from spyx_nir.converter.file import Source
 from spyx_nir.converter.repair import planned, repair, spiking
 from spyx_nir.errors import GraphError, UsageError, one_line
-from spyx_nir.meaning.equations import ENDLESS, GAINS
-from spyx_nir.meaning.plan import Plan, settled, step_dt, step_meant, too_long
+from spyx_nir.meaning.equations import ENDLESS, GAINS, text
+from spyx_nir.meaning.plan import EULER, Plan, settled, step_dt, step_meant, too_long
 
 TARGETS = ("generic", "nir-1.0.4")
 SEVERITIES = ("error", "warning", "note")
@@ -39,6 +39,9 @@ CODES = {
     "legacy-reset": "warning: a neuron that does not say how it was reset in training",
     "time-unit": "warning: seconds, milliseconds or steps?",
     "channels-last": "warning: an Input that looks like (H, W, C)",
+    "discretization": "warning: a step that is named and not known",
+    "foreign-key": "note: metadata of another program",
+    "contract": "error: metadata that is against the specification (only with --contract)",
     "gain": "warning: a neuron that scales its input",
     "spyx-gain": "warning: r = 1 - dt/tau, as spyx.nir 1.0.0 writes by mistake",
     "norse-tau": "warning: time constants as Norse 1.1.0 writes them by mistake",
@@ -47,6 +50,7 @@ CODES = {
     "double-precision": "note: float64 parameters",
     "reset-value": "note: a reset to another value than 0",
 }
+LONG = {"s": 1.0, "ms": 1000.0}  # a long time constant, in the unit of the contract
 # What to do about a node's type or field, by the code of its error.
 REMEDIES = {
     "unknown-type": "express it by nodes that NIR has, in the program that wrote it",
@@ -74,7 +78,14 @@ def _finding(code: str, node: str, reason: str, remedy: str) -> Finding:
     return Finding(CODES[code].partition(":")[0], code, node, reason, remedy)
 
 
-def lint(source: Source, dt: float | None = None, target: str = "generic") -> list[Finding]:
+def lint(
+    source: Source,
+    dt: float | None = None,
+    target: str = "generic",
+    *,
+    discretization: str | None = None,
+    strictly: bool = False,
+) -> list[Finding]:
     """What is wrong or doubtful in a graph, errors first.
 
     Args:
@@ -82,6 +93,8 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
         dt: the step to judge time constants and gains by, in the unit of the time constants; None
             takes the contract's, and without one those are not judged.
         target: one of `TARGETS`.
+        discretization: one of `DISCRETIZATIONS`, whatever the file says.
+        strictly: also judge all metadata by the specification, see `contract_schema`.
 
     Raises:
         GraphError: the file is no readable graph; with the code `dt`, that `dt` contradicts the contract.
@@ -91,6 +104,8 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
         raise UsageError(f"`target` must be one of {', '.join(TARGETS)}, got {target!r}")
     graph_dict = file.content_of(source)
     mended, faults = repair(graph_dict)
+    if discretization is not None:
+        mended["metadata"] = _discretized(mended.get("metadata", {}), discretization)
     found = [_finding(f.code, f.node, f.reason, f"`upgrade`: {f.repair}") for f in faults]
     bad = [*_bad_nodes(mended)]
     found += bad
@@ -108,12 +123,20 @@ def lint(source: Source, dt: float | None = None, target: str = "generic") -> li
             found.append(_bad_node(error))
         step = step_dt(plan, dt) if dt is not None or "dt" in plan.metadata else None
     found += [*_contract(graph_dict, step)]
+    if strictly:
+        found += [_finding("contract", *rest) for rest in contract_schema.against(graph_dict)]
     if plan is not None:
         found += [*_numbers(plan, step), *_channels(plan)]
         found += [*_type_check(graph_dict, bool(faults))]
     if target == "nir-1.0.4":
         found += [*_older(graph_dict)]
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _discretized(metadata: dict[str, Any], discretization: str) -> dict[str, Any]:
+    """The metadata of a graph that says how it steps, in a version that can say it."""
+    made = {**metadata, "discretization": discretization}
+    return {**made, "contract_version": 2} if "contract_version" in made else made
 
 
 def _bad_nodes(graph_dict: dict[str, Any]) -> Iterator[Finding]:
@@ -158,14 +181,16 @@ def _contract(graph_dict: dict[str, Any], dt: float | None) -> Iterator[Finding]
         if file.is_number(node.get("v_reset")) and np.count_nonzero(node["v_reset"]):
             reason = f"resets to {span(node['v_reset'])}; many readers take 0"
             yield _finding("reset-value", path, reason, "check that the target honours `v_reset`")
+    yield from _foreign(graph_dict)
     unit = metadata.get("time_unit")
     if unit is not None and not (isinstance(unit, str) and unit in UNITS):
-        reason = f"time_unit is {unit!r:.60}; {' and '.join(UNITS)} are known"
+        reason = f"time_unit is {unit!r:.60}; {', '.join(UNITS)} are known"
         yield _finding("time-unit", "", reason, "`upgrade --dt DT --time-unit UNIT`")
         unit = None
-    if unit == "s" and dt is not None and dt >= 0.1:
-        reason = f"dt = {dt:g} s is long for a spiking network: milliseconds or steps?"
-        yield _finding("time-unit", "", reason, "write dt in seconds, or say `time_unit` step")
+    if unit in LONG and dt is not None and dt >= LONG[unit] / 10:
+        other = "milliseconds or steps" if unit == "s" else "steps"
+        reason = f"dt = {dt:g} {unit} is long for a spiking network: {other}?"
+        yield _finding("time-unit", "", reason, "write dt in that unit, or say another `time_unit`")
     for path, node in file.nodes(graph_dict):
         for name, value in node.items():
             if name.startswith("tau") and file.is_number(value):
@@ -179,13 +204,31 @@ def _unit(
     path: str, name: str, tau: float, unit: str | None, dt: float | None
 ) -> Iterator[Finding]:
     """Membranes take a second at most; 20 is milliseconds or steps."""
-    seconds = unit == "s" or (unit is None and (dt is None or dt < 0.1))
-    if seconds and tau >= 1:
-        what = "s as the contract says" if unit == "s" else "seconds as NIR means"
-        reason = f"{name} = {tau:g}: {what}, or milliseconds or steps?"
+    silent = unit is None and (dt is None or dt < 0.1)
+    if (unit in LONG or silent) and tau >= LONG[unit or "s"]:
+        what = f"{unit} as the contract says" if unit else "seconds as NIR means"
+        other = "or steps" if unit == "ms" else "or milliseconds or steps"
+        reason = f"{name} = {tau:g}: {what}, {other}?"
         remedy = "bring taus and dt to one unit and say it"
         remedy += ": `upgrade --dt DT --time-unit step` for steps"
         yield _finding("time-unit", path, reason, remedy)
+
+
+def _foreign(graph_dict: dict[str, Any]) -> Iterator[Finding]:
+    """Metadata of a file without contract that other programs write, and what is done with it."""
+    metadata = graph_dict.get("metadata", {})
+    if "contract_version" in metadata:
+        return
+    said = metadata.get("discretization")
+    known = said is None or (isinstance(said, str) and said.lower() in (*EULER, "exact"))
+    for name in sorted(metadata.keys() & FOREIGN.keys()):
+        if name == "discretization" and not known:
+            continue
+        reason = f"{name} = {text(metadata[name])!r:.60}; {FOREIGN[name]}"
+        yield _finding("foreign-key", "", reason, "`upgrade` with what it says writes a contract")
+    if not known:
+        reason = f"discretization is {said!r:.60}, which is not known: read as euler"
+        yield _finding("discretization", "", reason, "`--discretization euler` or `exact` says it")
 
 
 # ------------------------------------------------------------------------------------------ numbers

@@ -201,7 +201,10 @@ def exact_node(
 
 
 def parts(node: Node, site: Site) -> dict[str, Any]:
-    """`alpha`, `beta`, `gain_in`, `gain`, `v_leak` of a node, float32, in Spyx's order."""
+    """`alpha`, `beta`, `gain_in`, `gain`, `gain_x`, `v_leak` of a node, float32, in Spyx's order.
+
+    `gain_x`: of a node with an exact step, see `equations.exact_node`.
+    """
     made: dict[str, Any] = {}
     dt = site.dt
     tau = node.get("tau", node.get("tau_mem"))
@@ -214,7 +217,11 @@ def parts(node: Node, site: Site) -> dict[str, Any]:
         made["beta"] = site.to_spyx(decay_of(tau, dt))
         made["gain"] = gain_of(dt / np.asarray(tau, np.float64) * node["r"])
         made["v_leak"] = node["v_leak"] if np.any(node["v_leak"]) else None
-    for name in ("gain", "gain_in", "v_leak"):
+    if "carry" in node:
+        carry, rate = node["carry"], dt / np.asarray(tau, np.float64)
+        made["gain"] = (node["r"] * carry).astype(np.float32)
+        made["gain_x"] = (node["r"] * (rate - carry) * node["w_in"]).astype(np.float32)
+    for name in ("gain", "gain_in", "gain_x", "v_leak"):
         if made.get(name) is not None:
             made[name] = site.to_spyx(made[name])
             if not np.isfinite(made[name]).all():

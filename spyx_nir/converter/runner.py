@@ -68,6 +68,7 @@ def from_nir(
     return_all_states: bool = False,
     rngs: Any = None,
     reset: Any = None,
+    discretization: str | None = None,
 ) -> tuple[Any, Any]:
     """Build a model from a NIR graph and run it on data, as `spyx.nir.from_nir` does.
 
@@ -80,7 +81,7 @@ def from_nir(
             contract's.
         return_all_states: also return every layer's state after every step.
         rngs: taken for compatibility; nothing is random here.
-        reset: overrides what the file says about resets, see `load`.
+        reset, discretization: override what the file says about resets and steps, see `load`.
 
     Returns:
         (model, outputs), or (model, (outputs, states)). Outputs are (T, B, ...), channels last, a
@@ -90,7 +91,7 @@ def from_nir(
         GraphError: the graph or the data is refused; names the node, the value and what is allowed.
     """
     del rngs
-    loaded = load(nir_graph, dt, reset=reset)
+    loaded = load(nir_graph, dt, reset=reset, discretization=discretization)
     outputs, states = run(
         loaded.model, model_input(loaded, input_data), return_all_states=return_all_states
     )

@@ -19,6 +19,7 @@ def upgrade(
     *,
     dt: float | None = None,
     time_unit: str | None = None,
+    discretization: str | None = None,
     reset: str | None = None,
     spike_delay: int | None = None,
     writer: str | None = None,
@@ -30,6 +31,7 @@ def upgrade(
             changed.
         dt: the step, in the unit of the time constants; written as a contract.
         time_unit: the unit of dt, one of `contract.UNITS`; needs dt.
+        discretization: one of `DISCRETIZATIONS`; needs dt.
         reset: one of `RESETS`, written to every neuron that resets.
         spike_delay: steps by which the spikes of every neuron are delayed, 0 or 1; likewise.
         writer: one of `WRITERS`, whose mistake is put right; needs dt.
@@ -38,8 +40,9 @@ def upgrade(
         GraphError: faults are left that are not understood, or what is given contradicts the file.
         UsageError: dt is missing, or there is no such writer.
     """
-    if dt is None and (time_unit or writer):
-        raise UsageError("`time_unit` and `writer` need `dt`, the step of the training")
+    if dt is None and (time_unit or writer or discretization):
+        what = "`time_unit`, `writer` and `discretization` need `dt`, the step of the training"
+        raise UsageError(what)
     if writer is not None and writer not in WRITERS:
         raise UsageError(f"`writer` must be one of {', '.join(WRITERS)}, got {writer!r}")
     content = file.content_of(source)
@@ -57,7 +60,7 @@ def upgrade(
             graph_dict, lines = WRITERS[writer](graph_dict, dt)
             changes += lines
         if dt is not None:
-            changes += _set_dt(graph_dict, dt, time_unit)
+            changes += _set_dt(graph_dict, dt, time_unit, discretization)
         for path, node in spiking(graph_dict):
             for name, value in (("reset", reset), ("spike_delay", spike_delay)):
                 own = node.setdefault("metadata", {})
@@ -69,13 +72,20 @@ def upgrade(
         return file.build(graph_dict), changes
 
 
-def _set_dt(graph_dict: dict[str, Any], dt: float, time_unit: str | None) -> list[str]:
+def _set_dt(
+    graph_dict: dict[str, Any], dt: float, time_unit: str | None, discretization: str | None
+) -> list[str]:
     """Write a contract with this step, and say what of it is new."""
-    plan = make_plan(graph_dict)
+    plan = make_plan(graph_dict, discretization=discretization)
     step_dt(plan, dt)
     check_dt(plan, dt)
     metadata = graph_dict.setdefault("metadata", {})
-    made = contract.make(dt, time_unit=time_unit)
+    if discretization is None and plan.exact:
+        discretization = "exact"
+    said = plan.metadata.get("time_unit")
+    if time_unit is None and isinstance(said, str) and said in contract.UNITS:
+        time_unit = said
+    made = contract.make(dt, time_unit=time_unit, discretization=discretization)
     new = {name: value for name, value in made.items() if metadata.get(name) != value}
     metadata.update(new)
     return ["contract: " + ", ".join(f"{k} = {v}" for k, v in new.items())] if new else []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from spyx_nir.converter import file
+from spyx_nir.converter.discretize import as_euler
 from spyx_nir.converter.file import Source
 from spyx_nir.converter.repair import spiking
 from spyx_nir.hardware import profile
@@ -20,6 +21,7 @@ def check(
     target: str | os.PathLike[str] | Profile,
     dt: float | None = None,
     reset: str | None = None,
+    discretization: str | None = None,
 ) -> Report:
     """Compare a graph with a chip; findings are sorted, errors first.
 
@@ -30,6 +32,7 @@ def check(
         dt: the step, in the unit of the time constants; None takes the contract's, and without one
             decays are not judged.
         reset: one of `RESETS` for every neuron, whatever the file says.
+        discretization: one of `DISCRETIZATIONS`, whatever the file says.
 
     Raises:
         GraphError: the graph has no meaning as it is.
@@ -39,6 +42,8 @@ def check(
     graph = file.content_of(source)
     chip = target if isinstance(target, Profile) else profile.load(os.fspath(target))
     with file.naming(source):
+        if discretization is not None:
+            graph = as_euler(graph, dt, discretization)
         report = judge(graph, chip, dt, reset)
     missing = [*_not_given(graph, dt, reset, report.findings)]
     report.findings = by_severity([*report.findings, *missing])

@@ -12,6 +12,7 @@ import numpy as np
 
 from spyx_nir import neurobench
 from spyx_nir.converter import file
+from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import Plan, components, make_plan
@@ -30,14 +31,14 @@ class PlannedGraph:
 
 
 def planned(graph: Mapping[str, Any] | PlannedGraph, reset: str | None = None) -> PlannedGraph:
-    """Plan a graph; one that has its plan stays as it is.
+    """Plan a graph, in Euler steps; one that has its plan stays as it is.
 
     Args:
         graph: a graph's dictionary, or what this function returned.
         reset: how every neuron resets, whatever the file says; None leaves it.
 
     Raises:
-        GraphError: the graph has no meaning.
+        GraphError: the graph has no meaning, or an exact step that is none of Euler's, see `as_euler`.
     """
     if isinstance(graph, PlannedGraph):
         if reset is None:
@@ -48,6 +49,7 @@ def planned(graph: Mapping[str, Any] | PlannedGraph, reset: str | None = None) -
         file.check_node(node, path)
         if reset is not None and EQUATIONS[node["type"]].spikes:
             node["metadata"] = {**node.get("metadata", {}), "reset": reset}
+    content = as_euler(content)  # every chip here decays so
     return PlannedGraph(content, make_plan(content))
 
 

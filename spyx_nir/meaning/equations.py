@@ -18,6 +18,8 @@ import numpy as np
 from spyx_nir.errors import GraphError
 
 RESETS = ("v_reset", "subtract", "subtract_after_decay")
+# How an equation becomes a step: forward Euler, or its solution for an input constant over the step.
+DISCRETIZATIONS = ("euler", "exact")
 MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
 # Whose factor undoes Euler's dt/tau.
 GAINS = {"tau": "r", "tau_mem": "r", "tau_syn": "w_in"}
@@ -156,6 +158,28 @@ def whole(node: Node, name: str, count: int) -> list[int]:
     if not numbers or value.size not in (1, count) or (value != np.floor(value)).any():
         raise field_error(name, f"is {value.tolist()}; {count} whole numbers are needed")
     return [int(value[min(i, value.size - 1)]) for i in range(count)]
+
+
+def exact_node(node: Node, dt: float) -> Node:
+    """A node whose Euler step is the solution of its equation over `dt`, its input held constant.
+
+    The solution of tau * v' = v_leak - v + r*x over a step is v + g * (v_leak - v + r*x) with
+    g = 1 - exp(-dt/tau): Euler's step of the time constant dt/g. IF and I have no time constant and
+    stay. With a current, i(s) = w_in*x + (i - w_in*x) * exp(-s/tau_syn) drives the membrane during the
+    step. `carry`, k, is the part of the current before the step that reaches the membrane for r = 1:
+
+        k = integral from 0 to dt of exp(-(dt - s)/tau_mem) * exp(-s/tau_syn) / tau_mem ds
+        u = v + g_mem * (v_leak - v) + r * (k*i + (g_mem - k) * w_in*x)      i before the step
+    """
+    made = dict(node)
+    rates = {name: dt / np.asarray(node[name], np.float64) for name in GAINS if name in node}
+    made |= {name: dt / -np.expm1(-rate) for name, rate in rates.items()}
+    if "tau_syn" in rates:
+        syn, mem = rates["tau_syn"], rates["tau_mem"]
+        apart = np.abs(mem - syn)
+        share = np.where(apart > 0, -np.expm1(-apart) / np.where(apart > 0, apart, 1), 1.0)
+        made["carry"] = mem * np.exp(-np.minimum(mem, syn)) * share
+    return made
 
 
 def rest(node: Node, x: np.ndarray) -> np.ndarray:
@@ -400,6 +424,11 @@ def step_cuba(node: Node, x: np.ndarray, state: State, dt: float) -> tuple[np.nd
     i = state.get("i", 0.0)
     i = i + dt / node["tau_syn"] * (-i + node["w_in"] * x)
     v = state["v"] if state else rest(node, x)
+    if "carry" in node:  # the exact step, see `exact_node`
+        before, k = state.get("i", 0.0), node["carry"]
+        rate = dt / node["tau_mem"]
+        drive = node["r"] * (k * before + (rate - k) * node["w_in"] * x)
+        return i, v + rate * (node["v_leak"] - v) + drive - state.get("owed", 0.0)
     u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i) - state.get("owed", 0.0)
     return i, u
 

@@ -8,6 +8,7 @@ A graph here is a plain dictionary, the form of `nir.NIRGraph.to_dict()` and of 
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,19 +19,23 @@ import numpy as np
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import (
     DEFAULTS,
+    DISCRETIZATIONS,
     ENDLESS,
     EQUATIONS,
     GAINS,
     RESETS,
     Node,
     as_array,
+    exact_node,
     graph_error,
     node_error,
     says_nothing,
     text,
 )
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
+# What files without a contract call Euler's step; other names may mean more than one step.
+EULER = ("euler", "forward_euler", "forward euler", "explicit_euler")
 # More than any network of ours; a file that nests shared subgraphs can name far more than it holds.
 MOST_NODES = 100_000
 MOST_NESTED = 16  # subgraphs inside subgraphs
@@ -57,14 +62,22 @@ class Plan:
     quiet: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def exact(self) -> bool:
+        """Whether a step is the exact solution, not Euler's; `settled` turns the one into the other."""
+        return bool(self.metadata.get("discretization") == "exact")
 
-def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
+
+def make_plan(
+    graph: Mapping[str, Any], reset: Any = None, discretization: str | None = None
+) -> Plan:
     """Flatten, check and order a graph.
 
     Args:
         graph: see the module's docstring.
         reset: one of `RESETS` for every neuron, or a mapping from node path to one; overrides the
             contract.
+        discretization: one of `DISCRETIZATIONS`; overrides the contract.
 
     Raises:
         ValueError: anything that would leave a node, edge or field without meaning.
@@ -73,6 +86,8 @@ def make_plan(graph: Mapping[str, Any], reset: Any = None) -> Plan:
     plan.inputs, plan.outputs = inline(graph, "", plan, 0)
     plan.metadata = _metadata(graph, "the graph", "")
     check_contract(plan.metadata)
+    _set_discretization(plan.metadata, discretization)
+    _foreign_step(plan)
     for path, node in plan.nodes.items():
         check_type(path, node["type"])
         _contract(path, node, reset)
@@ -220,6 +235,57 @@ def check_contract(metadata: Mapping[str, Any]) -> None:
             raise GraphError(what, node="", field=name, code="contract")
 
 
+def _set_discretization(metadata: dict[str, Any], given: str | None) -> None:
+    """Put one of `DISCRETIZATIONS` where the metadata says another, or where the caller does.
+
+    Raises:
+        GraphError: a contract says none of them, or `exact` in version 1, whose readers step by Euler.
+    """
+
+    def refuse(what: str) -> GraphError:
+        return GraphError(what, node="", field="discretization", code="contract")
+
+    known = ", ".join(DISCRETIZATIONS)
+    if given is not None and given not in DISCRETIZATIONS:
+        raise refuse(f"`discretization` must be one of {known}, got {given!r}")
+    said = metadata.get("discretization")
+    version = metadata.get("contract_version")
+    if given is not None:
+        metadata["discretization"] = given
+    elif version is not None and said is not None:
+        if not isinstance(said, str) or said not in DISCRETIZATIONS:
+            raise refuse(f"discretization is {said!r:.60}; {known} are known")
+        if said == "exact" and single_number(version) < 2:
+            raise refuse("discretization exact needs contract_version 2, but the file says 1")
+    elif said is not None and said not in DISCRETIZATIONS:
+        plain = isinstance(said, str) and said.lower() in EULER
+        if not plain:
+            message = f"discretization {said!r:.60} of the file is not known: read as euler"
+            warnings.warn(message, UserWarning, stacklevel=3)
+        metadata["discretization"] = "euler"
+
+
+def _foreign_step(plan: Plan) -> None:
+    """Put the `dt` of a file without contract into the graph's metadata where other keys give it.
+
+    Some writers give every node the same `dt`; sc-neurocore's Studio gives it as JSON, in ms.
+    """
+    metadata = plan.metadata
+    if "contract_version" in metadata or "dt" in metadata:
+        return
+    own = [_metadata(node, f"node `{path}`", path) for path, node in plan.nodes.items()]
+    steps = {single_number(found["dt"]) for found in own if "dt" in found}
+    if len(steps) == 1 and all(1e-30 < step < 1e30 for step in steps):
+        metadata["dt"] = steps.pop()
+    try:
+        studio = json.loads(metadata.get("sc_neurocore.studio", ""))
+        step = single_number(studio["dt"]) if studio["time_unit"] == "ms" else np.nan
+    except (ValueError, TypeError, KeyError):
+        return
+    if not steps and 1e-30 < step < 1e30:
+        metadata |= {"dt": step, "time_unit": "ms"}
+
+
 def _contract(path: str, node: Node, reset: Any) -> None:
     """Move the node's own contract (`reset`, `spike_delay`, `v_init`) beside its fields."""
 
@@ -323,9 +389,13 @@ def _warn_of_endless(node: Mapping[str, Any], where: str) -> None:
 
 
 def settled(plan: Plan, dt: float) -> Plan:
-    """The plan with finite numbers in place of infinite ones, see `settled_node`."""
+    """The plan with finite numbers in place of infinite ones, see `settled_node`, in Euler steps."""
     nodes = {path: settled_node(node, dt) for path, node in plan.nodes.items()}
-    return dataclasses.replace(plan, nodes=nodes)
+    if not plan.exact:
+        return dataclasses.replace(plan, nodes=nodes)
+    nodes = {path: exact_node(node, dt) for path, node in nodes.items()}
+    metadata = {**plan.metadata, "discretization": "euler"}
+    return dataclasses.replace(plan, nodes=nodes, metadata=metadata)
 
 
 def settled_node(node: Mapping[str, Any], dt: float) -> dict[str, Any]:
@@ -360,7 +430,7 @@ def _numbers(value: Any, path: str, name: str, kind: str) -> np.ndarray:
 
 
 def check_dt(plan: Plan, dt: float) -> None:
-    """Euler's step must not be longer than a time constant: dt/tau at most 1.
+    """Euler's step must not be longer than a time constant: dt/tau at most 1. An exact step may be.
 
     Raises:
         GraphError: names the node and the largest dt that is allowed. A file's float32 may put a
@@ -372,7 +442,12 @@ def check_dt(plan: Plan, dt: float) -> None:
 
 
 def too_long(plan: Plan, dt: float) -> Iterator[tuple[str, str]]:
-    """The nodes with a time constant shorter than dt, and what is to be said of each."""
+    """The nodes with a time constant shorter than dt, and what is to be said of each.
+
+    None where the step is exact, which has no such limit.
+    """
+    if plan.exact:
+        return
     shortest = {}
     for path, node in plan.nodes.items():
         if taus := [(float(np.min(v)), name) for name, v in node.items() if name.startswith("tau")]:

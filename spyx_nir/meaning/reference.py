@@ -1,7 +1,8 @@
 """The reference: what a NIR graph means on a grid of step dt, in float64 NumPy, and nothing else.
 
-It follows the graph's edges (`plan.py`) and NIR's equations (`equations.py`) under forward Euler, and
-knows no other framework. A bundle's verify.py carries the text of these three modules.
+It follows the graph's edges (`plan.py`) and NIR's equations (`equations.py`) under forward Euler, or
+solved exactly over a step where the contract says so, and knows no other framework. A bundle's
+verify.py carries the text of these three modules.
 
 Data is time-major and channels first: (T, B, *shape). Order of things in one step:
 - a node's input is the sum of its incoming edges;
@@ -97,6 +98,7 @@ def run(
     dt: float | None = None,
     *,
     reset: Any = None,
+    discretization: str | None = None,
     counts: bool = False,
     watch: Callable[[str, np.ndarray, np.ndarray, State], None] | None = None,
 ) -> Result:
@@ -107,7 +109,7 @@ def run(
         x: (T, B, *input shape), channels first; a mapping from input name to such an array where
             the graph has several inputs.
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
-        reset: as in `make_plan`.
+        reset, discretization: as in `make_plan`; without effect on a plan made before.
         counts: spikes are recorded as int32, for equations by which several leave in a step.
         watch: called in every step for every node but the inputs: its path, what arrives, what
             leaves, (B, *shape), and its state.
@@ -115,7 +117,7 @@ def run(
     Raises:
         ValueError: the graph or the input is refused; names the node and the value.
     """
-    plan = graph if isinstance(graph, Plan) else make_plan(graph, reset)
+    plan = graph if isinstance(graph, Plan) else make_plan(graph, reset, discretization)
     dt = step_dt(plan, dt)
     check_dt(plan, dt)
     plan = settled(plan, dt)

@@ -190,7 +190,7 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         put("node/metadata/time_unit", "fortnight"),
         "warning",
         "",
-        "time_unit is 'fortnight'; s and step are known",
+        "time_unit is 'fortnight'; s, ms, step are known",
     ),
     "channels-last": (
         lambda: image((34, 34, 2)),
@@ -212,6 +212,30 @@ CASES: dict[str, tuple[Graph, Change, str, str, str]] = {
         "warning",
         "",
         "Norse 1.1.0 writes dt/tau_mem_inv as tau",
+    ),
+    "foreign-key": (
+        clean,
+        both(
+            put("node/metadata", None),
+            put("node/metadata/reset_mechanism", "subtract"),
+        ),
+        "note",
+        "",
+        "reset_mechanism = 'subtract'; not read: `subtract` is one of two rules",
+    ),
+    "discretization": (
+        clean,
+        both(put("node/metadata/contract_version", None), put("node/metadata/discretization", "zoh")),
+        "warning",
+        "",
+        "discretization is 'zoh', which is not known: read as euler",
+    ),
+    "contract": (
+        clean,
+        put("node/metadata/n_steps", 0),
+        "error",
+        "",
+        "`n_steps` is 0; 1 or more is needed",
     ),
     "nir-type-check": (
         clean,
@@ -251,7 +275,8 @@ def test_finds(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     graph, change, severity, node, words = CASES[name]
     code = name.partition(" ")[0]
     path = old_files.write(tmp_path / "a.nir", graph(), change)
-    target = ("--target", "nir-1.0.4") if code == "older-nir" else ()
+    flags = {"older-nir": ("--target", "nir-1.0.4"), "contract": ("--contract",)}
+    target = flags.get(code, ())
     status, found = lint(capsys, path, *target)
     (hit,) = [f for f in found if f["code"] == code]
     assert (hit["severity"], hit["node"]) == (severity, node)
@@ -259,7 +284,10 @@ def test_finds(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert CODES[code].startswith(severity)
     assert status == (1 if any(f["severity"] == "error" for f in found) else 0)
     related = {code, "nir-type-check", "declared-shape"}
-    related |= {"no-contract"} if code == "norse-tau" else set()  # Norse writes none
+    if code in ("norse-tau", "foreign-key", "discretization"):  # who write none
+        related |= {"no-contract"}
+    if code == "discretization":
+        related |= {"foreign-key"}  # the dt that is left
     assert {f["code"] for f in found} <= related, found
 
 

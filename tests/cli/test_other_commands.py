@@ -68,7 +68,7 @@ def test_help_says_how_a_stage_is_started(name: str) -> None:
 
 def test_version() -> None:
     done = outside("--version")
-    assert done.stdout.startswith("spyx-nir ") and done.stdout.endswith(", contract 1\n")
+    assert done.stdout.startswith("spyx-nir ") and done.stdout.endswith(", contract 2\n")
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,10 @@ def test_a_delay_that_is_no_whole_number_of_steps_is_named() -> None:
 
 CONTRACTS: dict[str, object] = {
     "bin": 1,
-    "time_unit": "ms",
+    "time_unit": "min",
     "readout": "first",
     "n_steps": 0,
+    "discretization": "zoh",
     "input_bin_s": -1.0,
     "classes": "cat",
 }

@@ -650,9 +650,9 @@ CONTRACTS = {
         "zero nor v_leak",
     ),
     "newer contract": (
-        lambda: chain(metadata=CONTRACT | {"contract_version": 2}),
-        "contract_version is 2",
-        "up to 1",
+        lambda: chain(metadata=CONTRACT | {"contract_version": 3}),
+        "contract_version is 3",
+        "up to 2",
     ),
     "contract of no version": (
         lambda: chain(metadata=CONTRACT | {"contract_version": "new"}),

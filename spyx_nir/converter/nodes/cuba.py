@@ -7,6 +7,7 @@
     exact CubaLIF i' = alpha*i + gain_in*x;  u = beta*v + (1-beta)*v_leak + gain*i'
                   alpha = 1 - dt/tau_syn, gain_in = w_in*dt/tau_syn
                   beta = 1 - dt/tau_mem, gain = r*dt/tau_mem
+                  with an exact step gain*i + gain_x*x, see `equations.exact_node`
     Spyx CuBaLIF  s = u > threshold;  i' = alpha*i + x;  u' = beta*(u - threshold*s) + i'
                   w_in = tau_syn/dt, r = tau_mem/dt; reset `subtract`, delayed by one step
 
@@ -64,6 +65,8 @@ def export_spyx(layer: Any, site: Site) -> Exported:
 def export_exact(layer: Any, site: Site) -> Exported:
     """The CubaLIF of a `neurons.CubaLIF`, the CubaLI of a `neurons.CubaLI`."""
     site.check_hidden(layer.hidden_shape)
+    if layer.gain_x is not None:
+        raise site.refuse("`gain_x` is set, the input's way past the current in an exact step")
     make = nir.CubaLIF if layer.spikes else nir.CubaLI
     return [("", exact_node(make, layer, site, **_values(layer, site, False)))]
 
