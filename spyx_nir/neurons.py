@@ -22,6 +22,7 @@ Per step, with u the membrane before the reset (source: NIR's `nir/ir/neuron.py`
         v_reset:              v' = v_reset where z, else u
         subtract:             v' = u - threshold*z
         subtract_after_decay: v' = u, and threshold*z is taken off after the next decay
+        none:                 v' = u
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ import jax.numpy as jnp
 from flax import nnx
 from spyx import axn
 
-RESETS = ("v_reset", "subtract", "subtract_after_decay")
+RESETS = ("v_reset", "subtract", "subtract_after_decay", "none")
+MOST_SPIKES = 2.0**16  # of a `MultiSpike` in a step, as in `meaning.dialects`
 # What a neuron fires with: a step from 0 to 1 just above 0, and its surrogate gradient.
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -284,6 +286,50 @@ class CubaLIF(SpikingIntegrator):
         leaks = {"beta": beta, "gain": gain, "v_leak": v_leak, "start_at_leak": start_at_leak}
         leaks |= {"alpha": alpha, "gain_in": gain_in, "gain_x": gain_x}
         super().__init__(hidden_shape, threshold, activation, reset, v_reset, **leaks)
+
+
+class MultiSpike(Integrator):
+    """A neuron of the dialects of sinabs and Rockpool: several spikes a step, which NIR has not.
+
+    u = beta*v + drive, drive being x, or the current i' = alpha*i + gain_in*x where there is an `alpha`,
+    plus `bias`. Spikes: the thresholds that fit into u (u >= threshold), at most `MOST_SPIKES`; each is
+    taken off. The membrane stays at `lowest` thresholds or above. The surrogate gradient is the first's.
+
+    Args:
+        threshold, bias: scalar or `hidden_shape`. lowest: in thresholds, such as -1; None: no bound.
+    """
+
+    spikes = True
+
+    def __init__(
+        self,
+        hidden_shape: Sequence[int],
+        threshold: Any = 1.0,
+        activation: Activation | None = None,
+        *,
+        alpha: Any = None,
+        beta: Any = None,
+        gain_in: Any = None,
+        bias: Any = None,
+        lowest: float | None = None,
+        rngs: nnx.Rngs | None = None,
+    ):
+        super().__init__(hidden_shape, alpha, beta, gain_in=gain_in)
+        self.threshold = Constant(jnp.asarray(threshold, jnp.float32))
+        self.bias = _constant(bias)
+        self.lowest = lowest
+        self.spike = axn.superspike() if activation is None else activation
+
+    def emit(self, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Numbers of spikes and the membrane after the reset."""
+        threshold = self.threshold[...]
+        u = u if self.bias is None else u + self.bias[...]
+        fit = jnp.minimum(jnp.floor(u / threshold), MOST_SPIKES)
+        count = jnp.where(u >= threshold, fit, 0.0)
+        first = self.spike(u - threshold)
+        z = first + jax.lax.stop_gradient(count - first)
+        v = u - z * threshold
+        return z, v if self.lowest is None else jnp.maximum(v, self.lowest * threshold)
 
 
 class Recurrent(nnx.Module):

@@ -8,9 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.interop import rules
 from pipeline.interop.protocol import Answer, Request, read_answer, write_request
 from spyx_nir.errors import UserError
+from spyx_nir.meaning import dialects
 
 ROOT = Path(__file__).parents[2]
 SETUP = {".venv-peers": "make peers-setup", ".venv-vendors": "make vendors-setup"}
@@ -35,7 +35,7 @@ class Reader:
     environment: str = ".venv-peers"
     nir_version: str = "1.0.8"
     profile: str = ""
-    known: tuple[rules.Rule, ...] = ()
+    known: tuple[dialects.Rule, ...] = ()
 
     @property
     def python(self) -> Path:
@@ -70,21 +70,23 @@ class Reader:
 
 
 HERE, VENDORS = "pipeline.interop", ".venv-vendors"
-PLAIN = (rules.NIR_ALONE, rules.EMPTY_CYCLES)
+PLAIN = (dialects.NIR_ALONE, dialects.EMPTY_CYCLES)
 READERS: dict[str, Reader] = {
-    "norse": Reader("Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(*PLAIN, rules.NORSE)),
+    "norse": Reader(
+        "Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(*PLAIN, dialects.NORSE)
+    ),
     "spikingjelly": Reader(
         "SpikingJelly 2.0.0", f"{HERE}.spikingjelly", profile="spikingjelly", known=PLAIN
     ),
     "snntorch": Reader(
-        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(*PLAIN, rules.SNNTORCH)
+        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(*PLAIN, dialects.SNNTORCH)
     ),
-    "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(rules.SINABS,)),
+    "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(dialects.SINABS,)),
     "rockpool": Reader(
-        "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(rules.ROCKPOOL,)
+        "Rockpool 3.1.0", f"{HERE}.rockpool", VENDORS, "1.0.4", known=(dialects.ROCKPOOL,)
     ),
     "lava": Reader(
-        "Lava 0.10.0, float", f"{HERE}.lava", VENDORS, "1.0.4", known=(rules.NIR_ALONE,)
+        "Lava 0.10.0, float", f"{HERE}.lava", VENDORS, "1.0.4", known=(dialects.NIR_ALONE,)
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
 }

@@ -10,7 +10,6 @@ read       it has nothing to run, and no objection
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,9 @@ import numpy as np
 
 from pipeline.evaluation.confidence import accuracy_entry
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
-from pipeline.interop import rules
 from pipeline.interop.protocol import Answer
 from spyx_nir.errors import UserError
-from spyx_nir.meaning import reference
+from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.plan import Plan
 
 # Of the threshold: what float32 may round away; the limit that parity has (params.yaml).
@@ -55,7 +53,7 @@ def spiking(plan: Plan) -> tuple[str, ...]:
 
     Not in the plan's own order: a neuron whose spikes are delayed may run after those that it feeds.
     """
-    order = rules.NIR_ALONE.plan(plan).order
+    order = dialects.NIR_ALONE.plan(plan).order
     return tuple(path for path in order if "v_threshold" in plan.nodes[path])
 
 
@@ -112,7 +110,7 @@ def compare(
     dt: float,
     x: np.ndarray,
     answers: Mapping[str, Answer],
-    rule: rules.Rule | None = None,
+    rule: dialects.Rule | None = None,
 ) -> dict[str, Comparison]:
     """Run the reference once and count what differs in every reader's spikes.
 
@@ -133,8 +131,8 @@ def compare(
     chunk = max(1, ENTRIES // (steps * sum(math.prod(plan.shapes[name]) for name in names)))
     for start in range(0, len(x) if answers else 0, chunk):
         data = x[start : start + chunk].swapaxes(0, 1)
-        with rules.in_force(rule) if rule else contextlib.nullcontext():
-            result = reference.run(ruled, data, dt, counts=rule is not None)
+        steps = rule.steps if rule else None
+        result = reference.run(ruled, data, dt, counts=rule is not None, steps=steps)
         membranes = {
             name: nearest(result.membranes[name], plan.nodes[name]["v_threshold"]) for name in names
         }
@@ -184,7 +182,7 @@ def judge(
     x: np.ndarray,
     labels: np.ndarray,
     answers: Mapping[str, Answer],
-    known: Mapping[str, Sequence[rules.Rule]],
+    known: Mapping[str, Sequence[dialects.Rule]],
 ) -> dict[str, dict[str, Any]]:
     """The verdicts on one file by reader, as the report has them.
 
@@ -213,7 +211,7 @@ def _verdict(
     labels: np.ndarray,
     answer: Answer,
     plain: Comparison,
-    known: Sequence[rules.Rule],
+    known: Sequence[dialects.Rule],
 ) -> dict[str, Any]:
     predicted = predictions(answer, readout(plan), x.shape[1])
     expected, count = np.array(plain.predictions), len(predicted)

@@ -214,7 +214,9 @@ def _is_integrator(layer: Any) -> bool:
     cell = layer.cell if type(layer) is neurons.Recurrent else layer
     return (
         isinstance(cell, neurons.Integrator)
-        and getattr(cell, "reset", None) != "subtract_after_decay"
+        and not isinstance(cell, neurons.MultiSpike)
+        and getattr(cell, "reset", None) in (None, "v_reset", "subtract")
+        and cell.gain_x is None
     )
 
 

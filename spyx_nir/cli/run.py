@@ -15,9 +15,9 @@ from spyx_nir.cli import check_name, mendable, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.errors import GraphError, about, one_line
+from spyx_nir.errors import GraphError, UsageError, about, one_line
 from spyx_nir.files import atomic
-from spyx_nir.meaning import reference
+from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.equations import RESETS
 from spyx_nir.meaning.plan import Plan, make_plan, step_dt
 
@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
     parser.add_argument("--reset", choices=RESETS, help="overrides what the file says about resets")
     show.add_discretization(parser)
+    parser.add_argument(
+        "--dialect",
+        choices=sorted(dialects.DIALECTS),
+        help="run it as that framework reads it, see docs/peers.md; its own reset and step",
+    )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = EPILOG
@@ -52,6 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_name(arguments.output, ".npz", "--output")
+    if arguments.dialect and (arguments.reset or arguments.discretization):
+        raise UsageError(
+            "--dialect has its own reset and step: leave --reset and --discretization out"
+        )
 
     def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, Plan]:
         file.check_nodes(content)
@@ -60,11 +69,12 @@ def main(arguments: argparse.Namespace) -> int:
 
     nir_graph, plan = mendable(arguments.file, planned)
     with about(f"{arguments.file}: --dt"):
-        step_dt(plan, arguments.dt)
+        dt = arguments.dt
+        step_dt(plan, dialects.step_of(arguments.dialect, plan, dt) if arguments.dialect else dt)
     data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
     with about(arguments.file):
         if arguments.engine == "reference":
-            result = reference.run(plan, data, arguments.dt)
+            result = _reference(plan, data, arguments)
             outputs, spikes = result.outputs, result.spikes
         else:
             outputs, spikes = _jax(nir_graph, plan, data, arguments), {}
@@ -131,6 +141,14 @@ def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
     return [names[i] for i in np.argmax(score, axis=-1)]
 
 
+def _reference(
+    plan: Plan, data: dict[str, np.ndarray], arguments: argparse.Namespace
+) -> reference.Result:
+    if arguments.dialect:
+        return dialects.run(plan, data, arguments.dialect, arguments.dt)
+    return reference.run(plan, data, arguments.dt)
+
+
 def _jax(
     nir_graph: Any, plan: Plan, data: dict[str, np.ndarray], arguments: argparse.Namespace
 ) -> dict[str, np.ndarray]:
@@ -141,7 +159,11 @@ def _jax(
         "output_order", None
     )  # results are channels first, whatever it was before
     loaded = converter.load(
-        nir_graph, arguments.dt, reset=arguments.reset, discretization=arguments.discretization
+        nir_graph,
+        arguments.dt,
+        reset=arguments.reset,
+        discretization=arguments.discretization,
+        dialect=arguments.dialect,
     )
     turned = {name: np.asarray(to_last(x, x.ndim - 2), np.float32) for name, x in data.items()}
     only = len(plan.inputs) == 1

@@ -17,11 +17,12 @@ from spyx_nir.converter import agreement, contract
 from spyx_nir.converter import registry as registry  # fills the table of kinds
 from spyx_nir.converter.agreement import Row
 from spyx_nir.converter.as_dict import as_dict, node_dict
-from spyx_nir.converter.kind import Exported, exported_layers, exporter, load_layer
+from spyx_nir.converter.kind import Exported, Node, exported_layers, exporter, load_layer
 from spyx_nir.converter.known import class_name, parent, redefined, runs_as
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
 from spyx_nir.errors import GraphError, naming_extra
+from spyx_nir.meaning import dialects
 from spyx_nir.meaning.equations import EQUATIONS, Shape, field_error
 from spyx_nir.meaning.plan import (
     Plan,
@@ -459,15 +460,17 @@ def load(
     *,
     reset: Any = None,
     discretization: str | None = None,
+    dialect: str | None = None,
 ) -> Loaded:
     """Build a model from a graph without running it.
 
     Args:
         nir_graph: of any writer. Its contract counts where it has one, else NIR's own rule.
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
-        reset: "v_reset", "subtract" or "subtract_after_decay" for every neuron, or a mapping from
-            node path to one of them; overrides the contract.
+        reset: "v_reset", "subtract", "subtract_after_decay" or "none" for every neuron, or a mapping
+            from node path to one of them; overrides the contract.
         discretization: "euler" or "exact", see docs/contract.md; overrides the contract.
+        dialect: one of `meaning.dialects.DIALECTS`, to read the file as another framework does.
 
     Raises:
         GraphError: no graph, or one with a part that has no meaning; names the node.
@@ -479,12 +482,17 @@ def load(
         what = f"a nir.NIRGraph is needed, got {type(nir_graph).__name__}{read}"
         raise GraphError(what, code="no-graph")
     plan = make_plan(as_dict(nir_graph), reset, discretization)
+    if dialect is not None:
+        plan = dialects.rule_of(dialect, plan).plan(plan)
+        dt = dialects.step_of(dialect, plan, dt)
     step = step_dt(plan, dt)
-    check_dt(plan, step)
+    if dialect is None:
+        check_dt(plan, step)
     plan = settled(plan, step)
     chain = _chain(plan)
     with naming_extra():
-        model, names = _graph_model(plan, step) if chain is None else _sequential(plan, chain, step)
+        made = (plan, step, dialect)
+        model, names = _graph_model(*made) if chain is None else _sequential(chain, *made)
     return Loaded(model, names, plan, step, chain=chain is not None)
 
 
@@ -518,7 +526,7 @@ def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:
 
 
 def _sequential(
-    plan: Plan, chain: list[tuple[str, str | None]], dt: float
+    chain: list[tuple[str, str | None]], plan: Plan, dt: float, dialect: str | None
 ) -> tuple[Any, tuple[str, ...]]:
     from spyx_nir.converter.nodes.recurrent import load_recurrent
 
@@ -539,13 +547,20 @@ def _sequential(
             if site.spyx_flatten and order is None:
                 order = flatten_order(plan.arrives[path])
         if weight is not None:
-            layers.append(load_recurrent(node, plan.nodes[weight], site))
+            load = functools.partial(_layer, dialect=dialect)
+            layers.append(load_recurrent(node, plan.nodes[weight], site, load))
         else:
-            layers.append(load_layer(node, site))
+            layers.append(_layer(node, site, dialect))
         if node["type"] in ("Linear", "Affine"):
             order = None
         names.append(path)
     return assemble(_spyx_sequential, {"layers": layers}, place=True), tuple(names)
+
+
+def _layer(node: Node, site: Site, dialect: str | None) -> Any:
+    from spyx_nir.converter.dialect_layers import dialect_layer
+
+    return load_layer(node, site) if dialect is None else dialect_layer(dialect, node, site)
 
 
 def _spyx_sequential(layers: list[Any]) -> Any:
@@ -554,7 +569,7 @@ def _spyx_sequential(layers: list[Any]) -> Any:
     return snn.Sequential(*layers)
 
 
-def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
+def _graph_model(plan: Plan, dt: float, dialect: str | None) -> tuple[Any, tuple[str, ...]]:
     from spyx_nir.converter.layers import GraphModel
 
     layers = {}
@@ -562,5 +577,5 @@ def _graph_model(plan: Plan, dt: float) -> tuple[Any, tuple[str, ...]]:
         node = plan.nodes[path]
         if node["type"] not in ("Input", "Output"):
             site = Site(f"{node['type']} node `{path}`", plan.arrives[path], dt, node=path)
-            layers[path] = load_layer(node, site)
+            layers[path] = _layer(node, site, dialect)
     return GraphModel(plan, placed(layers)), ()

@@ -69,6 +69,7 @@ def from_nir(
     rngs: Any = None,
     reset: Any = None,
     discretization: str | None = None,
+    dialect: str | None = None,
 ) -> tuple[Any, Any]:
     """Build a model from a NIR graph and run it on data, as `spyx.nir.from_nir` does.
 
@@ -82,6 +83,7 @@ def from_nir(
         return_all_states: also return every layer's state after every step.
         rngs: taken for compatibility; nothing is random here.
         reset, discretization: override what the file says about resets and steps, see `load`.
+        dialect: "norse", "rockpool", "sinabs" or "snntorch": read as that framework does.
 
     Returns:
         (model, outputs), or (model, (outputs, states)). Outputs are (T, B, ...), channels last, a
@@ -91,7 +93,7 @@ def from_nir(
         GraphError: the graph or the data is refused; names the node, the value and what is allowed.
     """
     del rngs
-    loaded = load(nir_graph, dt, reset=reset, discretization=discretization)
+    loaded = load(nir_graph, dt, reset=reset, discretization=discretization, dialect=dialect)
     outputs, states = run(
         loaded.model, model_input(loaded, input_data), return_all_states=return_all_states
     )

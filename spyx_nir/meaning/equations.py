@@ -17,7 +17,7 @@ import numpy as np
 
 from spyx_nir.errors import GraphError
 
-RESETS = ("v_reset", "subtract", "subtract_after_decay")
+RESETS = ("v_reset", "subtract", "subtract_after_decay", "none")
 # How an equation becomes a step: forward Euler, or its solution for an input constant over the step.
 DISCRETIZATIONS = ("euler", "exact")
 MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
@@ -93,11 +93,21 @@ def shape_error(what: str, field: str | None = None) -> GraphError:
 
 
 def same_shape(node: Node, shape: Shape) -> Shape:
-    """Element by element: every array parameter has the shape that arrives, or is one number."""
+    """Element by element: every array parameter has the shape that arrives, or is one number.
+
+    Or one number for a channel, (C, 1, 1) where (C, H, W) arrives; `make_plan` spreads it.
+    """
     for name, value in node.items():
-        if isinstance(value, np.ndarray) and value.size != 1 and value.shape != tuple(shape):
+        if not isinstance(value, np.ndarray) or value.size == 1:
+            continue
+        if value.shape != tuple(shape) and not per_channel(value.shape, shape):
             raise shape_error(f"`{name}` has shape {value.shape}, but {tuple(shape)} arrives", name)
     return tuple(shape)
+
+
+def per_channel(given: Shape, shape: Shape) -> bool:
+    """Whether a parameter's shape has one number for a channel: axes of 1 behind the first."""
+    return len(given) == len(shape) > 1 and given == (shape[0], *[1] * (len(shape) - 1))
 
 
 def as_array(value: Any, where: str) -> np.ndarray:
@@ -191,7 +201,7 @@ def rest(node: Node, x: np.ndarray) -> np.ndarray:
 def fire(node: Node, u: np.ndarray, state: State) -> Step:
     """Spike where the membrane u exceeds the threshold, then reset as the contract says."""
     z = (u > node["v_threshold"]).astype(np.float64)
-    reset = node.get("reset", "v_reset")
+    reset = node.get("reset", "v_reset")  # by "none" the membrane stays
     if reset == "v_reset":
         v = np.where(z > 0, node["v_reset"], u)
     else:

@@ -29,6 +29,8 @@ from spyx_nir.meaning.equations import (
     exact_node,
     graph_error,
     node_error,
+    per_channel,
+    same_shape,
     says_nothing,
     text,
 )
@@ -654,6 +656,12 @@ def _infer_shapes(plan: Plan) -> None:
                 raise error.within(f"{node['type']} node `{path}`", node=path) from None
             plan.arrives[path] = shape
             plan.shapes[path] = tuple(int(n) for n in result)
+            if EQUATIONS[node["type"]].shape is same_shape:
+                node |= {
+                    name: np.broadcast_to(value, shape)
+                    for name, value in node.items()
+                    if isinstance(value, np.ndarray) and per_channel(value.shape, shape)
+                }
             todo.append(path)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,7 @@ def run(
     reset: Any = None,
     discretization: str | None = None,
     counts: bool = False,
+    steps: Mapping[str, Callable[..., tuple[np.ndarray, State]]] | None = None,
     watch: Callable[[str, np.ndarray, np.ndarray, State], None] | None = None,
 ) -> Result:
     """Run a graph on time-major data.
@@ -111,6 +112,8 @@ def run(
         dt: the step, in the unit of the graph's time constants; None takes the contract's.
         reset, discretization: as in `make_plan`; without effect on a plan made before.
         counts: spikes are recorded as int32, for equations by which several leave in a step.
+        steps: by kind of node, steps in the place of those in `EQUATIONS`, see `dialects.py`. They may
+            take a dt that Euler's step may not.
         watch: called in every step for every node but the inputs: its path, what arrives, what
             leaves, (B, *shape), and its state.
 
@@ -119,13 +122,17 @@ def run(
     """
     plan = graph if isinstance(graph, Plan) else make_plan(graph, reset, discretization)
     dt = step_dt(plan, dt)
-    check_dt(plan, dt)
+    if not steps:
+        check_dt(plan, dt)
     plan = settled(plan, dt)
     given = named_inputs(x, plan)
     data = {name: check_input(array, name, plan.shapes[name]) for name, array in given.items()}
-    steps, batch = check_sizes(data)
+    count, batch = check_sizes(data)
 
     equations = {path: EQUATIONS[node["type"]] for path, node in plan.nodes.items()}
+    for path, node in plan.nodes.items():
+        if steps and node["type"] in steps:
+            equations[path] = replace(equations[path], step=steps[node["type"]])
     nodes = {
         path: _float64(node, plan.arrives[path], equations[path].shape is same_shape)
         for path, node in plan.nodes.items()
@@ -149,13 +156,13 @@ def run(
     last_fired = {path: silent[path] for path in delayed}
     result = Result({}, {}, {}, {})
     for path in spiking:
-        shape = (steps, batch, *plan.shapes[path])
+        shape = (count, batch, *plan.shapes[path])
         result.fired[path] = np.zeros(shape, np.int32 if counts else np.uint8)
         result.spikes[path] = np.zeros_like(result.fired[path])
         result.membranes[path] = np.zeros(shape)
     for path in plan.outputs:
-        result.outputs[path] = np.zeros((steps, batch, *plan.shapes[path]))
-    for t in range(steps):
+        result.outputs[path] = np.zeros((count, batch, *plan.shapes[path]))
+    for t in range(count):
         values: dict[str, np.ndarray] = dict(last_fired)
         for path in plan.order:
             if path in data:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.interop import rules
 from spyx_nir import converter
 from spyx_nir.converter import file
 from spyx_nir.converter.graph import as_dict
 from spyx_nir.converter.repair import repair
+from spyx_nir.meaning import dialects
 from spyx_nir.meaning.plan import make_plan
 from spyx_nir.meaning.reference import run as run_reference
 
@@ -73,8 +73,7 @@ def test_rockpools_file_is_repaired_and_its_spikes_are_those_of_its_rule():
     x, expected = recording("rockpool_chain")
     assert all(spikes.max() > 1 for spikes in expected)
     plan = make_plan(content)
-    with rules.in_force(rules.ROCKPOOL):
-        own = run_reference(rules.ROCKPOOL.plan(plan), x, 1e-3, counts=True)
+    own = dialects.run(plan, x, "rockpool", 1e-3)
     plain = run_reference(plan, x, 1e-3)
     for path, spikes in zip(("1_LIFTorch", "3_LIFTorch"), expected, strict=True):
         assert (own.spikes[path] == spikes).all()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.interop import rules, verdict
+from pipeline.interop import verdict
 from pipeline.interop.protocol import Answer
 from spyx_nir.errors import UserError
+from spyx_nir.meaning import dialects
 from spyx_nir.meaning.plan import make_plan
 
 LABELS = np.array([0])
@@ -33,7 +34,7 @@ def plan_of(weight: float) -> Any:
     )
 
 
-def judge(weight: float, answer: Answer, *known: rules.Rule) -> dict[str, Any]:
+def judge(weight: float, answer: Answer, *known: dialects.Rule) -> dict[str, Any]:
     """The verdict on a reader that was given a spike in each of four steps."""
     x = np.ones((1, 4, 1), np.uint8)
     plan = plan_of(weight)
@@ -64,13 +65,13 @@ def test_one_spike_too_many_or_too_few_is_wrong(wrong: tuple[int, ...]) -> None:
 
 
 def test_a_rule_that_does_not_lead_there_explains_nothing() -> None:
-    assert judge(0.6, spikes(1, 1, 0, 1), rules.SINABS)["verdict"] == "wrong"
+    assert judge(0.6, spikes(1, 1, 0, 1), dialects.SINABS)["verdict"] == "wrong"
 
 
 def test_a_rule_that_leads_there_explains() -> None:
     # 2.5: two spikes, 0.5 is left; 3.0: three spikes, 0 is left. NIR: one spike, 0 is left.
-    judged = judge(2.5, spikes(2, 3, 2, 3), rules.ROCKPOOL, rules.SINABS)
-    assert (judged["verdict"], judged["rule"]) == ("explained", rules.SINABS.text)
+    judged = judge(2.5, spikes(2, 3, 2, 3), dialects.ROCKPOOL, dialects.SINABS)
+    assert (judged["verdict"], judged["rule"]) == ("explained", dialects.SINABS.text)
     assert judged["differing_spikes"] == 4
     assert judged["by_rule"]["differing_spikes"] == 0
 
@@ -80,7 +81,7 @@ def test_without_the_rule_the_same_spikes_are_wrong() -> None:
 
 
 def test_a_rule_is_gone_afterwards() -> None:
-    judge(2.5, spikes(2, 3, 2, 3), rules.SINABS)
+    judge(2.5, spikes(2, 3, 2, 3), dialects.SINABS)
     assert judge(2.5, spikes(1, 1, 1, 1))["verdict"] == "faithful"
 
 
@@ -147,7 +148,7 @@ def test_a_bias_that_is_missing_in_the_first_step_is_explained() -> None:
     }
     plan, x = make_plan(graph), np.zeros((1, 4, 1), np.uint8)
     answers = {"full": spikes(0, 0, 1, 0), "empty": spikes(0, 0, 0, 1)}
-    known = dict.fromkeys(answers, (rules.EMPTY_CYCLES,))
+    known = dict.fromkeys(answers, (dialects.EMPTY_CYCLES,))
     judged = verdict.judge(plan, 1.0, x, LABELS, answers, known)
     assert judged["full"]["verdict"] == "faithful"
     assert (judged["empty"]["verdict"], judged["empty"]["differing_spikes"]) == ("explained", 2)
@@ -165,10 +166,10 @@ def test_a_contract_that_is_not_read_is_explained(delay: int) -> None:
     plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
     honest = (0, 0, 1, 1) if delay else (0, 1, 1, 0)
     answers = {"contract": spikes(*honest), "nir": spikes(0, 1, 0, 1)}
-    x, known = np.ones((1, 4, 1), np.uint8), dict.fromkeys(answers, (rules.NIR_ALONE,))
+    x, known = np.ones((1, 4, 1), np.uint8), dict.fromkeys(answers, (dialects.NIR_ALONE,))
     found = verdict.judge(plan, 1.0, x, LABELS, answers, known)
     assert found["contract"]["verdict"] == "faithful"
-    assert (found["nir"]["verdict"], found["nir"]["rule"]) == ("explained", rules.NIR_ALONE.text)
+    assert (found["nir"]["verdict"], found["nir"]["rule"]) == ("explained", dialects.NIR_ALONE.text)
     assert verdict.judge(plan, 1.0, x, LABELS, answers, {})["nir"]["verdict"] == "wrong"
 
 
@@ -180,7 +181,7 @@ def test_a_tie_is_looked_up_where_the_rule_spikes() -> None:
     nodes["if"] = {k: v for k, v in nodes["if"].items() if k not in ("reset", "spike_delay")}
     plan = make_plan({"nodes": nodes, "edges": plan.edges, "metadata": {"dt": 1.0}})
     x, answers = np.ones((1, 4, 1), np.uint8), {"it": spikes(0, 1, 0, 1)}
-    found = verdict.judge(plan, 1.0, x, LABELS, answers, {"it": (rules.NIR_ALONE,)})["it"]
+    found = verdict.judge(plan, 1.0, x, LABELS, answers, {"it": (dialects.NIR_ALONE,)})["it"]
     assert found["verdict"] == "explained"
     assert found["by_rule"]["ties"]["largest_distance"] == pytest.approx(5e-5)
 
@@ -202,7 +203,7 @@ def test_what_follows_from_a_tie_in_the_layer_before_is_explained(delay: int) ->
     assert verdict.spiking(plan) == ("if", "a_last")
     # By the rule: membranes 0.5, 1 - 5e-5, 1.5 and a spike; the reader spikes a step earlier.
     step = np.array([0, 1, 0]).reshape(1, 3, 1)
-    known, x = {"it": (rules.NIR_ALONE,)}, np.ones((1, 3, 1), np.uint8)
+    known, x = {"it": (dialects.NIR_ALONE,)}, np.ones((1, 3, 1), np.uint8)
     answers = {"it": Answer({"if": step, "a_last": step})}
     found = verdict.judge(plan, 1.0, x, LABELS, answers, known)["it"]
     assert found["verdict"] == ("explained" if delay else "faithful")
@@ -215,8 +216,8 @@ def test_rockpools_rule_by_hand() -> None:
     """Two steps of input 1, decays 1/2: i = 0.5, 0.75; v = 0.5, 1.0, so that >= matters."""
     tau = np.array([1 / np.log(2)])
     node = {"tau_syn": tau, "tau_mem": tau, "v_leak": 0.0, "v_threshold": 1.0}
-    first, state = rules.step_cuba_exponential(node, np.ones(1), {}, 1.0)
-    second, state = rules.step_cuba_exponential(node, np.ones(1), state, 1.0)
+    first, state = dialects.step_cuba_exponential(node, np.ones(1), {}, 1.0)
+    second, state = dialects.step_cuba_exponential(node, np.ones(1), state, 1.0)
     assert (first.tolist(), second.tolist()) == ([0.0], [1.0])
     assert state["i"] == pytest.approx(0.75)
     assert state["v"] == pytest.approx(0.0, abs=1e-12)  # 1 - 1, in float64
@@ -224,11 +225,11 @@ def test_rockpools_rule_by_hand() -> None:
 
 def test_sinabs_rules_by_hand() -> None:
     one = {"v_threshold": 1.0, "tau": 1 / np.log(2)}
-    z, state = rules.step_if_floor(one, np.array([-3.0]), {}, 1.0)
+    z, state = dialects.step_if_floor(one, np.array([-3.0]), {}, 1.0)
     assert (z.tolist(), state["v"].tolist()) == ([0.0], [-1.0])
-    z, state = rules.step_if_floor(one, np.array([3.5]), state, 1.0)
+    z, state = dialects.step_if_floor(one, np.array([3.5]), state, 1.0)
     assert (z.tolist(), state["v"].tolist()) == ([2.0], [0.5])
-    z, state = rules.step_lif_exponential(one, np.array([0.6]), {"v": np.array([1.0])}, 1.0)
+    z, state = dialects.step_lif_exponential(one, np.array([0.6]), {"v": np.array([1.0])}, 1.0)
     assert z.tolist() == [1.0]
     assert state["v"] == pytest.approx(0.1)
 
@@ -237,12 +238,12 @@ def test_rules_of_norse_and_snntorch_by_hand() -> None:
     """tau 2, r 2, input 1. NIR at dt 1: 0.5 * 2 = 1. Norse: 0.5, then 0.75. snnTorch: 1e-4 / 2 * 2."""
     node = {"tau": 2.0, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.7, "v_reset": 0.0}
     one = np.ones(1)
-    z, state = rules.step_lif_gain_one(node, one, {}, 1.0)
+    z, state = dialects.step_lif_gain_one(node, one, {}, 1.0)
     assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
-    z, state = rules.step_lif_gain_one(node, one, state, 1.0)
+    z, state = dialects.step_lif_gain_one(node, one, state, 1.0)
     assert (z.tolist(), state["u"].tolist(), state["v"].tolist()) == ([1.0], [0.75], [0.0])
-    z, state = rules.step_if_gain_one(node, one, {}, 0.5)
+    z, state = dialects.step_if_gain_one(node, one, {}, 0.5)
     assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
-    z, state = rules.step_lif_at_own_dt(node, one, {}, 1.0)
+    z, state = dialects.step_lif_at_own_dt(node, one, {}, 1.0)
     assert z.tolist() == [0.0]
     assert state["v"] == pytest.approx(1e-4)

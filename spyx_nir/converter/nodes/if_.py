@@ -47,7 +47,7 @@ def export_exact(layer: Any, site: Site) -> Exported:
 def without_leak(layer: Any, site: Site) -> nir.NIRNode:
     """The node of an exact IF, or of an exact LIF whose decays are all 1."""
     # Without a decay the two subtractions are the same.
-    reset = "v_reset" if layer.reset == "v_reset" else "subtract"
+    reset = "subtract" if layer.reset == "subtract_after_decay" else layer.reset
     r = endless(optional(layer, "gain", site, 1.0), site)
     return exact_node(nir.IF, layer, site, reset, r=r)
 

@@ -10,6 +10,7 @@ delayed by one step for everybody, so its own feedback is on time.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import nir
@@ -93,8 +94,13 @@ def _subgraph(cell: nir.NIRNode, weight: Any, bias: Any, site: Site) -> Exported
     return [("", nir.NIRGraph(nodes, edges, type_check=False))]
 
 
-def load_recurrent(cell: Node, weight: Node, site: Site) -> Any:
-    """The layer of a neuron node and the Linear or Affine that leads from it back to it."""
+def load_recurrent(
+    cell: Node, weight: Node, site: Site, load: Callable[[Node, Site], Any] = load_layer
+) -> Any:
+    """The layer of a neuron node and the Linear or Affine that leads from it back to it.
+
+    `load` makes the layer of the neuron.
+    """
     from spyx_nir.converter.layers import SpikeDelay
 
     w = np.asarray(weight["weight"], np.float32)
@@ -104,13 +110,13 @@ def load_recurrent(cell: Node, weight: Node, site: Site) -> Any:
         back = np.argsort(site.order)
         w, bias = w[back][:, back], None if bias is None else bias[back]
     delayed = bool(cell.get("spike_delay")) and site.in_sequential
-    layer = load_layer(cell, site) if delayed else None
+    layer = load(cell, site) if delayed else None
     if delayed and not isinstance(layer, SpikeDelay) and (bias is None or not bias.any()):
         return spyx_layer(
             SPYX_LAYERS[cell["type"]], cell, site, {**parts(cell, site), "recurrent_w": w.T}
         )
     inside = dataclasses.replace(site, in_sequential=False)
-    arrays = {"cell": load_layer(cell, inside), "weight": w.T, "bias": bias}
+    arrays = {"cell": load(cell, inside), "weight": w.T, "bias": bias}
     return assemble(_exact, arrays, delayed)
 
 
