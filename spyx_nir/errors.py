@@ -14,6 +14,7 @@ from typing import NoReturn, Self
 EXTRAS = {
     **dict.fromkeys(("h5py", "nir", "numpy", "yaml"), ""),
     **dict.fromkeys(("flax", "jax", "optax", "spyx"), "spyx"),
+    "faery": "events",
     **dict.fromkeys(("rich", "shtab"), "cli"),
     "serial": "board",
     **dict.fromkeys(("jinja2", "vl_convert"), "report"),

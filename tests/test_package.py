@@ -148,7 +148,14 @@ def test_what_the_package_needs(built: Built) -> None:
     assert sorted(re.split(r"[^\w-]", need.lower())[0] for need in base) == [*NEEDED]
     assert not any("==" in need.partition(";")[0] or "<" in need for need in needs)
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra")) == {"board", "cli", "pipeline", "report", "spyx"}
+    assert set(metadata.get_all("Provides-Extra")) == {
+        "board",
+        "cli",
+        "events",
+        "pipeline",
+        "report",
+        "spyx",
+    }
 
 
 def test_every_package_of_an_extra_is_named_by_the_error_that_misses_it() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.cli import show
-from spyx_nir.cli.run import read_data
+from spyx_nir.cli import recordings, show
 from spyx_nir.converter import file
 from spyx_nir.converter.adapt import flat
 from spyx_nir.converter.match import match
@@ -105,7 +104,8 @@ def _runs(
         with about(name):
             plan = make_plan(graph)
             if data is None:
-                data = read_data(arguments.data, {path: plan.shapes[path] for path in plan.inputs})
+                shapes = {path: plan.shapes[path] for path in plan.inputs}
+                data = recordings.read(arguments.data, shapes, None, plan.metadata).x
             else:
                 data = {(matched or {}).get(path, path): x for path, x in data.items()}
             plans.append(plan)

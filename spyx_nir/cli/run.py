@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import argparse
 import warnings
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import nir
 import numpy as np
 
-from spyx_nir.cli import check_name, mendable, show
+from spyx_nir.cli import check_name, mendable, recordings, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.errors import GraphError, UsageError, about, one_line
+from spyx_nir.errors import GraphError, UsageError, about
 from spyx_nir.files import atomic
 from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.equations import RESETS
 from spyx_nir.meaning.plan import Plan, make_plan, step_dt
 
-MAX_BYTES = 2**31  # of data, unpacked
-
 EPILOG = """DATA is time-major and channels first: (T, B, *shape), or (T, *shape) for one sample. A .npz
 holds one array per Input under its name; where there is one Input and one array, the name is free,
 and an array called `input` (as in a bundle's vectors.npz) is preferred.
+
+A .npz of `x` (N, T, *shape) or (T, N, *shape) and `y` (N,), numbers of classes or their names, is judged:
+accuracy and confusion matrix. The class is by the contract's readout, else the output with most spikes.
+
+DATA may be a recording of events, or a folder of them; folders in it are named by the label of the
+recordings inside. Read are N-MNIST's .bin, .npy arrays with the fields t (us), x, y, p, and AEDAT4,
+.es, .raw and .dat, for which the extra `spyx-nir[events]` has a reader (AEDAT4 that is not compressed
+needs none). A bin of --bin-us is one step. An input with two polarities gets counts, another 1 where
+there is an event.
 
 OUT.npz holds `output` (or one array per Output under its name), time-major and channels first, and
 with the reference engine the spikes of every spiking node under its path.
@@ -34,7 +39,7 @@ with the reference engine the spikes of every spiking node under its path.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file")
-    parser.add_argument("data", help="a .npy or .npz file, see below")
+    parser.add_argument("data", help="a .npy or .npz file, or events, see below")
     parser.add_argument(
         "--engine",
         choices=("reference", "jax"),
@@ -48,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dialect",
         choices=sorted(dialects.DIALECTS),
         help="run it as that framework reads it, see docs/peers.md; its own reset and step",
+    )
+    parser.add_argument(
+        "--bin-us",
+        type=_microseconds,
+        help="of events: the length of a step in microseconds; default: the contract's input_bin_s",
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -71,7 +81,9 @@ def main(arguments: argparse.Namespace) -> int:
     with about(f"{arguments.file}: --dt"):
         dt = arguments.dt
         step_dt(plan, dialects.step_of(arguments.dialect, plan, dt) if arguments.dialect else dt)
-    data = read_data(arguments.data, {name: plan.shapes[name] for name in plan.inputs})
+    shapes = {name: plan.shapes[name] for name in plan.inputs}
+    read = recordings.read(arguments.data, shapes, arguments.bin_us, plan.metadata)
+    data = read.x
     with about(arguments.file):
         if arguments.engine == "reference":
             result = _reference(plan, data, arguments)
@@ -79,6 +91,7 @@ def main(arguments: argparse.Namespace) -> int:
         else:
             outputs, spikes = _jax(nir_graph, plan, data, arguments), {}
         classes = _classes(plan, outputs)
+        judged = None if read.labels is None else _judged(plan, outputs, read.labels)
         if arguments.output:
             _write(arguments.output, outputs, spikes)
     if arguments.json:
@@ -91,10 +104,13 @@ def main(arguments: argparse.Namespace) -> int:
                     for name, array in outputs.items()
                 },
                 "classes": classes,
+                **({"labels": judged} if judged else {}),
             }
         )
     else:
         _print(outputs, spikes, classes)
+        if judged:
+            _print_judged(judged)
     return 0
 
 
@@ -116,6 +132,59 @@ def _print(
         print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
     if classes is not None:
         print("classes: " + ", ".join(classes))
+
+
+def _microseconds(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**40:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
+    return int(text)
+
+
+def _judged(plan: Plan, outputs: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy and confusion matrix; rows are the labels.
+
+    Raises:
+        GraphError: there are several outputs, or one that is no list of classes.
+    """
+    output = next(iter(outputs.values()))
+    if len(outputs) != 1 or output.ndim != 3:
+        what = "labels are for one output with a value for each class"
+        raise GraphError(what, code="input")
+    try:
+        names = [str(name) for name in reference.classes(plan.metadata)]
+    except (ValueError, TypeError):
+        names = []
+    size = output.shape[2]
+    names = names if len(names) == size else []
+    right = recordings.as_indices(labels, names, size)
+    score = (
+        output.max(axis=0) if plan.metadata.get("readout") == "max_membrane" else output.sum(axis=0)
+    )
+    found = np.argmax(score, axis=-1)
+    confusion = np.zeros((size, size), np.int64)
+    np.add.at(confusion, (right, found), 1)
+    correct = int((right == found).sum())
+    return {
+        "samples": len(right),
+        "correct": correct,
+        "accuracy": correct / len(right),
+        "classes": names or [str(index) for index in range(size)],
+        "confusion": confusion.tolist(),
+    }
+
+
+def _print_judged(judged: dict[str, Any]) -> None:
+    share = f"{judged['correct']} of {judged['samples']}"
+    print(f"accuracy {100 * judged['accuracy']:.1f} % ({share})")
+    names = judged["classes"]
+    wrong = [
+        (count, names[row], names[column])
+        for row, counts in enumerate(judged["confusion"])
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
+    for count, label, given in sorted(wrong, key=lambda entry: (-entry[0], entry[1:])):
+        print(f"{count} of label {label} as {given}")
 
 
 def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:
@@ -170,55 +239,3 @@ def _jax(
     outputs, _ = converter.run(loaded.model, turned[plan.inputs[0]] if only else turned)
     named = outputs if isinstance(outputs, dict) else {plan.outputs[0]: outputs}
     return {name: to_first(np.asarray(y), y.ndim - 2) for name, y in named.items()}
-
-
-def read_data(path: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Arrays (T, B, *shape) for every Input of `shapes`, from a .npy or .npz file; no pickles.
-
-    Raises:
-        GraphError: no such file, not NumPy's format, too large, or arrays that do not fit.
-    """
-    with about(path):
-        if not Path(path).is_file():
-            raise GraphError("no such file", code="unreadable")
-        try:
-            found = _arrays(path)
-        except GraphError:
-            raise
-        except Exception as error:  # NumPy and zipfile raise many kinds on damage
-            what = f"no .npy or .npz file of numbers: {one_line(error)}"
-            raise GraphError(what, code="unreadable") from None
-        if len(shapes) == 1:
-            (name,) = shapes
-            keys = [key for key in (name, "input") if key in found] or list(found)
-            if keys[0] in (name, "input") or len(found) == 1:
-                found = {name: found[keys[0]]}
-        if sorted(found) != sorted(shapes):
-            holds, wanted = (", ".join(sorted(names)) for names in (found, shapes))
-            what = f"holds the arrays {holds or '(none)'}; the graph's inputs are {wanted}"
-            what += ": one array of that name for each"
-            raise GraphError(what, code="input")
-        for name, shape in shapes.items():
-            one = found[name]
-            if one.ndim == 1 + len(shape) and one.shape[1:] == shape:
-                one = one[:, None]
-            found[name] = reference.check_input(one, name, shape)
-        return found
-
-
-def _arrays(path: str) -> dict[str, np.ndarray]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            what = f"unpacks to {size} bytes; at most {MAX_BYTES} are read"
-            raise GraphError(what, code="too-large")
-        with np.load(path, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in loaded.files}
-    if Path(path).stat().st_size > MAX_BYTES:
-        raise GraphError(f"is larger than {MAX_BYTES} bytes", code="too-large")
-    with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
-        if stream.read(6) != b"\x93NUMPY":
-            what = "no .npy or .npz file of numbers: it begins like neither"
-            raise GraphError(what, code="unreadable")
-    return {"input": np.array(np.load(path, allow_pickle=False, mmap_mode="r"))}
