@@ -23,6 +23,7 @@ COMMANDS = {
     "adapt": "rewrite a file for a reader that cannot say it all, spikes unchanged",
     "run": "run a file on recorded data",
     "diff": "compare two files node by node, number by number",
+    "draw": "a picture of a graph (SVG): nodes, shapes, parameters, edges",
     "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
     "verify": "check a deploy bundle: digests and golden vectors",
     "completion": "print the completion of this command line for a shell",
