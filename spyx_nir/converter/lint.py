@@ -272,7 +272,9 @@ def _endless(path: str, node: dict[str, Any]) -> Iterator[Finding]:
         effect = f"where {gain} is infinite, too, other readers get no number"
         if not np.isinf(node[gain]).any():
             effect = f"{gain} is finite, so the input has no effect"
-        remedy = "load and run read it so; export what `load` gives with `to_nir`"
+        remedy = (
+            "load and run read it so; `upgrade` with a contract, or --dt, writes finite numbers"
+        )
         yield _finding("infinite", path, f"{tau} is infinite: nothing leaks; {effect}", remedy)
 
 
@@ -296,7 +298,8 @@ def _gains(path: str, node: dict[str, Any], dt: float) -> Iterator[Finding]:
                 path,
                 f"r = 1 - dt/{tau}: spyx.nir 1.0.0 writes the decay there, so NIR's equations scale "
                 f"the input by {span(gain)} where the network was trained with 1",
-                "export it again from the trained model with `to_nir`",
+                "export it again from the trained model with `to_nir`; or, if Spyx wrote it, `upgrade "
+                "--writer spyx-1.0.0 --dt DT`",
             )
             continue
         scale = f"{name}*dt/{tau}" if tau in node else f"{name}*dt"

@@ -118,6 +118,11 @@ def _emptied(graph_dict: dict[str, Any], empty: list[tuple[str, str, bool]]) -> 
 def _missing_fields(graph_dict: dict[str, Any]) -> Iterator[Fault]:
     """Write out nir's default; `v_reset`, which nir 1.0.4 cannot read, stays out."""
     for path, node in nodes(graph_dict):
+        weight = np.asarray(node.get("weight", ()))
+        if node["type"] in ("Conv1d", "Conv2d") and "bias" not in node and weight.ndim > 2:
+            node["bias"] = np.zeros(len(weight), weight.dtype)
+            reason = f"`bias` is missing; nir reads no {node['type']} without it"
+            yield Fault("missing-field", path, reason, "written as zeros")
         for name in sorted(set(_optional(node["type"])) & set(DEFAULTS)):
             if node.get(name) is not None:
                 continue

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import nir
+import numpy as np
 
 from spyx_nir.converter import contract, file
 from spyx_nir.converter.file import Source
 from spyx_nir.converter.repair import repair, spiking
 from spyx_nir.converter.writers import WRITERS
 from spyx_nir.errors import GraphError, UsageError
-from spyx_nir.meaning.plan import check_dt, make_plan, step_dt
+from spyx_nir.meaning.equations import ENDLESS, GAINS
+from spyx_nir.meaning.plan import check_dt, make_plan, settled_node, step_dt
 
 
 def upgrade(
@@ -68,8 +70,31 @@ def upgrade(
                     before = f" (was {own[name]})" if name in own else ""
                     own[name] = value
                     changes.append(f"contract: `{path}`: {name} = {value}{before}")
-        make_plan(graph_dict)  # whatever is left that has no meaning is refused here
+        plan = make_plan(graph_dict)  # whatever is left that has no meaning is refused here
+        if "dt" in plan.metadata:
+            changes += _finite(graph_dict, step_dt(plan, None))
         return file.build(graph_dict), changes
+
+
+def _finite(graph_dict: dict[str, Any], dt: float) -> list[str]:
+    """Write finite numbers where a time constant is infinite, that mean the same for a step of dt.
+
+    Where the input has no effect, r of a finite r or w_in becomes 0: dt/tau * r is 0 then, too.
+    """
+    changes = []
+    for path, node in file.nodes(graph_dict):
+        settled = settled_node(node, dt)
+        for tau, gain in GAINS.items():
+            if tau not in node or not np.isinf(node[tau]).any():
+                continue
+            endless = np.isinf(settled[tau])  # where the gain is finite
+            settled[tau] = np.where(endless, ENDLESS * dt, settled[tau])
+            settled[gain] = np.where(endless, 0, settled[gain])
+            for name in (tau, gain, "v_leak"):
+                if name in node:
+                    node[name] = settled[name].astype(np.asarray(node[name]).dtype)
+            changes.append(f"infinite: `{path}`: {tau} is infinite; now 2^60 dt = {ENDLESS * dt:g}")
+    return changes
 
 
 def _set_dt(

@@ -50,6 +50,51 @@ def norse(graph_dict: dict[str, Any], dt: float) -> Changed:
     return graph_dict, changes
 
 
+# Of spyx.nn's neurons: how they reset. Their spikes are delayed by one step.
+SPYX_RESETS = {"IF": "subtract", "LIF": "subtract_after_decay", "CubaLIF": "subtract"}
+# What spyx.nir leaves out of a file with one of these: padding, and the order behind a Flatten.
+SPYX_IMAGES = ("Conv1d", "Conv2d", "SumPool2d", "AvgPool2d", "Flatten")
+
+
+def spyx(graph_dict: dict[str, Any], dt: float) -> Changed:
+    """A file of spyx.nir 1.0.0: r is the decay, 1 in an IF or LI, w_in missing, and no resets or delays.
+
+    Spyx's neurons add their whole input: r = tau/dt (1/dt of an IF), w_in = tau_syn/dt.
+
+    Raises:
+        GraphError: a neuron that spyx.nir does not write so, or a layer of images.
+    """
+    graph_dict = copy(graph_dict)
+    changes = []
+    for path, node in nodes(graph_dict):
+        kind = node["type"]
+        if kind in SPYX_IMAGES:
+            what = "spyx.nir leaves out what images need (padding, order behind a Flatten); export the "
+            raise node_error(path, f"{what}model again with `to_nir`", "writer", kind=kind)
+        if "r" not in node:
+            continue
+        tau = node.get("tau", node.get("tau_mem"))
+        decay = (
+            np.float64(1) if tau is None or kind == "LI" else 1 - dt / np.asarray(tau, np.float64)
+        )
+        # Rounded in between, in float32: eight units of the last place, as in `lint`.
+        if not np.allclose(np.asarray(node["r"], np.float64), decay, rtol=2.0**-20, atol=0):
+            usual = "1" if decay.ndim == 0 else "1 - dt/tau"
+            what = f"spyx.nir writes r as {usual}, and this one has another"
+            raise node_error(path, what, "writer", kind=kind)
+        made = {"r": _scaled(node["r"] if tau is None else tau, 1 / dt)}
+        if "tau_syn" in node:
+            made["w_in"] = _scaled(node["tau_syn"], 1 / dt)
+        node.update(made)
+        said = [f"{name} = {np.ravel(value)[0]:g}" for name, value in made.items()]
+        if kind in SPYX_RESETS:
+            own = {"reset": SPYX_RESETS[kind], "spike_delay": 1}
+            node["metadata"] = {**node.get("metadata", {}), **own}
+            said += [f"{name} = {value}" for name, value in own.items()]
+        changes.append(f"spyx-1.0.0: `{path}`: {', '.join(said)}")
+    return graph_dict, changes
+
+
 def _scaled(value: Any, factor: float) -> np.ndarray:
     array = np.asarray(value)
     return np.asarray(array.astype(np.float64) * factor, array.dtype)
@@ -63,4 +108,7 @@ def like_norse(plan: Plan) -> float:
     return max(taus) if taus and plain and max(taus) < SHORT else 0.0
 
 
-WRITERS: dict[str, Callable[[dict[str, Any], float], Changed]] = {"norse-1.1.0": norse}
+WRITERS: dict[str, Callable[[dict[str, Any], float], Changed]] = {
+    "norse-1.1.0": norse,
+    "spyx-1.0.0": spyx,
+}

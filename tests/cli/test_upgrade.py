@@ -240,3 +240,46 @@ def test_other_files_are_not_written_over(
     assert main([command[0], path, name, *command[1:]]) == 2
     assert capsys.readouterr().err == f"error: OUT {name}: the name must end in .nir\n"
     assert (tmp_path / "data.npy").read_text() == "mine"
+
+
+@pytest.mark.filterwarnings("ignore:.*is infinite")
+@pytest.mark.parametrize(("gain", "steps"), [(np.inf, [0.3, 0.6, 0.9]), (4.0, [0, 0, 0])])
+def test_infinite_time_constants_become_finite(
+    gain: float, steps: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing leaks: an infinite r counts the input of 0.3 once, a finite one not at all."""
+    change = both(
+        put(f"{LIF}/tau", np.full(2, np.inf, "f4")), put(f"{LIF}/r", np.full(2, gain, "f4"))
+    )
+    path, out = old_files.write(tmp_path / "a.nir", clean(), change), str(tmp_path / "b.nir")
+    assert main(["upgrade", path, out]) == 0
+    assert "infinite: `lif`: tau is infinite; now 2^60 dt" in capsys.readouterr().out
+    graph = file.read_dict(out)
+    assert all(np.isfinite(graph["nodes"]["lif"][name]).all() for name in ("tau", "r", "v_leak"))
+    x = np.zeros((3, 1, 3))
+    x[:, 0, 0] = 0.3
+    np.testing.assert_array_equal(
+        reference.run(graph, x).membranes["lif"],
+        reference.run(file.read_dict(path), x).membranes["lif"],
+    )
+    np.testing.assert_allclose(reference.run(graph, x).membranes["lif"][:, 0, 0], steps)
+
+
+def test_a_convolution_without_a_bias_gets_zeros(tmp_path: Path) -> None:
+    """nir 1.0.8 reads none without."""
+    kernel = np.ones((2, 1, 3, 3), np.float32)
+    conv = nir.Conv2d((4, 4), kernel, 1, 0, 1, 1, np.zeros(2, np.float32))
+    nodes = {
+        "input": nir.Input(np.array([1, 4, 4])),
+        "c": conv,
+        "output": nir.Output(np.array([2, 2, 2])),
+    }
+    graph = nir.NIRGraph(nodes, [("input", "c"), ("c", "output")], {}, type_check=False)
+    path, out = (
+        old_files.write(tmp_path / "a.nir", graph, put("node/nodes/c/bias", None)),
+        str(tmp_path / "b.nir"),
+    )
+    with pytest.raises(TypeError):
+        nir.read(path)
+    assert main(["upgrade", path, out]) == 0
+    np.testing.assert_array_equal(nir.read(out).nodes["c"].bias, [0, 0])

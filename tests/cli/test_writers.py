@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import nir
 import numpy as np
 import pytest
+import spyx.nir
+import spyx.nn as snn
+from flax import nnx
 from small_chain import chain
 
 from spyx_nir.cli.main import main
@@ -140,3 +144,52 @@ def test_what_norse_does_not_write_is_left(
     assert main(["upgrade", path, out, *norse]) == 2
     assert "needs --dt" in capsys.readouterr().err
     assert not Path(out).exists()
+
+
+SPYX = {
+    "LIF, IF": lambda rngs: [
+        nnx.Linear(6, 8, rngs=rngs), snn.LIF((8,), threshold=0.3, rngs=rngs),
+        nnx.Linear(8, 4, rngs=rngs), snn.IF((4,), threshold=0.1),
+    ],
+    "CuBaLIF": lambda rngs: [nnx.Linear(6, 8, rngs=rngs), snn.CuBaLIF((8,), rngs=rngs)],
+    "RLIF": lambda rngs: [nnx.Linear(6, 8, rngs=rngs), snn.RLIF((8,), rngs=rngs)],
+    "RCuBaLIF": lambda rngs: [nnx.Linear(6, 8, rngs=rngs), snn.RCuBaLIF((8,), rngs=rngs)],
+    "PSU_LIF": lambda rngs: [nnx.Linear(6, 8, rngs=rngs), snn.PSU_LIF((8,), rngs=rngs)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPYX)
+@pytest.mark.filterwarnings("ignore:.*legacy wiring")
+def test_what_spyx_nir_writes_runs_as_in_spyx(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = SPYX[name](nnx.Rngs(1))
+    shapes = {"input": np.array([6])}, {"output": np.array(layers[-1].hidden_shape)}
+    path, out = str(tmp_path / "a.nir"), str(tmp_path / "b.nir")
+    nir.write(path, spyx.nir.to_nir(nnx.Sequential(*layers), *shapes, dt=DT))
+    x = 2 * X.repeat(3, axis=1).astype(np.float32)
+    expected, _ = snn.run(snn.Sequential(*layers), jnp.asarray(x))
+    assert main(["upgrade", path, out, "--dt", str(DT), "--writer", "spyx-1.0.0"]) == 0
+    assert "spyx-1.0.0: `layer_1" in capsys.readouterr().out
+    found = reference.run(file.read_dict(out), x).output
+    assert np.asarray(expected).sum() > 50
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (chain(W, nir.LIF(0.01 * ONE, ONE, 0 * ONE, ONE)), "spyx.nir writes r as 1 - dt/tau"),
+        (chain(W, nir.IF(2 * ONE, ONE)), "spyx.nir writes r as 1, and this one has another"),
+        (chain(W, nir.Flatten({"input": np.array([4])}, 0, -1)), "export the model again"),
+    ],
+)
+def test_a_file_that_spyx_did_not_write_is_refused(
+    graph: nir.NIRGraph, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "a.nir", tmp_path / "b.nir"
+    file.write(path, graph)
+    flags = ("--dt", str(DT), "--writer", "spyx-1.0.0")
+    assert main(["upgrade", str(path), str(out), *flags]) == 1
+    assert words in capsys.readouterr().err
+    assert not out.exists()
