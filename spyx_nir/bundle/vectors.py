@@ -59,7 +59,9 @@ def write_nir_data(
 ) -> None:
     """Write the vectors in the format of `nir.write_data`, which `nir.read_data` reads.
 
-    That format knows (samples, steps, neurons) only: spatial layers are flattened as (C, H, W).
+    That format, of nir 1.0.8, knows (samples, steps, neurons) only: spatial layers are flattened as
+    (C, H, W). What holds nothing but 0 and 1 is stored as bool, which nir asks for and `to_event` needs;
+    counts are stored as they are.
     `nir.write_data` 1.0.8 does not return for data inside a subgraph (it starts again from the top
     of the tree), so the file is written here.
 
@@ -74,6 +76,7 @@ def write_nir_data(
         observable.attrs["__type__"] = "TimeGriddedData"
         observable.attrs["dt"] = dt
         flat = np.swapaxes(data, 0, 1).reshape(data.shape[1], data.shape[0], -1)
+        flat = flat != 0 if np.isin(flat, (0, 1)).all() else flat
         observable.create_dataset("data", data=flat, compression="gzip", track_times=False)
 
     def nodes(group: h5py.Group) -> h5py.Group:
@@ -82,10 +85,10 @@ def write_nir_data(
 
     with files.hdf5(path) as file:
         gridded(nodes(file).create_group("input"), "input", x)
-        gridded(nodes(file).create_group("output"), "spikes", output != 0)
+        gridded(nodes(file).create_group("output"), "spikes", output)
         for node, data in sorted(spikes.items()):
             *parents, name = node.split(".")
             group = nodes(file)
             for parent in parents:
                 group = nodes(group.require_group(parent))
-            gridded(group.create_group(name), "spikes", data != 0)
+            gridded(group.create_group(name), "spikes", data)
