@@ -108,7 +108,7 @@ def main(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        _print(outputs, spikes, classes)
+        _print(outputs, spikes, None if judged else classes)
         if judged:
             _print_judged(judged)
     return 0
