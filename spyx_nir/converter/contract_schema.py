@@ -73,6 +73,8 @@ def _wrong(value: Any, rule: dict[str, Any]) -> str:
         return f"one of {', '.join(rule['enum'])} is needed"
     if value < rule.get("minimum", value) or value > rule.get("maximum", value):
         least, most = rule.get("minimum", ""), rule.get("maximum", "")
+        if least == most:
+            return f"{least} is needed"
         return f"{least} to {most} is needed" if most else f"{least} or more is needed"
     if "exclusiveMinimum" in rule and value <= rule["exclusiveMinimum"]:
         return f"a number above {rule['exclusiveMinimum']} is needed"

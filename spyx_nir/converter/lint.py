@@ -206,7 +206,7 @@ def _unit(
     """Membranes take a second at most; 20 is milliseconds or steps."""
     silent = unit is None and (dt is None or dt < 0.1)
     if (unit in LONG or silent) and tau >= LONG[unit or "s"]:
-        what = f"{unit} as the contract says" if unit else "seconds as NIR means"
+        what = f"{unit} as the contract says" if unit else "seconds as most programs write"
         other = "or steps" if unit == "ms" else "or milliseconds or steps"
         reason = f"{name} = {tau:g}: {what}, {other}?"
         remedy = "bring taus and dt to one unit and say it"

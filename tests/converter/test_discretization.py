@@ -13,11 +13,13 @@ from small_graphs import chain, cuba, full, li, lif, linear
 
 import spyx_nir as snir
 from spyx_nir.cli.main import main
-from spyx_nir.converter import contract, file
+from spyx_nir.converter import contract, contract_schema, file
 from spyx_nir.converter.as_dict import as_dict
 from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
+from spyx_nir.meaning.equations import DISCRETIZATIONS, RESETS
+from spyx_nir.meaning.plan import CONTRACT_VERSION
 
 EXACT = {"contract_version": 2, "dt": 1.0, "time_unit": "step", "discretization": "exact"}
 SUBSTEPS = 200
@@ -212,3 +214,58 @@ def test_the_command_line_takes_and_writes_it(
     np.testing.assert_allclose(shown["decays"]["tau"], [np.exp(-0.25)] * 2)
     assert main(["lint", out, "--contract"]) == 0
     assert main(["fit", out, "--target", "loihi", "--json"]) == 0
+
+
+def test_the_schema_has_what_the_code_reads_and_writes() -> None:
+    rules = contract_schema.schema()["$defs"]
+    of_graph, spiking = rules["graph"]["properties"], rules["spiking"]["properties"]
+    written = contract.make(
+        1.0,
+        input_bin_s=1.0,
+        n_steps=1,
+        classes=["a"],
+        readout="spike_count",
+        output_order="HWC",
+        discretization="exact",
+    )
+    assert set(written) | {"grid"} == set(of_graph)
+    allowed = {
+        "time_unit": contract.UNITS,
+        "readout": contract.READOUTS,
+        "discretization": DISCRETIZATIONS,
+    }
+    for name, values in allowed.items():
+        assert tuple(of_graph[name]["enum"]) == values
+    assert tuple(spiking["reset"]["enum"]) == RESETS
+    assert of_graph["contract_version"]["maximum"] == CONTRACT_VERSION
+
+
+@pytest.mark.parametrize(
+    ("of_graph", "of_node", "words"),
+    [
+        ({**EXACT, "contract_version": 1}, {}, "`contract_version` is 1; 2 is needed"),
+        ({"dt": 1.0}, {}, "`contract_version` is missing"),
+        ({**EXACT, "classes": "a, b"}, {}, "`classes` is 'a, b'; JSON is needed"),
+        ({**EXACT, "n_steps": 2.5}, {}, "`n_steps` is 2.5; an integer is needed"),
+        ({**EXACT, "dt": -1.0}, {}, "`dt` is -1.0; a number above 0 is needed"),
+        (EXACT, {"spike_delay": 0}, "`reset` is missing"),
+        (EXACT, {"reset": "zero", "spike_delay": 2}, "`reset` is 'zero'; one of v_reset"),
+        (
+            EXACT,
+            {"reset": "v_reset", "spike_delay": True},
+            "`spike_delay` is True; a finite number",
+        ),
+    ],
+)
+def test_what_is_against_the_schema(
+    of_graph: dict[str, Any], of_node: dict[str, Any], words: str
+) -> None:
+    node = of_node or {"reset": "v_reset", "spike_delay": 0}
+    found = [*contract_schema.against(as_dict(chain(lif(metadata=node), metadata=of_graph)))]
+    assert any(words in reason for _, reason, _ in found), found
+
+
+def test_nothing_is_against_the_schema_in_a_right_file() -> None:
+    metadata = {**EXACT, "classes": '["a"]', "own": [1]}
+    graph = chain(lif(metadata={"reset": "none", "spike_delay": 1}), li(), metadata=metadata)
+    assert [*contract_schema.against(as_dict(graph))] == []
