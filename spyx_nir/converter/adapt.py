@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.converter import file
+from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import field_error, node_error, says_nothing
 from spyx_nir.meaning.plan import dt_error, make_plan, step_dt
@@ -263,7 +264,7 @@ def dialect(graph_dict: Graph, reader: str) -> Graph:
 
     Raises:
         GraphError: the reader has no dialect, the graph has no meaning, the contract has no dt where
-            it is needed, or the graph cannot be said in that way.
+            it is needed, or the graph cannot be said in that way (an exact step of a CubaLIF).
     """
     if reader not in DIALECTS:
         what = f"`reader` must be one of {', '.join(DIALECTS)}, got {reader!r}"
@@ -273,5 +274,6 @@ def dialect(graph_dict: Graph, reader: str) -> Graph:
         return {name: value for name, value in node.items() if not says_nothing(name, value)}
 
     graph_dict = _rewritten(graph_dict, without_empty)
-    make_plan(graph_dict)  # what has no meaning is refused, also where the dialect asks for nothing
+    # What has no meaning is refused, also where the dialect asks for nothing.
+    graph_dict = as_euler(graph_dict)
     return DIALECTS[reader](graph_dict)

@@ -13,7 +13,7 @@ from small_graphs import chain, cuba, full, li, lif, linear
 
 import spyx_nir as snir
 from spyx_nir.cli.main import main
-from spyx_nir.converter import contract, contract_schema, file
+from spyx_nir.converter import adapt, contract, contract_schema, file
 from spyx_nir.converter.as_dict import as_dict
 from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError
@@ -214,6 +214,17 @@ def test_the_command_line_takes_and_writes_it(
     np.testing.assert_allclose(shown["decays"]["tau"], [np.exp(-0.25)] * 2)
     assert main(["lint", out, "--contract"]) == 0
     assert main(["fit", out, "--target", "loihi", "--json"]) == 0
+
+
+def test_a_file_for_another_reader_is_in_euler_steps() -> None:
+    graph = as_dict(chain(linear(), lif(r=4.0), metadata=EXACT))
+    rewritten = adapt.dialect(graph, "sinabs")
+    assert "discretization" not in rewritten["metadata"]
+    # dt / (1 - exp(-1/4))
+    np.testing.assert_allclose(rewritten["nodes"]["n1"]["tau"], 1 / (1 - np.exp(-0.25)))
+    with pytest.raises(GraphError, match="train with Euler steps") as caught:
+        snir.check(as_dict(chain(linear(), cuba(), metadata=EXACT)), "loihi")
+    assert (caught.value.node, caught.value.code) == ("n1", "discretization")
 
 
 def test_the_schema_has_what_the_code_reads_and_writes() -> None:
