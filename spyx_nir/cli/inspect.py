@@ -15,7 +15,7 @@ from spyx_nir.converter.lint import span
 from spyx_nir.converter.registry import KINDS
 from spyx_nir.converter.repair import planned
 from spyx_nir.errors import GraphError
-from spyx_nir.meaning.plan import Plan
+from spyx_nir.meaning.plan import Plan, single_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,8 @@ def inspect(
     version = content.get("version")
     plan = found if isinstance(found, Plan) else None
     if dt is None and plan is not None and "contract_version" not in metadata:
-        dt = plan.metadata.get("dt")  # as another program gives it
+        given = single_number(plan.metadata.get("dt"))  # as another program gives it
+        dt = given if given > 0 else None
     exact = discretization == "exact" if discretization else plan is not None and plan.exact
     nodes = dict(file.nodes(graph_dict))
     return {

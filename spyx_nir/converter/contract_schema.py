@@ -49,7 +49,8 @@ def _object(path: str, metadata: dict[str, Any], rules: dict[str, Any]) -> Itera
     properties = dict(rules["properties"])
     condition = rules.get("if")
     if condition and all(
-        text(metadata.get(name)) == rule["const"] for name, rule in condition["properties"].items()
+        isinstance(said := text(metadata.get(name)), str) and said == rule["const"]
+        for name, rule in condition["properties"].items()
     ):
         for name, rule in rules["then"]["properties"].items():
             properties[name] = {**properties[name], **rule}

@@ -18,6 +18,7 @@ import numpy as np
 
 from spyx_nir.converter import file
 from spyx_nir.converter.adapt import flat
+from spyx_nir.converter.contract import UNITS
 from spyx_nir.converter.lint import span
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import EQUATIONS
@@ -108,8 +109,9 @@ def _undelayed(plan: Plan) -> Plan:
 def _about(plan: Plan) -> str:
     parts = []
     if "dt" in plan.metadata:
-        unit = plan.metadata.get("time_unit", "")
-        parts.append(f"dt = {single_number(plan.metadata['dt']):g} {unit}".rstrip())
+        unit = plan.metadata.get("time_unit")
+        known = f" {unit}" if isinstance(unit, str) and unit in UNITS else ""
+        parts.append(f"dt = {single_number(plan.metadata['dt']):g}{known}")
     if plan.exact:
         parts.append("exact steps")
     parts.append(f"{len(plan.nodes)} nodes")
@@ -274,7 +276,7 @@ def _start(width: float, height: float, title: str) -> Iterator[str]:
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="DejaVu Sans Mono, Menlo, monospace" '
         'font-size="11">'
     )
-    yield f"<title>{escape(title or 'graph')}</title>"
+    yield f"<title>{_escaped(title or 'graph')}</title>"
     yield (
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#444"/></marker>'
@@ -286,12 +288,17 @@ def _start(width: float, height: float, title: str) -> Iterator[str]:
 
 def _text(x: float, y: float, line: str, bold: bool = False, colour: str = "#222") -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{weight}>{escape(line)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{weight}>{_escaped(line)}</text>'
+
+
+def _escaped(line: str) -> str:
+    """Text for XML, which has no control characters."""
+    return escape("".join(c if c.isprintable() else "?" for c in line))
 
 
 def _node(box: Box, plan: Plan, path: str) -> Iterator[str]:
     round_by = 14 if box.kind == "port" else 4
-    yield f"<g><title>{escape(box.title)}</title>"
+    yield f"<g><title>{_escaped(box.title)}</title>"
     yield (
         f'<rect x="{box.x:.1f}" y="{box.y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '
         f'rx="{round_by}" fill="{COLOURS[box.kind]}" stroke="#666"/>'

@@ -259,7 +259,7 @@ def _set_discretization(metadata: dict[str, Any], given: str | None) -> None:
             raise refuse(f"discretization is {said!r:.60}; {known} are known")
         if said == "exact" and single_number(version) < 2:
             raise refuse("discretization exact needs contract_version 2, but the file says 1")
-    elif said is not None and said not in DISCRETIZATIONS:
+    elif said is not None and not (isinstance(said, str) and said in DISCRETIZATIONS):
         plain = isinstance(said, str) and said.lower() in EULER
         if not plain:
             message = f"discretization {said!r:.60} of the file is not known: read as euler"

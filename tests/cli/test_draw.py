@@ -102,8 +102,9 @@ def test_boxes_of_random_graphs_do_not_overlap(seed: int) -> None:
 def test_names_are_escaped() -> None:
     name = "<script>&\"'</g>"
     graph = scales([("in", name), (name, "out")])
-    boxes, texts, _ = parts(draw(as_dict(graph), "<b>.nir"))
-    assert name in boxes and name in texts and "<b>.nir" in texts
+    graph.metadata = {"dt": 1.0, "time_unit": "\x00"}
+    boxes, texts, _ = parts(draw(as_dict(graph), "<b>\x01.nir"))
+    assert name in boxes and name in texts and "<b>?.nir" in texts
 
 
 def test_the_command_writes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

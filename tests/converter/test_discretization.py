@@ -183,6 +183,17 @@ def test_other_names_of_eulers_step_are_read_and_unknown_ones_warned_of() -> Non
         reference.run(graph, x)
 
 
+@pytest.mark.parametrize("value", [np.array(["exact", "euler"]), np.array([1, 2]), 3, ["exact"]])
+def test_a_discretization_of_another_type(value: Any) -> None:
+    graph = as_dict(chain(lif(), metadata={"dt": 1.0, "discretization": value}))
+    with pytest.warns(UserWarning, match="of the file is not known: read as euler"):
+        reference.run(graph, np.ones((1, 1, 3)))
+    assert "discretization" in {finding.code for finding in snir.lint(graph, strictly=True)}
+    graph["metadata"]["contract_version"] = 2
+    with pytest.raises(GraphError, match="euler, exact are known"):
+        reference.run(graph, np.ones((1, 1, 3)))
+
+
 def test_the_command_line_takes_and_writes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
