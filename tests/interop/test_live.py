@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline.commands.release import bundles
-from pipeline.interop import matrix, rules, verdict
+from pipeline.interop import matrix, verdict
 from pipeline.interop.__main__ import wrong
 from pipeline.interop.importers import READERS
 from pipeline.interop.protocol import Request
 from spyx_nir.converter import adapt, file
+from spyx_nir.meaning import dialects
 from spyx_nir.meaning.plan import make_plan
 
 pytestmark = pytest.mark.full
@@ -106,7 +107,7 @@ def test_a_contract_that_readers_do_not_read_is_noticed(tiny_run: TinyRun, tmp_p
     (bundle,) = bundles(root).values()
     found = matrix.run(bundle, chosen, root, 4, tmp_path)
     assert {row["verdict"] for row in found["rows"]} == {"explained"}
-    assert all(row["rule"] == rules.NIR_ALONE.text for row in found["rows"])
+    assert all(row["rule"] == dialects.NIR_ALONE.text for row in found["rows"])
     assert all(row["differing_spikes"] for row in found["rows"])
 
 
