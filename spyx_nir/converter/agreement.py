@@ -8,6 +8,8 @@ is left out.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,25 +34,38 @@ HUGE = 1e30  # float32 overflows not far above, float64 does not
 class Row:
     """A layer of a model and what it is in the graph.
 
-    where: how messages call it. path: the node whose output is the layer's; None where the layer has no
-    node. order: position k of that output in NIR is Spyx's order[k], see `layout.flatten_order`.
+    where: how messages call it. layers: the model's layers that it stands for, in a row; () for none.
+    path: the node whose output is the layer's; None where the layer has no node. order: position k of
+    that output in NIR is Spyx's order[k], see `layout.flatten_order`. arrives: the nodes whose outputs
+    are summed into its input, None where that is not known; before: the order of their features.
     """
 
     where: str
-    layer: Any
+    layers: tuple[Any, ...]
     path: str | None
     order: np.ndarray | None = None
+    arrives: tuple[str, ...] | None = None
+    before: np.ndarray | None = None
+
+    @property
+    def layer(self) -> Any:
+        """The only layer of the row, or the last one."""
+        return self.layers[-1]
 
 
-def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
+def check(
+    run_model: Callable[[dict[str, Any]], Any], name: str, rows: list[Row], plan: Plan, dt: float
+) -> None:
     """Refuse a graph that does something else than its model on random inputs.
 
     First every layer runs alone on what arrives at it in the graph: there a membrane near its threshold
     hides one neuron, not the whole sample. Then the model runs.
 
     Args:
-        model: with Spyx's layer contract, `initial_state` included.
-        rows: the layers of a chain in the order in which they run; none of a graph that branches.
+        run_model: the model, from arrays (T, B, ...), channels last, by input name to its outputs: an
+            array, a mapping by name, or a list in the order of the graph's outputs.
+        name: of the model's class.
+        rows: the layers in the order in which they run.
         plan: of its graph, see `meaning.plan.make_plan`.
 
     Raises:
@@ -59,7 +74,8 @@ def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     import spyx.nn as snn
 
     x, scales = inputs(plan)
-    left: dict[str, list[np.ndarray]] = {row.path: [] for row in rows if row.path}
+    wanted = {path for row in rows if row.arrives is not None for path in (*row.arrives, row.path)}
+    left: dict[str, list[np.ndarray]] = {path: [] for path in wanted if path}
 
     def watch(path: str, arrives: Any, leaves: np.ndarray, state: Any) -> None:
         if path in left:
@@ -68,21 +84,26 @@ def check(model: Any, rows: list[Row], plan: Plan, dt: float) -> None:
     # A model that overflows is left out below, sample by sample.
     with np.errstate(over="ignore", invalid="ignore"):
         expected = reference.run(plan, x, dt, watch=watch)
-    order, arriving = None, next(iter(x.values()))
     near = {path: _near(plan, path, u) for path, u in expected.membranes.items()}
-    never = np.zeros(arriving.shape[:2], bool)
+    never = np.zeros(next(iter(x.values())).shape[:2], bool)
     sure = ~np.any([never, *map(_any, near.values())], axis=0)
+    steps = {path: np.stack(found) for path, found in left.items() if found} | x
     for row in rows:
-        leaving = np.stack(left.pop(row.path)) if row.path else arriving
+        if row.arrives is None or not row.layers:
+            continue
+        first, *more = (steps[path] for path in row.arrives)
+        arriving = sum(more, first)
+        leaving = steps[row.path] if row.path else arriving
         held = ~near[row.path] if row.path in near else np.array(True)
-        alone = snn.Sequential(row.layer)
-        found = _run(row, alone, {"input": _to_spyx(arriving, order)})
-        order, arriving = row.order, leaving
-        _compare(row, found, leaving, order, held, scales)
-    whole = Row(f"the model ({type(model).__name__})", model, "")
-    found = _run(whole, model, {name: _to_spyx(array, None) for name, array in x.items()})
-    for name, right in expected.outputs.items():
-        seen = found[name] if isinstance(found, dict) else found
+        alone = functools.partial(run, snn.Sequential(*row.layers))
+        found = _run(row, alone, {"input": _to_spyx(arriving, row.before)})
+        _compare(row, found, leaving, row.order, held, scales)
+    whole = Row(f"the model ({name})", (), "")
+    found = _run(whole, run_model, {name: _to_spyx(array, None) for name, array in x.items()})
+    order = rows[-1].order if len(expected.outputs) == 1 and rows else None
+    for place, (output, right) in enumerate(expected.outputs.items()):
+        seen = found[output] if isinstance(found, dict) else found
+        seen = seen[place] if isinstance(seen, list) else seen
         _compare(whole, seen, right, order, _spread(sure, right.ndim - 2), scales)
 
 
@@ -147,17 +168,22 @@ def inputs(plan: Plan) -> tuple[dict[str, np.ndarray], list[float]]:
     return x, 2 * scales
 
 
-def _run(row: Row, model: Any, x: dict[str, np.ndarray]) -> Any:
+def run(model: Any, x: dict[str, Any]) -> Any:
+    """What a model with Spyx's layer contract puts out, for arrays (T, B, ...) by input name."""
+    import spyx.nn as snn
+
+    first, *more = x.values()
+    return snn.run(model, x if more else first, model.initial_state(first.shape[1]))[0]
+
+
+def _run(row: Row, run_model: Callable[[dict[str, Any]], Any], x: dict[str, np.ndarray]) -> Any:
     """What a model puts out, float64 or complex arrays (T, B, ...), channels last."""
     import jax
-    import spyx.nn as snn
 
     try:
         given = {name: jax.numpy.asarray(array) for name, array in x.items()}
-        first, *more = given.values()
-        state = model.initial_state(first.shape[1])
         with jax.default_matmul_precision("highest"):
-            out, _ = snn.run(model, given if more else first, state)
+            out = run_model(given)
         return jax.tree.map(lambda a: np.asarray(a, np.result_type(a.dtype, np.float64)), out)
     except Exception as error:  # whatever its layers raise
         shapes = ", ".join(str(("batch", *array.shape[2:])) for array in x.values())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +19,20 @@ from spyx_nir.converter import agreement, contract
 from spyx_nir.converter import registry as registry  # fills the table of kinds
 from spyx_nir.converter.agreement import Row
 from spyx_nir.converter.as_dict import as_dict, node_dict
+from spyx_nir.converter.fold import DROPOUT, fold, transparent
 from spyx_nir.converter.kind import Exported, Node, exported_layers, exporter, load_layer
-from spyx_nir.converter.known import class_name, parent, redefined, runs_as
+from spyx_nir.converter.known import (
+    class_name,
+    closed,
+    is_function,
+    parent,
+    public,
+    redefined,
+    runs_as,
+)
 from spyx_nir.converter.layer_cache import assemble, placed
 from spyx_nir.converter.layout import Site, flatten_order
+from spyx_nir.converter.steps import Program, Run, Step, label
 from spyx_nir.errors import GraphError, naming_extra
 from spyx_nir.meaning import dialects
 from spyx_nir.meaning.equations import EQUATIONS, Shape, field_error
@@ -34,9 +46,6 @@ from spyx_nir.meaning.plan import (
     step_dt,
 )
 
-# Layers whose output is their input when a trained model runs: nothing to write.
-COUNTS = "spyx.nn.ActivityRegularization"
-DROPOUT = "flax.nnx.Dropout"
 SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
 GRAPH_MODEL = "spyx_nir.converter.layers.GraphModel"
 # Quantised layers keep integers where the exporters read floats (post-training), or floats that they
@@ -52,13 +61,12 @@ QWIX_MARK = "qwix_path"
 class Written:
     """A graph, and the layers of its model in the order in which they run.
 
-    chain: whether each layer gets what the one before puts out. left_out: why layers are left out that
-    change what they get.
+    run: the model, see `steps.Program`. left_out: why layers are left out that change what they get.
     """
 
     graph: nir.NIRGraph
     rows: list[Row]
-    chain: bool = True
+    run: Run | None = None
     left_out: tuple[str, ...] = ()
 
 
@@ -128,10 +136,13 @@ def export_named(
 
 def _check(model: Any, written: Written) -> None:
     """Refuse a graph that does something else than its model; see `agreement.check`."""
-    if not hasattr(model, "initial_state"):
-        model = _spyx_sequential([row.layer for row in written.rows])
+    run = written.run
+    if run is None:
+        if not hasattr(model, "initial_state"):
+            model = _spyx_sequential([layer for row in written.rows for layer in row.layers])
+        run = functools.partial(agreement.run, model)
     plan = make_plan(as_dict(written.graph))
-    agreement.check(model, written.rows if written.chain else [], plan, step_dt(plan, None))
+    agreement.check(run, type(model).__name__, written.rows, plan, step_dt(plan, None))
 
 
 def _export(
@@ -150,56 +161,191 @@ def _export(
         raise GraphError(what, code="argument")
     if base := parent(model, {GRAPH_MODEL}):
         if name := redefined(model, base):
-            raise _unsupported(f"the model ({_label(model)}): {_own(model, name, base)}")
+            raise _unsupported(f"the model ({label(model)}): {_own(model, name, base)}")
         return _export_graph(model, input_shape, output_shape, dt, metadata)
-    entry, shape = _port(input_shape, "input_shape")
-    exit_, last_shape = _port(output_shape, "output_shape")
-    if entry == exit_:
-        raise GraphError(f"input and output are both called `{entry}`", code="ports")
-    nodes: dict[str, nir.NIRNode] = {entry: nir.Input(np.array(shape))}
-    edges: list[tuple[str, str]] = []
-    rows: list[Row] = []
-    left_out: list[str] = []
-    before, order = entry, None
-    for index, layer in enumerate(_layers(model)):
-        where = f"layer {index} ({_label(layer)})"
-        name = f"{_label(layer).lower()}_{index}"
-        site = Site(where, shape, dt, order)
+    inputs, outputs = _ports(input_shape, "input_shape"), _ports(output_shape, "output_shape")
+    if both := sorted(inputs.keys() & outputs.keys()):
+        raise GraphError(f"input and output are both called `{both[0]}`", code="ports")
+    program = fold(_program(model, inputs, outputs, strict))
+    writer = _Writer(inputs, outputs, dt, strict, recurrent == "flat")
+    for step in program.steps:
+        writer.add(step)
+    for (name, shape), sources in zip(outputs.items(), program.outputs, strict=True):
+        writer.finish(name, shape, sources)
+    for reason in writer.left_out:
+        warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
+    nir_graph = _checked(writer.nodes, writer.edges, dt, {**metadata, **writer.contract()})
+    return Written(nir_graph, writer.rows, program.run, tuple(writer.left_out))
+
+
+def _program(
+    model: Any, inputs: dict[str, Shape], outputs: dict[str, Shape], strict: bool
+) -> Program:
+    """The steps of a model: of a Sequential its layers in a row, else what a trace finds.
+
+    Raises:
+        GraphError: a part that is no layer, or does what no node of NIR does.
+    """
+    layers, opaque = _layers(model)
+    row = Program(
+        tuple(Step(x, (k - 1,), (x,)) for k, x in enumerate(layers)), ((len(layers) - 1,),)
+    )
+    if not opaque:
+        _one_port(inputs, "input_shape")
+        _one_port(outputs, "output_shape")
+        return row
+    from spyx_nir.converter.trace import trace
+
+    try:
+        return trace(model, inputs, outputs)
+    except GraphError:
+        # A function of a library has no line of its own: it is named, or left out, as a layer is.
+        if all(is_function(part) and (not strict or public(part)) for part in opaque):
+            return row
+        raise
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What leaves a step: a sum of nodes.
+
+    paths: the nodes by the names that edges use. outputs: the same by the paths whose outputs they are
+    (a recurrent subgraph's neuron). order: see `layout.flatten_order`.
+    """
+
+    paths: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shape: Shape
+    order: np.ndarray | None = None
+
+
+class _Writer:
+    """Writes steps as nodes and edges, one after the other."""
+
+    def __init__(
+        self,
+        inputs: dict[str, Shape],
+        outputs: dict[str, Shape],
+        dt: float,
+        strict: bool,
+        flat: bool,
+    ):
+        self.ports = {*inputs, *outputs}
+        self.dt, self.strict, self.flat = dt, strict, flat
+        self.nodes: dict[str, nir.NIRNode] = {
+            name: nir.Input(np.array(shape)) for name, shape in inputs.items()
+        }
+        self.edges: list[tuple[str, str]] = []
+        self.rows: list[Row] = []
+        self.left_out: list[str] = []
+        self.values: list[_Value] = []
+        self.entries = [_Value((name,), (name,), shape) for name, shape in inputs.items()]
+        self.orders: list[np.ndarray | None] = []
+
+    def add(self, step: Step) -> None:
+        """The nodes of a layer, and the edges that lead to them."""
+        layer, where = step.layer, f"layer {len(self.values)} ({label(step.layer)}){step.place}"
+        arrives = self._sum(step.sources, where)
+        if transparent(layer):
+            self._row(where, step, arrives, None)
+            self.values.append(arrives)
+            return
+        site = Site(where, arrives.shape, self.dt, arrives.order)
         made = _made(layer, site)
         if made is None:
-            rows.append(Row(where, layer, None, order))
-            if not _transparent(layer):
-                left_out.append(f"{where}: {_reason_to_omit(layer, where, strict)}")
-            continue
+            self.left_out.append(f"{where}: {_reason_to_omit(layer, where, self.strict)}")
+            self._row(where, step, arrives, None)
+            self.values.append(arrives)
+            return
+        value, (_, first) = arrives, made[0]
+        if step.note:
+            first.metadata = {**first.metadata, "note": step.note}
         for suffix, node in made:
-            path = name + suffix
-            _free({path}, (entry, exit_), where)
-            if isinstance(node, nir.NIRGraph) and recurrent == "flat":
-                cell, weight = f"{path}.lif", f"{path}.w_rec"
-                _free({cell, weight}, (entry, exit_), where)
-                nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
-                edges += [(before, cell), (cell, weight), (weight, cell)]
-                before = leaving = cell
-            else:
-                nodes[path] = node
-                edges.append((before, path))
-                before = path
-                leaving = f"{path}.lif" if isinstance(node, nir.NIRGraph) else path
-            shape, order = _after(node, shape, order, where)
-            order = None if getattr(layer, "nir_order", False) else order
-        rows.append(Row(where, layer, leaving, order))
-    if left_out and before == entry:
-        raise _unsupported(f"nothing would be left of the model: {left_out[0]}")
-    for reason in left_out:
-        warnings.warn(f"{reason}; it is left out", UserWarning, stacklevel=3)
-    if shape != last_shape:
-        what = f"is {last_shape}, but the model puts out {shape} (channels first)"
-        raise field_error("output_shape", what, "shape-mismatch")
-    nodes[exit_] = nir.Output(np.array(shape))
-    edges.append((before, exit_))
-    metadata = {**metadata, "output_order": None if order is None else "HWC"}
-    nir_graph = _checked(nodes, edges, dt, metadata)
-    return Written(nir_graph, rows, left_out=tuple(left_out))
+            name = f"{label(layer).lower()}_{len(self.values)}{suffix}"
+            value = self._node(name, node, value, where)
+        if getattr(layer, "nir_order", False):
+            value = dataclasses.replace(value, order=None)
+        self._row(where, step, arrives, value)
+        self.values.append(value)
+
+    def finish(self, name: str, declared: Shape, sources: tuple[int, ...]) -> None:
+        """The Output `name`, which gets the sum of these steps."""
+        value = self._sum(sources, f"output `{name}`")
+        if self.left_out and any(path in self.entries[0].paths for path in value.paths):
+            raise _unsupported(f"nothing would be left of the model: {self.left_out[0]}")
+        if value.shape != declared:
+            what = f"is {declared}, but the model puts out {value.shape} (channels first)"
+            raise field_error("output_shape", what, "shape-mismatch")
+        self.nodes[name] = nir.Output(np.array(declared))
+        self._connect(value, name)
+        self.orders.append(value.order)
+
+    def contract(self) -> dict[str, Any]:
+        """What the order of the outputs adds to the metadata."""
+        ordered = [order for order in self.orders if order is not None]
+        if ordered and len(self.orders) > 1:
+            what = (
+                "one of several outputs is a Flatten that no weight follows; NIR's order is another"
+            )
+            raise _unsupported(f"{what}: put a layer behind it, or export it alone")
+        return {"output_order": "HWC" if ordered else None}
+
+    def _node(self, name: str, node: nir.NIRNode, arrives: _Value, where: str) -> _Value:
+        """One node behind `arrives`, and what leaves it."""
+        self._free({name}, where)
+        shape, order = _after(node, arrives.shape, arrives.order, where)
+        if isinstance(node, nir.NIRGraph) and self.flat:
+            cell, weight = f"{name}.lif", f"{name}.w_rec"
+            self._free({cell, weight}, where)
+            self.nodes |= {cell: node.nodes["lif"], weight: node.nodes["w_rec"]}
+            self._connect(arrives, cell)
+            self.edges += [(cell, weight), (weight, cell)]
+            return _Value((cell,), (cell,), shape, order)
+        self.nodes[name] = node
+        self._connect(arrives, name)
+        output = f"{name}.lif" if isinstance(node, nir.NIRGraph) else name
+        return _Value((name,), (output,), shape, order)
+
+    def _sum(self, sources: tuple[int, ...], where: str) -> _Value:
+        """The sum of what leaves several steps."""
+        parts = [self.values[k] if k >= 0 else self.entries[-1 - k] for k in sources]
+        first = parts[0]
+        for part in parts[1:]:
+            if part.shape != first.shape:
+                raise _unsupported(f"{where} adds shapes {first.shape} and {part.shape}")
+            if not _same_order(part.order, first.order):
+                what = "adds a flattened image to features in another order"
+                raise _unsupported(f"{where} {what}; put a Linear between the Flatten and the sum")
+        paths = [path for part in parts for path in part.paths]
+        outputs = [path for part in parts for path in part.outputs]
+        return _Value(tuple(paths), tuple(outputs), first.shape, first.order)
+
+    def _connect(self, value: _Value, target: str) -> None:
+        """Edges to `target`; what is added several times goes through a Scale."""
+        for path, times in Counter(value.paths).items():
+            source = path
+            if times > 1:
+                source = f"{path}_times_{times}"
+                if source not in self.nodes:
+                    self._free({source}, source)
+                    factor = np.full(value.shape, times, np.float32)
+                    self.nodes[source] = nir.Scale(factor)
+                    self.edges.append((path, source))
+            self.edges.append((source, target))
+
+    def _row(self, where: str, step: Step, arrives: _Value, leaves: _Value | None) -> None:
+        path, order = (leaves.outputs[0], leaves.order) if leaves else (None, arrives.order)
+        layers = () if step.layer is None else step.runs
+        self.rows.append(Row(where, layers, path, order, arrives.outputs, arrives.order))
+
+    def _free(self, paths: set[str], where: str) -> None:
+        if taken := paths.intersection(self.ports):
+            what = f"{where} is written as `{taken.pop()}`: give the port another name"
+            raise GraphError(what, code="name")
+
+
+def _same_order(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def _made(layer: Any, site: Site) -> Exported | None:
@@ -258,7 +404,7 @@ def _export_graph(
             continue
         else:
             layer = layers[path]
-            site = Site(f"node `{path}` ({_label(layer)})", shapes[sources[0][0]], dt, node=path)
+            site = Site(f"node `{path}` ({label(layer)})", shapes[sources[0][0]], dt, node=path)
             written = _made(layer, site)
             if written is None:
                 raise site.refuse(_why_not(layer))
@@ -281,15 +427,15 @@ def _export_graph(
     for path, entry in entries.items():
         edges += [(origin, entry) for origin in origins(path)]
     nir_graph = _checked(nodes, edges, dt, metadata)
-    rows = [Row(f"node `{path}`", layer, leaving[path]) for path, layer in layers.items()]
-    return Written(nir_graph, rows, chain=False)
+    rows = [Row(f"node `{path}`", (layer,), leaving[path]) for path, layer in layers.items()]
+    return Written(nir_graph, rows)
 
 
-def _layers(model: Any) -> list[Any]:
-    """The layers of a model in the order in which they run.
+def _layers(model: Any) -> tuple[list[Any], list[Any]]:
+    """The parts of a model in a row, Sequentials opened; and those that only a trace can look into.
 
     Raises:
-        GraphError: a container that may run otherwise than its layers in a row.
+        GraphError: a graph instead of a model, or an nnx.Sequential of layers that keep a state.
     """
     if isinstance(model, nir.NIRGraph):
         raise field_error("model", "is a NIR graph already; a Spyx model is needed", "argument")
@@ -297,23 +443,29 @@ def _layers(model: Any) -> list[Any]:
 
     def unroll(part: Any, alone: bool) -> None:
         base = parent(part, (SEQUENTIAL, STATELESS))
-        if base is None:
+        if base is None or redefined(part, base):
             layers.append(part)
             return
-        where = "the model" if alone else f"layer {len(layers)}"
-        if name := redefined(part, base):
-            raise _unsupported(f"{where} ({_label(part)}): {_own(part, name, base)}")
         keeps = any(hasattr(layer, "initial_state") for layer in part.layers)
         if keeps and class_name(base) == STATELESS and not alone:
             raise _unsupported(
-                f"{where} ({_label(part)}) is an nnx.Sequential of layers that keep a state, which "
-                "it loses when it runs; use a spyx.nn.Sequential"
+                f"layer {len(layers)} ({label(part)}) is an nnx.Sequential of layers that keep a "
+                "state, which it loses when it runs; use a spyx.nn.Sequential"
             )
         for layer in part.layers:
             unroll(layer, False)
 
     unroll(model, True)
-    return layers
+    return layers, [layer for layer in layers if _opaque(layer)]
+
+
+def _opaque(part: Any) -> bool:
+    """Whether only a trace can say what a part of a model does: a module or function of its own."""
+    from flax import nnx
+
+    if is_function(part):
+        return exporter(part) is None and not transparent(part)
+    return isinstance(part, nnx.Module) and not closed(part, exported_layers())
 
 
 def _own(layer: Any, name: str, base: type) -> str:
@@ -323,11 +475,6 @@ def _own(layer: Any, name: str, base: type) -> str:
     if usual in (SEQUENTIAL, STATELESS):
         return f"{text}; put its layers into a plain {SEQUENTIAL} in the order in which they run"
     return f"{text}, the only one that NIR has an equivalent of; use that one"
-
-
-def _label(layer: Any) -> str:
-    function = layer.func if isinstance(layer, functools.partial) else layer
-    return getattr(function, "__name__", type(layer).__name__).strip("<>")
 
 
 def _why_not(layer: Any) -> str:
@@ -376,13 +523,6 @@ def _unsupported(what: str) -> GraphError:
     return GraphError(what, code="unsupported")
 
 
-def _transparent(layer: Any) -> bool:
-    """Whether a layer's output is its input."""
-    if runs_as(layer, {DROPOUT}):
-        return bool(layer.deterministic or layer.rate == 0)
-    return runs_as(layer, {COUNTS}) is not None
-
-
 def _refuse_quantised(layer: Any, where: str) -> None:
     from flax import nnx
 
@@ -396,11 +536,15 @@ def _refuse_quantised(layer: Any, where: str) -> None:
         )
 
 
-def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, Shape]:
-    if not isinstance(shapes, Mapping) or len(shapes) != 1:
+def _ports(shapes: Mapping[str, Sequence[int]], what: str) -> dict[str, Shape]:
+    """Shapes by name, checked."""
+    if not isinstance(shapes, Mapping) or not shapes:
         such = "a mapping from one name to a shape, such as {'input': (2, 34, 34)}"
         raise field_error(what, f"must be {such}, got {shapes!r}", "ports")
-    ((name, shape),) = shapes.items()
+    return dict(_port(name, shape, shapes, what) for name, shape in shapes.items())
+
+
+def _port(name: Any, shape: Any, shapes: Any, what: str) -> tuple[str, Shape]:
     numbers = isinstance(shape, Sequence | np.ndarray | int | np.integer)
     try:
         found = np.ravel(shape if numbers and not isinstance(shape, str) else ())
@@ -412,10 +556,10 @@ def _port(shapes: Mapping[str, Sequence[int]], what: str) -> tuple[str, Shape]:
     return name, tuple(int(n) for n in found)
 
 
-def _free(paths: set[str], ports: tuple[str, str], where: str) -> None:
-    if taken := paths.intersection(ports):
-        what = f"{where} is written as `{taken.pop()}`: give the port another name"
-        raise GraphError(what, code="name")
+def _one_port(shapes: dict[str, Shape], what: str) -> None:
+    if len(shapes) != 1:
+        such = "a mapping from one name to a shape, such as {'input': (2, 34, 34)}"
+        raise field_error(what, f"must be {such}, got {shapes!r}", "ports")
 
 
 def _after(

@@ -9,6 +9,7 @@ instance.
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import itertools
 from collections.abc import Collection, Iterator
@@ -54,6 +55,40 @@ def runs_as(layer: Any, known: Collection[str]) -> type | None:
     """The class of `known` that says what this layer does, or None."""
     base = parent(layer, known)
     return None if base is None or redefined(layer, base) else base
+
+
+# Modules whose own code says what they do. Any other module of these packages is one layer.
+OPEN = {
+    "flax.nnx.Module",
+    "flax.nnx.Sequential",
+    "flax.nnx.List",
+    "flax.nnx.Dict",
+    "flax.nnx.WeightNorm",
+    "spyx.nn.Sequential",
+    "spyx_nir.converter.layers.GraphModel",
+}
+PACKAGES = ("flax.", "spyx.", "jax.")
+
+
+def public(part: Any) -> bool:
+    """Whether a layer or function is one of Flax, Spyx or JAX."""
+    part = part.func if type(part) is functools.partial else part
+    return str(getattr(part, "__module__", "")).startswith(PACKAGES)
+
+
+def is_function(part: Any) -> bool:
+    """Whether a part of a model is a function, not a module."""
+    from flax import nnx
+
+    return callable(part) and not isinstance(part, type | nnx.Module)
+
+
+def closed(module: Any, known: Collection[str]) -> bool:
+    """Whether a module is one layer, which nothing looks into: of `known`, or of a library."""
+    name = class_name(type(module))
+    return parent(module, known) is not None or (
+        type(module).__module__.startswith(PACKAGES) and name not in OPEN
+    )
 
 
 def _used(base: type) -> frozenset[str]:

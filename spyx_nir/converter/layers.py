@@ -80,13 +80,16 @@ class SpikeDelay(nnx.Module):
 
 
 class Pool(nnx.Module):
-    """Sum or average pooling of (B, H, W, C) with zeros around; the average counts the padding."""
+    """Sum or average pooling of (..., H, W, C) with zeros around; the average counts the padding.
+
+    `padding` has a number for each axis, or a pair of numbers for before and after it.
+    """
 
     def __init__(
         self,
         window: Sequence[int],
         strides: Sequence[int],
-        padding: Sequence[int],
+        padding: Sequence[int | tuple[int, int]],
         *,
         average: bool,
     ):
@@ -94,9 +97,10 @@ class Pool(nnx.Module):
         self.average = average
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        pads = [(0, 0), *((p, p) for p in self.padding), (0, 0)]
+        one, none = (1,) * (x.ndim - 3), [(0, 0)] * (x.ndim - 3)
+        pads = [*none, *((p, p) if isinstance(p, int) else p for p in self.padding), (0, 0)]
         total = jax.lax.reduce_window(
-            x, 0.0, jax.lax.add, (1, *self.window, 1), (1, *self.strides, 1), pads
+            x, 0.0, jax.lax.add, (*one, *self.window, 1), (*one, *self.strides, 1), pads
         )
         return total / float(np.prod(self.window)) if self.average else total
 

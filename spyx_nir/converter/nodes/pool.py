@@ -72,8 +72,7 @@ def export_spyx(layer: Any, site: Site) -> Exported:
 def export_pool(layer: Any, site: Site) -> Exported:
     """The SumPool2d or AvgPool2d of a `Pool`."""
     node_type = nir.AvgPool2d if layer.average else nir.SumPool2d
-    pads = [(p, p) for p in layer.padding]
-    return _export(node_type, layer.window, layer.strides, pads, site)
+    return _export(node_type, layer.window, layer.strides, layer.padding, site)
 
 
 def export_average(layer: Any, site: Site) -> Exported:
