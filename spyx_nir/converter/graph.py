@@ -22,6 +22,7 @@ from spyx_nir.converter.as_dict import as_dict, node_dict
 from spyx_nir.converter.fold import DROPOUT, fold, transparent
 from spyx_nir.converter.kind import Exported, Node, exported_layers, exporter, load_layer
 from spyx_nir.converter.known import (
+    GRAPH_MODEL,
     class_name,
     closed,
     is_function,
@@ -47,7 +48,15 @@ from spyx_nir.meaning.plan import (
 )
 
 SEQUENTIAL, STATELESS = "spyx.nn.Sequential", "flax.nnx.Sequential"
-GRAPH_MODEL = "spyx_nir.converter.layers.GraphModel"
+# What to train in the place of layers without a node.
+INSTEAD = {
+    "spyx.nn.ALIF": "train with spyx.nn.LIF or spyx.nn.CuBaLIF instead",
+    "flax.nnx.max_pool": "train with spyx.nn.SumPool or nnx.avg_pool instead",
+    **{
+        f"flax.nnx.{kind}Norm": "train with nnx.BatchNorm, which becomes part of a weight, instead"
+        for kind in ("Layer", "RMS", "Group", "Instance")
+    },
+}
 # Quantised layers keep integers where the exporters read floats (post-training), or floats that they
 # round when they run; qwix marks every module of a model that it treats.
 QUANTISED = ("qwix", "spyx.quant")
@@ -495,7 +504,9 @@ def _why_not(layer: Any) -> str:
         )
     function = layer.func if isinstance(layer, functools.partial) else layer
     what = function if hasattr(function, "__qualname__") else type(function)
-    return f"{class_name(what)} has no equivalent in NIR; replace it by a layer that has one"
+    name = class_name(what)
+    instead = INSTEAD.get(name, "replace it by a layer that has one")
+    return f"{name} has no equivalent in NIR; {instead}"
 
 
 def _reason_to_omit(layer: Any, where: str, strict: bool) -> str:

@@ -60,14 +60,19 @@ def runs_as(layer: Any, known: Collection[str]) -> type | None:
 # Modules whose own code says what they do. Any other module of these packages is one layer.
 OPEN = {
     "flax.nnx.Module",
+    "flax.nnx.Pytree",
+    "flax.nnx.Representable",
+    "flax.nnx.Object",
+    "flax.nnx.SequenceReprMixin",
+    "flax.nnx.MappingReprMixin",
     "flax.nnx.Sequential",
     "flax.nnx.List",
     "flax.nnx.Dict",
     "flax.nnx.WeightNorm",
     "spyx.nn.Sequential",
-    "spyx_nir.converter.layers.GraphModel",
 }
 PACKAGES = ("flax.", "spyx.", "jax.")
+GRAPH_MODEL = "spyx_nir.converter.layers.GraphModel"
 
 
 def public(part: Any) -> bool:
@@ -85,10 +90,13 @@ def is_function(part: Any) -> bool:
 
 def closed(module: Any, known: Collection[str]) -> bool:
     """Whether a module is one layer, which nothing looks into: of `known`, or of a library."""
-    name = class_name(type(module))
-    return parent(module, known) is not None or (
-        type(module).__module__.startswith(PACKAGES) and name not in OPEN
-    )
+    for base in type(module).__mro__:
+        name = class_name(base)
+        if name in known or name == GRAPH_MODEL:
+            return True
+        if base.__module__.startswith(PACKAGES) and name not in OPEN:
+            return True
+    return False
 
 
 def _used(base: type) -> frozenset[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import nir
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ class Own(nnx.Module):
     """A layer that NIR does not know."""
 
     def __call__(self, x: Any) -> Any:
-        return 2 * x
+        return jnp.abs(x)
 
 
 def model() -> snn.Sequential:
@@ -136,7 +137,7 @@ def model() -> snn.Sequential:
 WRONG: dict[str, tuple[Callable[[], Any], tuple[str | None, str]]] = {
     "a layer that NIR does not know": (
         lambda: snir.to_nir(snn.Sequential(Own()), **PORTS, strict=True),
-        (None, "unsupported"),
+        (None, "untraceable"),
     ),
     "a layer of another size": (
         lambda: snir.to_nir(snn.Sequential(snn.LI((4,), 0.5, rngs=RNGS)), **PORTS),

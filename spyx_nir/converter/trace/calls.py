@@ -18,11 +18,13 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
+from jax._src import source_info_util
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 from spyx_nir.converter.kind import exported_layers
 from spyx_nir.converter.known import class_name, closed
+from spyx_nir.converter.trace.values import line_of
 from spyx_nir.errors import GraphError
 
 _recording: ContextVar[bool] = ContextVar("recording", default=False)
@@ -81,10 +83,11 @@ def _batched(operands: Any, axes: Any, *, call: Call) -> Any:
     (size,) = {x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None}
     if any(axis is not None for axis in axes[: call.variables]):
         name = class_name(type(call.rebuilt(operands)[0]))
+        line = line_of(source_info_util.current())
         raise GraphError(
-            f"{name} runs under vmap over an axis of {size} of its own parameters, an ensemble: NIR "
-            "has one set of parameters per node; export one member at a time",
-            code="unsupported",
+            f"{line}: {name} runs under vmap over an axis of {size} of its own parameters, an "
+            "ensemble: NIR has one set of parameters per node; export one member at a time",
+            code="untraceable",
         )
     moved = [
         x if axis is None else jax.numpy.moveaxis(x, axis, 0)
@@ -133,6 +136,7 @@ def _recorded(original: Callable[..., Any]) -> Callable[..., Any]:
 def recording(model: Any) -> Iterator[None]:
     """Turn every call of a layer of `model` into an equation of `layer`; not thread-safe."""
     kinds = {type(part) for _, part in nnx.iter_modules(model) if closed(part, exported_layers())}
+    kinds = {kind for kind in kinds if any("__call__" in vars(base) for base in kind.__mro__)}
     own = {kind: vars(kind).get("__call__") for kind in kinds}
     try:
         for kind in kinds:

@@ -94,11 +94,10 @@ def _step_by_step(model: Any, x: Any) -> Any:
     """A module for one step over time: x and outputs (T, B, ...)."""
     batch = jax.tree.leaves(x)[0].shape[1]
     owner = model if hasattr(model, "initial_state") else _holder(model)
-    graph, variables = nnx.split(model)
+    copied = _copier(model)
 
     def step(state: Any, x_t: Any) -> tuple[Any, Any]:
-        # A layer that writes into its own variables, as nnx.WeightNorm does, may do so here.
-        out, state = nnx.merge(graph, variables)(x_t, state)
+        out, state = copied()(x_t, state)
         return state, out
 
     return jax.lax.scan(step, owner.initial_state(batch), x)[1]
@@ -106,8 +105,17 @@ def _step_by_step(model: Any, x: Any) -> Any:
 
 def _at_once(model: Any, x: Any) -> Any:
     """A module that takes all of x."""
+    return _copier(model)()(x)
+
+
+def _copier(model: Any) -> Callable[[], Any]:
+    """Copies of a model that may write into their own variables while they are traced.
+
+    `nnx.WeightNorm` does so, and everything under `nnx.jit`.
+    """
     graph, variables = nnx.split(model)
-    return nnx.merge(graph, variables)(x)
+    leaves, structure = jax.tree.flatten(variables)
+    return lambda: nnx.merge(graph, jax.tree.unflatten(structure, leaves))
 
 
 def _read(
@@ -138,7 +146,8 @@ def _paths(model: Any) -> dict[int, str]:
     """The path of the layer that an array belongs to, by the array's id."""
     paths: dict[int, str] = {}
     for path, variable in nnx.to_flat_state(nnx.state(model)):
-        paths.setdefault(id(variable.get_raw_value()), ".".join(map(str, path[:-1])))
+        for leaf in jax.tree.leaves(variable):
+            paths.setdefault(id(leaf), ".".join(map(str, path[:-1])))
     return paths
 
 

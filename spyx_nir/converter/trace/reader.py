@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import Literal
 
 from spyx_nir.converter.steps import Step, label
 from spyx_nir.converter.trace import operations
 from spyx_nir.converter.trace.calls import Call, layer_p
 from spyx_nir.converter.trace.values import (
+    UNKNOWN,
     Final,
     Foreign,
     Held,
@@ -22,6 +23,7 @@ from spyx_nir.converter.trace.values import (
     Next,
     Signal,
     Value,
+    internal,
     line_of,
 )
 from spyx_nir.errors import GraphError
@@ -86,7 +88,7 @@ class Reader:
     def _equation(self, equation: Any, values: list[Value]) -> list[Value]:
         name, params = equation.primitive.name, equation.params
         if equation.primitive is layer_p:
-            self._line = line_of(equation.source_info)
+            self._at(equation)
             stateless = len(values) == params["call"].variables + 1
             if not (stateless and isinstance(values[-1], Known)):
                 return self._layer(params["call"], values)
@@ -96,16 +98,10 @@ class Reader:
             return self._scan(equation, values)
         inner = next((params[key] for key in INNER if key in params), None)
         if inner is not None and name not in LOOPS:
-            jaxpr = getattr(inner, "jaxpr", inner)
-            held: list[Value] = [Known(value) for value in getattr(inner, "consts", ())]
-            outer, self._inside = self._inside, str(params.get("name") or self._inside)
-            try:
-                return self.read(jaxpr, held, values)
-            finally:
-                self._inside = outer
+            return self._inline(equation, inner, values)
         foreign = next((value for value in values if isinstance(value, Foreign)), None)
         if foreign is None:
-            self._line = line_of(equation.source_info)
+            self._at(equation)
             avals = {
                 "before": equation.invars[0].aval.shape,
                 "after": equation.outvars[0].aval.shape,
@@ -116,13 +112,33 @@ class Reader:
             foreign = self._foreign(name, values)
         return [foreign] * len(equation.outvars)
 
-    _line = "the model"
-    _inside = ""
+    def _inline(self, equation: Any, inner: Any, values: list[Value]) -> list[Value]:
+        """A jaxpr that an equation runs once.
+
+        JAX traces a function of a library once for all who call it: its lines are those of the first
+        caller, so the line of this call counts for all of it.
+        """
+        jaxpr = getattr(inner, "jaxpr", inner)
+        constants = [Known(value) for value in getattr(inner, "consts", ())]
+        file = getattr(jaxpr.debug_info, "func_filename", None) or ""
+        outer = self._fixed
+        if not outer and internal(file):
+            self._at(equation)
+            self._fixed = self._line
+        try:
+            return self.read(jaxpr, constants, values)
+        finally:
+            self._fixed = outer
+
+    def _at(self, equation: Any) -> None:
+        """Remember the line of an equation."""
+        self._line = self._fixed or line_of(equation.source_info)
+
+    _line, _fixed = UNKNOWN, ""
 
     def _foreign(self, name: str, values: Sequence[Value]) -> Foreign:
-        inside = "" if self._inside in ("", name) else f" (in `{self._inside}`)"
         remedy = operations.REMEDIES.get(name, "")
-        what = f"`{name}`{inside}"
+        what = f"`{name}`"
         if any(isinstance(value, Held | Next | Final) for value in values):
             what += " on a neuron's state"
         elif any(isinstance(v, Signal) and len(v.lead) > 1 for v in values):
@@ -132,13 +148,13 @@ class Reader:
     def _evaluated(self, equation: Any, values: Sequence[Value]) -> list[Value]:
         """An equation on known arrays alone."""
         known = [value.value for value in values if isinstance(value, Known)]
-        given = {
-            atom: value
-            for atom, value in zip(equation.invars, known, strict=True)
-            if not isinstance(atom, Literal)
-        }
-        jaxpr = Jaxpr((), list(given), equation.outvars, [equation])
-        return [Known(v) for v in jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))(*given.values())]
+        params = equation.primitive.get_bind_params(equation.params)
+        # Since JAX 0.10 the functions that an equation calls are among its parameters.
+        functions, params = params if isinstance(params, tuple) else ((), params)
+        found = equation.primitive.bind(*functions, *known, **params)
+        return [
+            Known(value) for value in (found if equation.primitive.multiple_results else [found])
+        ]
 
     # ----------------------------------------------------------------------------------- layers
 
@@ -147,7 +163,7 @@ class Reader:
         if bad := next((value for value in values if isinstance(value, Foreign)), None):
             raise bad.error()
         layer, place = self._rebuilt(call, variables)
-        where = f"{place[1:-1]}: {label(layer)}" if place else label(layer)
+        where = label(layer) + place
         signal, *state = arguments
         if not isinstance(signal, Signal):
             raise _unsupported(f"{where} gets no signal that depends on the input in this step")
@@ -168,15 +184,14 @@ class Reader:
 
     def _rebuilt(self, call: Call, variables: Sequence[Value]) -> tuple[Any, str]:
         """The layer with its numbers, and what messages say of its place."""
-        name = f" (at {self._line})"
+        place = [] if self._line == UNKNOWN else [self._line]
         if not all(isinstance(value, Known) for value in variables):
             raise _unsupported(f"{self._line}: a layer's parameters depend on the model's input")
         known = [value.value for value in variables if isinstance(value, Known)]
         count = sum(value is None for value in call.fixed) - len(known)
         layer, arguments = call.rebuilt([*known, *[None] * count])
         paths = [self.paths[id(value)] for value in known if id(value) in self.paths]
-        if paths:
-            name = f" (`{paths[0]}`, at {self._line})"
+        place = [f"`{paths[0]}`", *place] if paths else place
         for option, value in call.options.items():
             if option not in SWITCHES and value is not None:
                 raise _unsupported(f"{self._line}: {label(layer)} is called with `{option}`")
@@ -187,7 +202,7 @@ class Reader:
                 if not isinstance(layer, nnx.BatchNorm | nnx.Dropout):
                     raise _unsupported(f"{self._line}: {label(layer)} is called with {value}")
                 setattr(layer, SWITCHES[isinstance(layer, nnx.Dropout)], value)
-        return layer, name
+        return layer, f" ({', '.join(place)})" if place else ""
 
     def _shared(self, variables: Sequence[Value], index: int) -> str:
         """Remember whose arrays these are; what to note of a second call of the same layer."""
@@ -218,7 +233,7 @@ class Reader:
 
     def _scan(self, equation: Any, values: list[Value]) -> list[Value]:
         """A loop over time."""
-        self._line = line_of(equation.source_info)
+        self._at(equation)
         params, line = equation.params, self._line
         jaxpr = params["jaxpr"]
         consts = values[: params["num_consts"]]

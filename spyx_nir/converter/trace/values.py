@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from spyx_nir.errors import GraphError
 
 Shape: TypeAlias = tuple[int, ...]
 
+UNKNOWN = "the model"  # in the place of a line that no file of the author has
 # Frames in these folders are no lines of the model's author.
 _INTERNAL = tuple(
     os.path.join(folder, "")
@@ -83,7 +85,9 @@ class Foreign:
     def error(self) -> GraphError:
         """The error to raise where a layer or an output depends on it."""
         what = f"{self.line}: {self.operation} between layers has no node in NIR"
-        return GraphError(what + (f"; {self.remedy}" if self.remedy else ""), code="untraceable")
+        code = linecache.getline(*place_of(self.line)).strip()
+        parts = [what, f"in {code!r}" if code else "", self.remedy]
+        return GraphError("; ".join(filter(None, parts)), code="untraceable")
 
 
 Value: TypeAlias = Known | Signal | Held | Next | Final | Foreign
@@ -92,9 +96,20 @@ Value: TypeAlias = Known | Signal | Held | Next | Final | Foreign
 def line_of(source_info: Any) -> str:
     """File and line of the model's source that an equation comes from, as `file.py:12`."""
     for frame in source_info_util.user_frames(source_info.traceback):
-        if not frame.file_name.startswith(_INTERNAL):
+        if not internal(frame.file_name):
             return f"{frame.file_name}:{frame.start_line}"
-    return "the model"
+    return UNKNOWN
+
+
+def place_of(line: str) -> tuple[str, int]:
+    """File and number of what `line_of` gives."""
+    name, _, number = line.rpartition(":")
+    return name, int(number) if number.isdigit() else 0
+
+
+def internal(name: str) -> bool:
+    """Whether a file is one of JAX, Flax, Spyx or this package."""
+    return name.startswith(_INTERNAL)
 
 
 def constant_over(value: Any, lead: int, rank: int) -> np.ndarray | None:
