@@ -200,17 +200,29 @@ def _splits(task: schema.Task, data: prepared.Prepared, source: Path) -> dict[st
 
 def _check_network(task: schema.Task, model: Any) -> None:
     """Refuse before training what a later stage would refuse after it."""
+    import spyx.nn as snn
+
     from pipeline.training import networks
 
     where = f"the network of pipeline/tasks/{task.name}.py"
     try:
-        networks.to_graph(task, model)
+        graph = networks.to_graph(task, model)
     except GraphError as error:
         raise UserError(f"{where}: {error}") from None
-    last = model.layers[-1]
-    if not hasattr(getattr(last, "cell", last), "threshold"):
+    if isinstance(model, snn.Sequential):
+        last = model.layers[-1]
+        spikes = hasattr(getattr(last, "cell", last), "threshold")
+        name = f"its last layer, {type(last).__name__},"
+    else:
+        ends = [source for source, target in graph.edges if target == "output"]
+        nodes = [
+            getattr(graph.nodes[end], "nodes", {"lif": graph.nodes[end]})["lif"] for end in ends
+        ]
+        spikes = len(nodes) == 1 and hasattr(nodes[0], "v_threshold")
+        name = f"its output, {' + '.join(ends)},"
+    if not spikes:
         raise UserError(
-            f"{where}: its last layer, {type(last).__name__}, does not spike; the class is the one "
+            f"{where}: {name} does not spike; the class is the one "
             "with the most spikes: end it in a spiking neuron"
         )
 

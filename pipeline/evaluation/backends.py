@@ -91,13 +91,20 @@ def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
 
 
 def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) -> Backend:
-    """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one."""
+    """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one.
+
+    The layers are those of `networks.layers`; of an imported graph that is no chain, where `names` is
+    empty, they are called as its nodes.
+    """
     from pipeline.training import engine, networks
 
     def execute(events: np.ndarray) -> Recording:
-        outputs, layers = engine.trace(model, networks.to_model_layout(events))
+        x = networks.to_model_layout(events)
+        outputs, layers = engine.trace(model, x)
+        parts = networks.layers(model, x[0])
+        found = names or [path for path, _ in parts]
         spikes, membranes = {}, {}
-        for name, layer, (traced, state) in zip(names, model.layers, layers, strict=True):
+        for name, (_, layer), (traced, state) in zip(found, parts, layers, strict=True):
             if name is None or name not in spiking:
                 continue
             out = np.asarray(traced)
@@ -141,6 +148,7 @@ def trained_model(task: schema.Task, folder: Path) -> tuple[Any, list[str | None
         raise UserError(f"{path}: no such file; {again}") from None
     except ValueError:
         names = None
-    if not isinstance(names, list) or len(names) != len(model.layers):
-        raise UserError(f"{path}: no list of {len(model.layers)} nodes; {again}")
+    count = len(networks.layers(model, networks.one_step(task)))
+    if not isinstance(names, list) or len(names) != count:
+        raise UserError(f"{path}: no list of {count} nodes; {again}")
     return model, names

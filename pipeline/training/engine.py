@@ -95,7 +95,8 @@ def trace(
 
     Returns:
         Outputs (T, B, ...), and per layer the pair (its output (T, B, ...), its state after every
-        step, a pytree with leading T, or None for a layer without state).
+        step, a pytree with leading T, or None for a layer without state). Of a model that is no
+        Sequential the layers of `layers_with_state` alone.
     """
     x = jnp.asarray(x, jnp.float32)
     state = model.initial_state(x.shape[1]) if state is None else state
@@ -126,6 +127,9 @@ def _trace(
     graph: Any, variables: Tree, x: jax.Array, state: Tree
 ) -> tuple[jax.Array, list[tuple[jax.Array, Tree]]]:
     model = nnx.merge(graph, variables)
+    if not isinstance(model, snn.Sequential):
+        (out, seen), _ = _scan_any(_with_layers(model), x, state)
+        return out, list(map(tuple, seen))
     layers = []
     for layer, start in zip(model.layers, state, strict=True):
         if start is None:
@@ -207,6 +211,82 @@ def _with_states(layer: Any) -> Any:
         return (out, carry), carry
 
     return both
+
+
+def layers_with_state(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
+    """Path and layer of every layer with state, in the order in which a module runs them.
+
+    Args:
+        x: one step, (B, ...).
+    """
+    paths = {id(part): ".".join(map(str, path)) for path, part in nnx.iter_modules(model)}
+    found: list[tuple[str, Any]] = []
+
+    def step() -> Any:
+        called = _called(model, x, model.initial_state(len(x)))[2]
+        found.extend((paths.get(id(layer), ""), layer) for layer, *_ in called)
+        return ()
+
+    jax.eval_shape(step)
+    return found
+
+
+def run_changing(model: Any, x: jax.Array) -> tuple[jax.Array, list[jax.Array], Any]:
+    """Run a module whose layers write into their own variables, as BatchNorm and Dropout do in training.
+
+    Every step of time is one call of the layers: BatchNorm normalises over the batch of a step, Dropout
+    draws anew.
+
+    Args:
+        x: (T, B, ...), channels last.
+
+    Returns:
+        Outputs (T, B, ...), the outputs of the layers with state, and all variables but the parameters
+        as they are after the last step.
+    """
+    parts: Any = nnx.split(model, nnx.Param, ...)
+    graph, parameters, others = parts
+
+    def step(carry: Tree, x_t: jax.Array) -> tuple[Tree, Any]:
+        others, state = carry
+        copied = nnx.merge(graph, parameters, others)
+        out, state, called = _called(copied, x_t, state)
+        after: Any = nnx.split(copied, nnx.Param, ...)
+        return (after[2], state), (out, [output for _, output, _ in called])
+
+    start = others, model.initial_state(x.shape[1])
+    (others, _), (outputs, seen) = jax.lax.scan(step, start, x)
+    return outputs, seen, others
+
+
+def _with_layers(model: Any) -> Any:
+    """One step of a module that also gives output and state of every layer with a state."""
+
+    def step(x_t: jax.Array, carry: Tree) -> tuple[Any, Tree]:
+        out, carry, called = _called(model, x_t, carry)
+        return (out, [(output, state) for _, output, state in called]), carry
+
+    return step
+
+
+def _called(model: Any, x: jax.Array, state: Tree) -> tuple[Any, Tree, list[tuple[Any, Any, Any]]]:
+    """Output and state of one step, and (layer, output, state) of every layer with a state."""
+    from spyx_nir.converter.layers import GraphModel
+    from spyx_nir.converter.trace.calls import watching
+
+    if isinstance(model, GraphModel):
+        out, state, values = model.step(x, state)
+        layers = dict(zip(model.paths, model.layers, strict=True))
+        return out, state, [(layers[p], values[p], s) for p, s in state["layers"].items()]
+    called: list[tuple[Any, Any, Any]] = []
+
+    def seen(layer: Any, output: Any) -> None:
+        if hasattr(layer, "initial_state"):
+            called.append((layer, *output))
+
+    with watching(model, seen):
+        out, state = model(x, state)
+    return out, state, called
 
 
 def _is_integrator(layer: Any) -> bool:

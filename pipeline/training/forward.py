@@ -45,6 +45,14 @@ class Forward(Protocol):
         layers: whether what is not the output is asked for, too.
         """
 
+    def train(self, parameters: Tree, events: Any, layers: bool) -> tuple[Spikes, Tree]:
+        """As `run`, in a step of training; and what layers change by themselves, see `changed`."""
+        return self.run(parameters, events, layers), {}
+
+    def changed(self, parameters: Tree, changes: Tree) -> Tree:
+        """The parameters with what layers changed by themselves in a step of training."""
+        return parameters
+
     def augment(self, events: Any, task: Task, rng: np.random.Generator) -> Any:
         """Training recordings, changed at random."""
         return augment(events, task, rng)
@@ -93,9 +101,20 @@ class FloatForward(Forward):
         self.model = networks.build(task)
         self.rate_key = f"tasks.{task.name}.train.learning_rate"
         # A step of a network without convolutions is many tiny operations: sharing costs more.
-        convolutions = any(isinstance(layer, nnx.Conv) for layer in self.model.layers)
+        convolutions = any(isinstance(part, nnx.Conv) for _, part in nnx.iter_modules(self.model))
         self.most_devices = None if convolutions else 1
         self._graph, self._variables = nnx.split(self.model)
+        found = networks.layers(self.model, networks.one_step(task))
+        self._layers = [f"{path} ({type(layer).__name__})" for path, layer in found]
+        self._with_state = [
+            name
+            for name, (_, layer) in zip(self._layers, found, strict=True)
+            if hasattr(layer, "initial_state")
+        ]
+        parts = [part for _, part in nnx.iter_modules(self.model)]
+        self._changes = any(isinstance(part, nnx.BatchNorm | nnx.Dropout) for part in parts)
+        state = nnx.state(self.model, nnx.BatchStat)
+        self._statistics = {".".join(map(str, path)) for path, _ in nnx.to_flat_state(state)}
 
     def initial(self) -> dict[str, np.ndarray]:
         """Random weights, or those of `train.start_from`.
@@ -113,7 +132,8 @@ class FloatForward(Forward):
         return {
             name: decays.to_logits(value) if decays.is_decay(name) else jnp.asarray(value)
             for name, value in parameters.items()
-            if self.task.train.learn_decays or not decays.is_decay(name)
+            if name not in self._statistics
+            and (self.task.train.learn_decays or not decays.is_decay(name))
         }
 
     def bind(self, parameters: Tree, free: Tree) -> Tree:
@@ -134,10 +154,35 @@ class FloatForward(Forward):
             return engine.run(model, x)[0], {}
         spikes, traced = engine.trace(model, x)
         return spikes, {
-            f"layers.{index} ({type(self.model.layers[index]).__name__})": out
-            for index, (out, state) in enumerate(traced)
+            name: out
+            for name, (out, state) in zip(self._layers, traced, strict=True)
             if state is not None
         }
+
+    def train(self, parameters: Tree, events: jax.Array, layers: bool) -> tuple[Spikes, Tree]:
+        """As `Forward.train`: a model with BatchNorm or Dropout runs in training mode.
+
+        Dropout's masks depend on `train.seed` and on the events of the batch.
+        """
+        if not self._changes:
+            return self.run(parameters, events, layers), {}
+        model = self.with_parameters(parameters)
+        model.train()
+        for _, variable in nnx.to_flat_state(nnx.state(model, nnx.RngKey)):
+            drawn = jax.random.key(self.task.train.seed)
+            drawn = jax.random.fold_in(drawn, jnp.sum(events, dtype=jnp.uint32))
+            variable.set_value(drawn)
+        out, seen, others = engine.run_changing(model, networks.to_model_layout(events))
+        found = {
+            ".".join(map(str, path)): variable[...]
+            for path, variable in nnx.to_flat_state(others)
+            if isinstance(variable, nnx.BatchStat)
+        }
+        return (out, dict(zip(self._with_state, seen, strict=True))), found
+
+    def changed(self, parameters: Tree, changes: Tree) -> Tree:
+        """The parameters with the statistics of BatchNorm after a step."""
+        return parameters | changes
 
     def with_parameters(self, parameters: Tree) -> Any:
         """The model with these parameters."""
@@ -166,7 +211,7 @@ class FloatForward(Forward):
         """The first layer, with or without state, whose output is not finite."""
         model = self.with_parameters(parameters)
         _, layers = engine.trace(model, networks.to_model_layout(events))
-        for index, (out, _) in enumerate(layers):
+        for name, (out, _) in zip(self._layers, layers, strict=True):
             if not np.isfinite(out).all():
-                return f"the output of layers.{index} ({type(self.model.layers[index]).__name__})"
+                return f"the output of {name}"
         return None

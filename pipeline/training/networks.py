@@ -24,23 +24,52 @@ if TYPE_CHECKING:
     import nir
 
 
+# What training changes, and a file of weights has.
+STORED = (nnx.Param, nnx.BatchStat)
+
+
 def build(task: Task) -> Any:
-    """The untrained network of `task`; its weights depend on `task.train.seed` alone.
+    """The untrained network of `task` in eval mode; its weights depend on `task.train.seed` alone.
 
     Raises:
-        UserError: what the task's `network` returns is no sequence of layers.
+        UserError: what the task's `network` returns is no module with Spyx's layer interface, and no
+            sequence of layers.
     """
     module = tasks.find(task.name)
     model = module.network(task)
     if isinstance(model, (list, tuple)) and model and all(map(callable, model)):
-        return snn.Sequential(*model)
-    if not (hasattr(model, "initial_state") and getattr(model, "layers", None)):
+        model = snn.Sequential(*model)
+    if not (isinstance(model, nnx.Module) and hasattr(model, "initial_state")):
         got = f"{model!r:.60}" if isinstance(model, (list, tuple)) else type(model).__name__
         raise UserError(
-            f"pipeline/tasks/{task.name}.py: `network` must return a spyx.nn.Sequential, or a list of "
-            f"layers, got {got}"
+            f"pipeline/tasks/{task.name}.py: `network` must return a spyx.nn.Sequential, a list of "
+            f"layers, or an nnx.Module with `initial_state(batch)`, got {got}"
         )
+    model.eval()  # Dropout and BatchNorm as in the exported graph; `FloatForward` trains them
     return model
+
+
+def layers(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
+    """The layers of a network as `engine.trace` and `node_names` list them, each with its path.
+
+    Args:
+        x: one step, (B, ...), channels last.
+    """
+    from pipeline.training import engine
+    from spyx_nir.converter.layers import GraphModel
+
+    if isinstance(model, snn.Sequential):
+        return [(f"layers.{index}", layer) for index, layer in enumerate(model.layers)]
+    found = engine.layers_with_state(model, x)
+    if isinstance(model, GraphModel):
+        paths = model.initial_state(1)["layers"]
+        return [(path, layer) for path, (_, layer) in zip(paths, found, strict=True)]
+    return found
+
+
+def one_step(task: Task) -> jax.Array:
+    """One silent step of one sample of a task, as a network takes it."""
+    return to_model_layout(np.zeros((1, 1, *input_shape(task)), np.uint8))[0]
 
 
 def shapes(task: Task) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
@@ -87,9 +116,12 @@ def node_names(task: Task, model: Any) -> list[str | None]:
     return export_named(model, *shapes(task), task.export.dt, strict=True)[1]
 
 
-def named_parameters(model: nnx.Module) -> dict[str, nnx.Param]:
-    """Every parameter of `model` by its dotted path, such as `layers.0.kernel`, in sorted order."""
-    flat = nnx.to_flat_state(nnx.state(model, nnx.Param))
+def named_parameters(model: nnx.Module) -> dict[str, Any]:
+    """Every parameter of `model` by its dotted path, such as `layers.0.kernel`, in sorted order.
+
+    With the statistics of BatchNorm, which training changes, too.
+    """
+    flat = nnx.to_flat_state(nnx.state(model, nnx.Any(*STORED)))
     return dict(sorted((_dotted(path), parameter) for path, parameter in flat))
 
 
@@ -132,7 +164,7 @@ def with_parameters(model: nnx.Module, arrays: Mapping[str, Any]) -> Any:
     graph, state = nnx.split(model)
     flat = [
         (path, variable.replace(jnp.asarray(arrays[_dotted(path)])))
-        if isinstance(variable, nnx.Param)
+        if isinstance(variable, STORED)
         else (path, variable)
         for path, variable in nnx.to_flat_state(state)
     ]

@@ -216,7 +216,7 @@ class Trainer:
         if layer := self.forward.not_finite(parameters, events):
             return layer
         placed = self._filled_up(parameters, events, labels)
-        found, loss, _ = jax.jit(self._gradients)(parameters, *placed)
+        found, loss, *_ = jax.jit(self._gradients)(parameters, *placed)
         gradients = {
             jax.tree_util.keystr(path, simple=True, separator="."): gradient
             for path, gradient in jax.tree_util.tree_leaves_with_path(found)
@@ -289,41 +289,45 @@ class Trainer:
     def _train_step(
         self, parameters: Tree, average: Tree, state: Tree, events: jax.Array, labels: jax.Array
     ) -> tuple[Tree, Tree, Tree, jax.Array, jax.Array]:
-        gradients, loss, correct = self._gradients(parameters, events, labels)
+        gradients, loss, correct, changes = self._gradients(parameters, events, labels)
         # Weights that are not numbers give neurons that never fire, so the loss alone stays finite.
         loss = jnp.where(jnp.isfinite(optax.tree.norm(gradients)), loss, jnp.nan)
         free = self.forward.free(parameters)
         updates, state = self.optimiser.update(gradients, state, free)
         parameters = self.forward.bind(parameters, optax.apply_updates(free, updates))
+        parameters = self.forward.changed(parameters, changes)
         average = optax.incremental_update(parameters, average, 1.0 - self.settings.ema_decay)
         return parameters, average, state, loss, correct
 
     def _mean_gradients(
         self, parameters: Tree, events: jax.Array, labels: jax.Array
-    ) -> tuple[Tree, jax.Array, jax.Array]:
-        """`_batch_gradients` over the shards of a batch: gradients and loss as means, right as a sum."""
-        gradients, loss, correct = self._batch_gradients(parameters, events, labels)
-        return (*lax.pmean((gradients, loss), "batch"), lax.psum(correct, "batch"))
+    ) -> tuple[Tree, jax.Array, jax.Array, Tree]:
+        """`_batch_gradients` over the shards of a batch: right as a sum, the others as means."""
+        gradients, loss, correct, changes = self._batch_gradients(parameters, events, labels)
+        gradients, loss = lax.pmean((gradients, loss), "batch")
+        return gradients, loss, lax.psum(correct, "batch"), lax.pmean(changes, "batch")
 
     def _batch_gradients(
         self, parameters: Tree, events: jax.Array, labels: jax.Array
-    ) -> tuple[Tree, jax.Array, jax.Array]:
-        """Gradients and loss, as means over the samples, and how many answers are right."""
+    ) -> tuple[Tree, jax.Array, jax.Array, Tree]:
+        """Gradients and loss, as means over the samples, how many answers are right, and what layers
+        changed by themselves."""
         penalised = bool(self.settings.min_rate_penalty or self.settings.max_rate_penalty)
 
-        def loss_of(free: Tree) -> tuple[jax.Array, jax.Array]:
+        def loss_of(free: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
             bound = self.forward.bind(parameters, free)
-            spikes, layers = self.forward.run(bound, events, layers=penalised)
+            (spikes, layers), changes = self.forward.train(bound, events, penalised)
             if not penalised:
-                return self._loss(spikes, labels), spikes.sum(0)
+                return self._loss(spikes, labels), (spikes.sum(0), changes)
             counts = [out.sum(0) for out in layers.values()]
             penalty = self.settings.min_rate_penalty * self._too_few(counts)
             penalty += self.settings.max_rate_penalty * self._too_many(counts)
-            return self._loss(spikes, labels) + penalty, spikes.sum(0)
+            return self._loss(spikes, labels) + penalty, (spikes.sum(0), changes)
 
         free = self.forward.free(parameters)
-        (loss, counts), gradients = jax.value_and_grad(loss_of, has_aux=True)(free)
-        return gradients, loss, (counts.argmax(1) == labels).sum()
+        (loss, found), gradients = jax.value_and_grad(loss_of, has_aux=True)(free)
+        counts, changes = found
+        return gradients, loss, (counts.argmax(1) == labels).sum(), changes
 
     def _evaluate(
         self, parameters: Tree, events: jax.Array, labels: jax.Array

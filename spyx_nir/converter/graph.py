@@ -136,11 +136,15 @@ def export_named(
     """As `to_nir` without its check, and for each layer the path of the node that puts out what it does.
 
     A layer inside a subgraph is named with a dot (`rcubalif_1.lif`); None for a layer that has no
-    node of its own.
+    node of its own. Of a model that is no Sequential the layers with a state alone, in the order in
+    which they run.
     """
     with naming_extra():
         written = _export(model, input_shape, output_shape, dt, strict, recurrent, metadata)
-    return written.graph, [row.path for row in written.rows]
+    rows = written.rows
+    if written.run is not None:
+        rows = [row for row in rows if row.layers and hasattr(row.layer, "initial_state")]
+    return written.graph, [row.path for row in rows]
 
 
 def _check(model: Any, written: Written) -> None:

@@ -135,20 +135,54 @@ def _recorded(original: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def recording(model: Any) -> Iterator[None]:
     """Turn every call of a layer of `model` into an equation of `layer`; not thread-safe."""
-    kinds = {type(part) for _, part in nnx.iter_modules(model) if closed(part, exported_layers())}
+    with replaced(model, _recorded), _set(True), _context(object()):
+        yield
+
+
+@contextlib.contextmanager
+def watching(model: Any, seen: Callable[[Any, Any], None]) -> Iterator[None]:
+    """Show every call of a layer of `model` to `seen(layer, output)`; not thread-safe.
+
+    Not the calls of layers inside a layer.
+    """
+    depth: list[Any] = []
+
+    def watched(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+            depth.append(layer)
+            try:
+                output = original(layer, *arguments, **options)
+            finally:
+                depth.pop()
+            if not depth:
+                seen(layer, output)
+            return output
+
+        return call
+
+    with replaced(model, watched):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(model: Any, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Wrap the `__call__` of every class of layers of `model`; not thread-safe."""
+    known = exported_layers()
+    kinds = {type(part) for _, part in nnx.iter_modules(model) if closed(part, known)}
     kinds = {kind for kind in kinds if any("__call__" in vars(base) for base in kind.__mro__)}
-    own = {kind: vars(kind).get("__call__") for kind in kinds}
+    own: dict[Any, Any] = {kind: vars(kind).get("__call__") for kind in kinds}
+    originals: dict[Any, Any] = {kind: kind.__call__ for kind in kinds}
     try:
-        for kind in kinds:
-            kind.__call__ = _recorded(kind.__call__)  # type: ignore[method-assign]
-        with _set(True), _context(object()):
-            yield
+        for kind, original in originals.items():
+            kind.__call__ = wrap(original)
+        yield
     finally:
         for kind, original in own.items():
             if original is None:
                 del kind.__call__
             else:
-                kind.__call__ = original  # type: ignore[method-assign]
+                kind.__call__ = original
 
 
 @contextlib.contextmanager
