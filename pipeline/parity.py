@@ -22,6 +22,7 @@ from pipeline import schema, stage
 from pipeline.evaluation.backends import (
     Backend,
     Recording,
+    imported_names,
     model_backend,
     reference_backend,
     trained_model,
@@ -247,7 +248,7 @@ def parity(task: schema.Task, root: Path = Path(".")) -> None:
     loaded = converter.load(graph, task.export.dt)
     plan = loaded.plan
     in_file = {name for name, node in plan.nodes.items() if "v_threshold" in node}
-    if odd := sorted(in_file - (set(names) & set(loaded.names))):
+    if odd := sorted(in_file - (set(names) & set(imported_names(loaded)))):
         raise UserError(
             f"{model_path}: spiking node `{odd[0]}` is no layer of the trained network; "
             f"run python -m pipeline.export {task.name}"
@@ -260,7 +261,7 @@ def parity(task: schema.Task, root: Path = Path(".")) -> None:
     report, recordings, counted = compare(
         {
             "trained": model_backend(trained, names, spiking),
-            "reimported": model_backend(loaded.model, loaded.names, spiking),
+            "reimported": model_backend(loaded.model, imported_names(loaded), spiking),
             "reference": reference_backend(plan, task.export.dt),
         },
         layers,

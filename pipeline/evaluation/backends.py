@@ -91,10 +91,8 @@ def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
 
 
 def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) -> Backend:
-    """Runs a Spyx model; `names[i]` is the node that puts out what layer i does, if there is one.
-
-    The layers are those of `networks.layers`; of an imported graph that is no chain, where `names` is
-    empty, they are called as its nodes.
+    """Runs a Spyx model; `names[i]` is the node that puts out what layer i of `networks.layers` does,
+    if there is one.
     """
     from pipeline.training import engine, networks
 
@@ -102,9 +100,8 @@ def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) ->
         x = networks.to_model_layout(events)
         outputs, layers = engine.trace(model, x)
         parts = networks.layers(model, x[0])
-        found = names or [path for path, _ in parts]
         spikes, membranes = {}, {}
-        for name, (_, layer), (traced, state) in zip(found, parts, layers, strict=True):
+        for name, (_, layer), (traced, state) in zip(names, parts, layers, strict=True):
             if name is None or name not in spiking:
                 continue
             out = np.asarray(traced)
@@ -115,6 +112,15 @@ def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) ->
         return Recording(np.asarray(outputs), spikes, membranes)
 
     return execute
+
+
+def imported_names(loaded: Any) -> Sequence[str]:
+    """The nodes of the layers of an imported graph, as `networks.layers` lists them."""
+    if loaded.chain:
+        names: Sequence[str] = loaded.names
+        return names
+    pairs = zip(loaded.model.paths, loaded.model.layers, strict=True)
+    return [path for path, layer in pairs if hasattr(layer, "initial_state")]
 
 
 def reference_backend(plan: Any, dt: float) -> Backend:

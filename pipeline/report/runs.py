@@ -26,13 +26,13 @@ class Run:
 
 def runs(source: Source, bundle: Bundle) -> list[Run]:
     """The trained network's golden spikes, what the file answers to the golden input, the chips'."""
-    from pipeline.evaluation.backends import model_backend, reference_backend
+    from pipeline.evaluation.backends import imported_names, model_backend, reference_backend
     from spyx_nir import converter
 
     dt, layers = bundle.manifest["dt"], bundle.layers
     events = np.swapaxes(bundle.vectors["input"], 0, 1)
     loaded = converter.load(converter.file.read(bundle.folder / "model.nir"), dt)
-    again = model_backend(loaded.model, loaded.names, set(layers))(events)
+    again = model_backend(loaded.model, imported_names(loaded), set(layers))(events)
     reference = reference_backend(bundle.plan, dt)(events)
     thresholds = {layer: bundle.plan.nodes[layer]["v_threshold"] for layer in layers}
     membranes = {layer: reference.membranes[layer] / thresholds[layer] for layer in layers}

@@ -277,7 +277,8 @@ def _called(model: Any, x: jax.Array, state: Tree) -> tuple[Any, Tree, list[tupl
     if isinstance(model, GraphModel):
         out, state, values = model.step(x, state)
         layers = dict(zip(model.paths, model.layers, strict=True))
-        return out, state, [(layers[p], values[p], s) for p, s in state["layers"].items()]
+        held = [path for path in model.paths if path in state["layers"]]
+        return out, state, [(layers[p], values[p], state["layers"][p]) for p in held]
     called: list[tuple[Any, Any, Any]] = []
 
     def seen(layer: Any, output: Any) -> None:

@@ -166,12 +166,15 @@ class FloatForward(Forward):
         """
         if not self._changes:
             return self.run(parameters, events, layers), {}
-        model = self.with_parameters(parameters)
+        graph, state = nnx.split(self.with_parameters(parameters))
+        drawn = jax.random.key(self.task.train.seed)
+        drawn = jax.random.fold_in(drawn, jnp.sum(events, dtype=jnp.uint32))
+        flat = [
+            (path, variable.replace(drawn) if isinstance(variable, nnx.RngKey) else variable)
+            for path, variable in nnx.to_flat_state(state)
+        ]
+        model = nnx.merge(graph, nnx.from_flat_state(flat))
         model.train()
-        for _, variable in nnx.to_flat_state(nnx.state(model, nnx.RngKey)):
-            drawn = jax.random.key(self.task.train.seed)
-            drawn = jax.random.fold_in(drawn, jnp.sum(events, dtype=jnp.uint32))
-            variable.set_value(drawn)
         out, seen, others = engine.run_changing(model, networks.to_model_layout(events))
         found = {
             ".".join(map(str, path)): variable[...]

@@ -56,15 +56,10 @@ def layers(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
         x: one step, (B, ...), channels last.
     """
     from pipeline.training import engine
-    from spyx_nir.converter.layers import GraphModel
 
     if isinstance(model, snn.Sequential):
         return [(f"layers.{index}", layer) for index, layer in enumerate(model.layers)]
-    found = engine.layers_with_state(model, x)
-    if isinstance(model, GraphModel):
-        paths = model.initial_state(1)["layers"]
-        return [(path, layer) for path, (_, layer) in zip(paths, found, strict=True)]
-    return found
+    return engine.layers_with_state(model, x)
 
 
 def one_step(task: Task) -> jax.Array:

@@ -22,6 +22,7 @@ from jax._src import source_info_util
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
+from spyx_nir.converter import registry as registry  # fills the table of kinds
 from spyx_nir.converter.kind import exported_layers
 from spyx_nir.converter.known import class_name, closed
 from spyx_nir.converter.trace.values import line_of
