@@ -93,15 +93,18 @@ def to_nir(
     """Write a Spyx model as a NIR graph that means the same to every reader.
 
     Args:
-        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer; or what `load` made of a
-            graph that is no chain, alone.
-        input_shape, output_shape: one name and the shape without batch, channels first, such as
-            `{"input": (2, 34, 34)}`; for a graph that is no chain all its inputs and outputs.
+        model: a `spyx.nn.Sequential`, an `nnx.Sequential` or a single layer; any module that calls such
+            layers, in eval mode, which is traced on shapes (see `trace.program.trace`); or what `load`
+            made of a graph that is no chain, alone.
+        input_shape, output_shape: names, and shapes without batch, channels first, such as
+            `{"input": (2, 34, 34)}`; one of each for a Sequential. A module gets several inputs as a
+            mapping by these names; its outputs are named in their order, or by its own names.
         dt: the step; time constants come out in its unit, tau = dt/(1-beta).
         strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
-        check: run the model and its graph on random inputs, and raise where they differ. Compiles
-            every layer and the model once. Not done where a layer was left out.
+        check: run the model and its graph on random inputs, and raise where they differ, naming the
+            first layer that does. Compiles every layer and the model once. Not done where a layer was
+            left out.
         metadata: further keys of the contract: time_unit, input_bin_s, n_steps, classes, readout.
 
     Returns:
@@ -110,7 +113,8 @@ def to_nir(
 
     Raises:
         GraphError: a value, shape or layer that cannot be written, or a model that does something else
-            than its graph; names the layer.
+            than its graph; names the layer. With code `untraceable` something between the layers that
+            no node does; names the operation and the line of the model's source.
         MissingPackage: JAX, Flax or Spyx are not installed.
 
     Warns:
