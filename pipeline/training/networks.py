@@ -39,11 +39,12 @@ def build(task: Task) -> Any:
     model = module.network(task)
     if isinstance(model, (list, tuple)) and model and all(map(callable, model)):
         model = snn.Sequential(*model)
-    if not (isinstance(model, nnx.Module) and hasattr(model, "initial_state")):
+    parts = list(nnx.iter_modules(model)) if isinstance(model, nnx.Module) else []
+    if len(parts) < 2 or not hasattr(model, "initial_state"):
         got = f"{model!r:.60}" if isinstance(model, (list, tuple)) else type(model).__name__
         raise UserError(
             f"pipeline/tasks/{task.name}.py: `network` must return a spyx.nn.Sequential, a list of "
-            f"layers, or an nnx.Module with `initial_state(batch)`, got {got}"
+            f"layers, or an nnx.Module of layers with `initial_state(batch)`, got {got}"
         )
     model.eval()  # Dropout and BatchNorm as in the exported graph; `FloatForward` trains them
     return model
