@@ -32,7 +32,7 @@ def transparent(layer: Any) -> bool:
     """Whether a layer's output is its input."""
     from flax import nnx
 
-    if layer is None or layer is nnx.identity:
+    if layer is nnx.identity:
         return True
     if runs_as(layer, {DROPOUT}):
         return bool(layer.deterministic or layer.rate == 0)
@@ -84,6 +84,8 @@ def _merged(step: Step) -> Step:
 
 def _fold_norm(steps: list[Step], index: int, outputs: tuple[tuple[int, ...], ...]) -> None:
     """Put the BatchNorm of a step into the weights before or behind it, or write it as one."""
+    from flax import nnx
+
     step = steps[index]
     factor, shift = _numbers(step)
     uses = [k for k, other in enumerate(steps) if index in other.sources]
@@ -93,13 +95,13 @@ def _fold_norm(steps: list[Step], index: int, outputs: tuple[tuple[int, ...], ..
         alone = alone and not any(before in terms for terms in outputs)
         if alone and _is_weight(steps[before].layer):
             steps[before] = _with_numbers(steps[before], factor, shift, step, behind=True)
-            steps[index] = dataclasses.replace(step, layer=None, runs=())
+            steps[index] = dataclasses.replace(step, layer=nnx.identity, runs=())
             return
     after = [steps[k] for k in uses]
     if after and not exposed and all(_takes(s, index, shift) for s in after):
         for k in uses:
             steps[k] = _with_numbers(steps[k], factor, shift, step, behind=False)
-        steps[index] = dataclasses.replace(step, layer=None, runs=())
+        steps[index] = dataclasses.replace(step, layer=nnx.identity, runs=())
         return
     note = _noted(step, "BatchNorm is written as a diagonal weight")
     steps[index] = dataclasses.replace(step, layer=_diagonal(factor, shift), note=note)

@@ -352,8 +352,7 @@ class _Writer:
 
     def _row(self, where: str, step: Step, arrives: _Value, leaves: _Value | None) -> None:
         path, order = (leaves.outputs[0], leaves.order) if leaves else (None, arrives.order)
-        layers = () if step.layer is None else step.runs
-        self.rows.append(Row(where, layers, path, order, arrives.outputs, arrives.order))
+        self.rows.append(Row(where, step.runs, path, order, arrives.outputs, arrives.order))
 
     def _free(self, paths: set[str], where: str) -> None:
         if taken := paths.intersection(self.ports):

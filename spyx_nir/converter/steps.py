@@ -18,7 +18,7 @@ Run = Callable[[dict[str, Any]], Any]
 class Step:
     """One layer that runs once in a step of time.
 
-    layer: what is written as nodes. None: the output is the input.
+    layer: what is written as nodes.
     sources: the earlier steps whose outputs are summed into its input, by index; -1 - k is input k.
     runs: the layers of the model that `layer` does the work of, in order.
     place: where the model calls it, for messages; "" in a Sequential.
