@@ -91,7 +91,7 @@ def membrane(layer: Any, state: Any, out: np.ndarray) -> np.ndarray | None:
 
 
 def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) -> Backend:
-    """Runs a Spyx model; `names[i]` is the node that puts out what layer i of `networks.layers` does,
+    """Runs a Spyx model; `names[i]` is the node that puts out what layer i of `engine.layers` does,
     if there is one.
     """
     from pipeline.training import engine, networks
@@ -99,7 +99,7 @@ def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) ->
     def execute(events: np.ndarray) -> Recording:
         x = networks.to_model_layout(events)
         outputs, layers = engine.trace(model, x)
-        parts = networks.layers(model, x[0])
+        parts = engine.layers(model, x[0])
         spikes, membranes = {}, {}
         for name, (_, layer), (traced, state) in zip(names, parts, layers, strict=True):
             if name is None or name not in spiking:
@@ -115,7 +115,7 @@ def model_backend(model: Any, names: Sequence[str | None], spiking: set[str]) ->
 
 
 def imported_names(loaded: Any) -> Sequence[str]:
-    """The nodes of the layers of an imported graph, as `networks.layers` lists them."""
+    """The nodes of the layers of an imported graph, as `engine.layers` lists them."""
     if loaded.chain:
         names: Sequence[str] = loaded.names
         return names
@@ -143,7 +143,7 @@ def trained_model(task: schema.Task, folder: Path) -> tuple[Any, list[str | None
     Raises:
         UserError: a file of the stages train and export is missing, broken, or of another network.
     """
-    from pipeline.training import networks
+    from pipeline.training import engine, networks
 
     model = networks.from_weights(task, folder / "weights.safetensors")
     path = folder / "nodes.json"
@@ -154,7 +154,7 @@ def trained_model(task: schema.Task, folder: Path) -> tuple[Any, list[str | None
         raise UserError(f"{path}: no such file; {again}") from None
     except ValueError:
         names = None
-    count = len(networks.layers(model, networks.one_step(task)))
+    count = len(engine.layers(model, networks.one_step(task)))
     if not isinstance(names, list) or len(names) != count:
         raise UserError(f"{path}: no list of {count} nodes; {again}")
     return model, names

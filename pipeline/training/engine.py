@@ -95,8 +95,8 @@ def trace(
 
     Returns:
         Outputs (T, B, ...), and per layer the pair (its output (T, B, ...), its state after every
-        step, a pytree with leading T, or None for a layer without state). Of a model that is no
-        Sequential the layers of `layers_with_state` alone.
+        step, a pytree with leading T, or None for a layer without state). Its layers are those of
+        `layers`.
     """
     x = jnp.asarray(x, jnp.float32)
     state = model.initial_state(x.shape[1]) if state is None else state
@@ -213,12 +213,16 @@ def _with_states(layer: Any) -> Any:
     return both
 
 
-def layers_with_state(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
-    """Path and layer of every layer with state, in the order in which a module runs them.
+def layers(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
+    """The layers of a network as `trace` lists them, each with its path.
+
+    All of a Sequential; of another module those with a state, in the order in which it runs them.
 
     Args:
-        x: one step, (B, ...).
+        x: one step, (B, ...), channels last.
     """
+    if isinstance(model, snn.Sequential):
+        return [(f"layers.{index}", layer) for index, layer in enumerate(model.layers)]
     paths = {id(part): ".".join(map(str, path)) for path, part in nnx.iter_modules(model)}
     found: list[tuple[str, Any]] = []
 

@@ -104,7 +104,7 @@ class FloatForward(Forward):
         convolutions = any(isinstance(part, nnx.Conv) for _, part in nnx.iter_modules(self.model))
         self.most_devices = None if convolutions else 1
         self._graph, self._variables = nnx.split(self.model)
-        found = networks.layers(self.model, networks.one_step(task))
+        found = engine.layers(self.model, networks.one_step(task))
         self._layers = [f"{path} ({type(layer).__name__})" for path, layer in found]
         self._with_state = [
             name

@@ -50,19 +50,6 @@ def build(task: Task) -> Any:
     return model
 
 
-def layers(model: Any, x: jax.Array) -> list[tuple[str, Any]]:
-    """The layers of a network as `engine.trace` and `node_names` list them, each with its path.
-
-    Args:
-        x: one step, (B, ...), channels last.
-    """
-    from pipeline.training import engine
-
-    if isinstance(model, snn.Sequential):
-        return [(f"layers.{index}", layer) for index, layer in enumerate(model.layers)]
-    return engine.layers_with_state(model, x)
-
-
 def one_step(task: Task) -> jax.Array:
     """One silent step of one sample of a task, as a network takes it."""
     return to_model_layout(np.zeros((1, 1, *input_shape(task)), np.uint8))[0]
