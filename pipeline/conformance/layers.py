@@ -157,6 +157,17 @@ def _convolutions_2d() -> Iterator[Case]:
     yield conv("same", "padding 'same' keeps the size", (3, 2, 3, 3), (3, 5, 6), padding="same")
     even = "padding 'same' of an even kernel has the odd zeros at the end"
     yield conv("same-even", even, (3, 2, 2, 2), (3, 5, 6), padding="same")
+    numbers = conv(
+        "numbers",
+        "stride, padding and dilation as single numbers",
+        (3, 2, 3, 3),
+        (3, 3, 3),
+        stride=2,
+        padding=1,
+    )
+    for name in ("stride", "padding", "dilation"):
+        numbers.graph["nodes"]["node"][name] = numbers.graph["nodes"]["node"][name][0]
+    yield numbers
     yield conv(
         "all", "stride, padding, dilation, groups and bias at once", (4, 2, 3, 2), (4, 3, 8),
         stride=(2, 1), padding=(2, 2), dilation=(2, 2), groups=2,

@@ -41,6 +41,9 @@ def _parameters(kind: str) -> Iterator[Case]:
     yield single("dt-1ms", kind, "a step of 1e-3", dt=1e-3)
     gain = 0.5 / DT if not leaks else 5.0
     yield single("gain", kind, "r is a gain of its own, not what gives an input of 1 a 1", r=gain)
+    if kind in ("LIF", "LI"):
+        unit = {"v_threshold": 0.15625} if kind == "LIF" else {}
+        yield single("unit-gain", kind, "r is 1: an input of 1 adds dt/tau", r=1.0, **unit)
     if leaks:
         leak = "the membrane starts at 0 and relaxes to v_leak, which is 0.375"
         yield single("leak", kind, leak, v_leak=0.375)
@@ -83,7 +86,7 @@ def _shapes(kind: str) -> Iterator[Case]:
         node = case.graph["nodes"]["neuron"]
         for field, value in node.items():
             if isinstance(value, np.ndarray):
-                node[field] = value.reshape(-1)[0].reshape(shape)
+                node[field] = np.full(shape, value.flat[0])
         yield case
 
 

@@ -60,7 +60,7 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = reader(str(folder / "model.nir"), inputs, about["dt"])
+            found = as_arrays(reader(str(folder / "model.nir"), inputs, about["dt"]))
     except Exception as error:
         text = " ".join(str(error).split()) or "(no message)"
         return {**row, "result": "refused", "why": f"{type(error).__name__}: {text}"[:MOST_TEXT]}
@@ -68,9 +68,8 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
         return {**row, "result": "read", "why": "read without an error; there is nothing to run"}
     expected = {key: a for key, a in data.items() if not key.startswith("input/")}
     outputs = [key for key in expected if key.startswith("output/")]
-    if not isinstance(found, Mapping):
-        found = {outputs[0]: found}
-    found = {str(key): np.asarray(array) for key, array in found.items()}
+    if "" in found:
+        found = {(outputs[0] if len(outputs) == 1 else "the only array"): found[""]}
     if save is not None:
         np.savez(save / f"{about['name']}.npz", **found)
     missing = [key for key in outputs if key not in found]
@@ -79,6 +78,14 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
         tolerance = 0 if key.startswith("spikes/") else about["tolerance"]["values"]
         why += difference(key, array, expected.get(key), tolerance)
     return {**row, "result": "fail" if why else "pass", "why": "; ".join(why)[:MOST_TEXT]}
+
+
+def as_arrays(found: Any) -> dict[str, np.ndarray] | None:
+    """What a reader returned as arrays by name; an array alone has the name ""."""
+    if found is None:
+        return None
+    named = found if isinstance(found, Mapping) else {"": found}
+    return {str(name): np.asarray(array) for name, array in named.items()}
 
 
 def difference(

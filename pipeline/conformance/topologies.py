@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from pipeline.conformance.case import (
     DT,
     Case,
@@ -51,13 +53,31 @@ def _chains() -> Iterator[Case]:
         (3,),
         (2,),
         fc1=linear(4, 3),
-        n1=neuron("LIF", (4,)),
+        n1=neuron("CubaLIF", (4,)),
         fc2=linear(2, 4, seed=7),
         li=neuron("LI", (2,)),
     )
-    yield spikes("chain-li", ("Linear", "LIF", "LI"), "a leaky integrator reads out", readout)
+    yield spikes("chain-li", ("Linear", "CubaLIF", "LI"), "a leaky integrator reads out", readout)
+    kernel: NodeDict = {
+        "type": "Conv2d", "weight": weights(2, 1, 3, 3, seed=5), "bias": floats(0, 0),
+        "stride": np.array([1, 1]), "padding": np.array([1, 1]), "dilation": np.array([1, 1]),
+        "groups": np.int64(1), "input_shape": np.array([4, 4]),
+    }  # fmt: skip
+    pool: NodeDict = {"type": "SumPool2d", "padding": np.array([0, 0])}
+    pool |= {name: np.array([2, 2]) for name in ("kernel_size", "stride")}
+    flat: NodeDict = {
+        "type": "Flatten", "start_dim": np.int64(0), "end_dim": np.int64(-1),
+        "input_type": np.array([2, 2, 2]),
+    }  # fmt: skip
+    cnn = chain(
+        (1, 4, 4), (3,), conv=kernel, n1=neuron("IF", (2, 4, 4), 1.0), pool=pool, flat=flat,
+        fc=linear(3, 8, seed=7, scale=0.5), n2=neuron("IF", (3,), 1.0),
+    )  # fmt: skip
+    kinds = ("Conv2d", "IF", "SumPool2d", "Flatten", "Linear")
+    tests = "a convolution, IF neurons, sum pooling, Flatten, Linear, IF: a small image classifier"
+    yield Case("chain-cnn", kinds, tests, cnn, {"input": (1, 4, 4)}, 1.0, graded=False)
     names = ["z", "10", "2", "a b", "in.ner"]
-    parts = [linear(4, 3), neuron("LIF", (4,)), linear(3, 4, seed=7), neuron("LIF", (3,))]
+    parts = [linear(4, 3), neuron("CubaLIF", (4,)), linear(3, 4, seed=7), neuron("CubaLIF", (3,))]
     nodes = dict(zip(names, parts, strict=False))
     edges = [("x", "z"), ("z", "10"), ("10", "2"), ("2", "a b"), ("a b", "0")]
     every = {"0": port("Output", 3), **dict(reversed(nodes.items())), "x": port("Input", 3)}
@@ -91,7 +111,7 @@ def _recurrent() -> Iterator[Case]:
             )
     for wiring, where in both:
         tests = f"the bias of a recurrent Affine, {where}, acts from the first step on"
-        yield _recurrence(f"recurrent-{wiring}-bias", "LIF", wiring, affine, tests)
+        yield _recurrence(f"recurrent-{wiring}-bias", "CubaLIF", wiring, affine, tests)
 
 
 def _recurrence(name: str, kind: str, wiring: str, weight: NodeDict, tests: str) -> Case:
@@ -111,15 +131,15 @@ def _recurrence(name: str, kind: str, wiring: str, weight: NodeDict, tests: str)
 
 def _loops() -> Iterator[Case]:
     ends = {"input": port("Input", 3), "output": port("Output", 3)}
-    nodes = {**ends, "fc": linear(3, 3), "lif": neuron("LIF")}
+    nodes = {**ends, "fc": linear(3, 3), "lif": neuron("CubaLIF")}
     edges = [("input", "fc"), ("fc", "lif"), ("lif", "lif"), ("lif", "output")]
     tests = "an edge from a neuron to itself adds its spike of the step before"
     yield spikes(
-        "loop-self", ("LIF", "NIRGraph"), tests, graph(nodes, edges), delayed=(("lif", "lif"),)
+        "loop-self", ("CubaLIF", "NIRGraph"), tests, graph(nodes, edges), delayed=(("lif", "lif"),)
     )
     nodes = {
-        **ends, "fc": linear(3, 3), "a": neuron("LIF"), "ab": linear(3, 3, seed=5), "b": neuron("LIF"),
-        "ba": linear(3, 3, seed=9, scale=0.75),
+        **ends, "fc": linear(3, 3), "a": neuron("CubaLIF"), "b": neuron("CubaLIF"),
+        "ab": linear(3, 3, seed=5), "ba": linear(3, 3, seed=9, scale=0.75),
     }  # fmt: skip
     edges = [
         ("input", "fc"),
@@ -132,10 +152,14 @@ def _loops() -> Iterator[Case]:
     ]
     tests = "a loop over two layers: only the edge back into the first one carries the step before"
     yield spikes(
-        "loop-two-layers", ("LIF", "NIRGraph"), tests, graph(nodes, edges), delayed=(("ba", "a"),)
+        "loop-two-layers",
+        ("CubaLIF", "NIRGraph"),
+        tests,
+        graph(nodes, edges),
+        delayed=(("ba", "a"),),
     )
     nodes = {
-        **ends, "fc": linear(3, 3), "lif": neuron("LIF"), "w": linear(3, 3, seed=11, scale=0.75),
+        **ends, "fc": linear(3, 3), "lif": neuron("CubaLIF"), "w": linear(3, 3, seed=11, scale=0.75),
         "delay": {"type": "Delay", "delay": floats(2 * DT, 2 * DT, 2 * DT)},
     }  # fmt: skip
     edges = [
@@ -154,7 +178,7 @@ def _loops() -> Iterator[Case]:
 
 def _branches() -> Iterator[Case]:
     ends = {"input": port("Input", 3), "output": port("Output", 3)}
-    first = {**ends, "fc1": linear(3, 3), "n1": neuron("LIF"), "n2": neuron("LIF")}
+    first = {**ends, "fc1": linear(3, 3), "n1": neuron("CubaLIF"), "n2": neuron("CubaLIF")}
     nodes = {**first, "fc2": linear(3, 3, seed=7)}
     edges = [
         ("input", "fc1"),
@@ -166,7 +190,7 @@ def _branches() -> Iterator[Case]:
     ]
     tests = "a skip connection: two edges into a neuron add up"
     yield spikes("skip", ("NIRGraph",), tests, graph(nodes, edges))
-    nodes = {**ends, "a": linear(3, 3), "b": linear(3, 3, seed=7), "n": neuron("LIF")}
+    nodes = {**ends, "a": linear(3, 3), "b": linear(3, 3, seed=7), "n": neuron("CubaLIF")}
     edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "output")]
     yield spikes(
         "sum-into-neuron", ("NIRGraph",), "two weights of one input add up", graph(nodes, edges)
@@ -185,7 +209,7 @@ def _branches() -> Iterator[Case]:
         graph(nodes, edges),
     )
     nodes = {
-        **ends, "fc": linear(3, 3), "n": neuron("LIF"), "m": neuron("LIF", v_threshold=1.375),
+        **ends, "fc": linear(3, 3), "n": neuron("CubaLIF"), "m": neuron("CubaLIF", v_threshold=1.375),
         "delay": {"type": "Delay", "delay": floats(0, DT, 2 * DT)},
     }  # fmt: skip
     edges = [
@@ -207,15 +231,16 @@ def _branches() -> Iterator[Case]:
 def _ports() -> Iterator[Case]:
     nodes = {
         "left": port("Input", 3), "right": port("Input", 2), "a": linear(3, 3), "b": linear(3, 2, seed=7),
-        "n": neuron("LIF"), "output": port("Output", 3),
+        "n": neuron("CubaLIF"), "output": port("Output", 3),
     }  # fmt: skip
     edges = [("left", "a"), ("right", "b"), ("a", "n"), ("b", "n"), ("n", "output")]
     inputs = {"left": (3,), "right": (2,)}
     tests = "two inputs of different width"
     yield Case("two-inputs", ("Input",), tests, graph(nodes, edges), inputs, graded=False)
     nodes = {
-        "input": port("Input", 3), "fc": linear(3, 3), "n": neuron("LIF"), "head": linear(2, 3, seed=7),
-        "m": neuron("LIF", (2,)), "hidden": port("Output", 3), "last": port("Output", 2),
+        "input": port("Input", 3), "fc": linear(3, 3), "n": neuron("CubaLIF"),
+        "head": linear(2, 3, seed=7), "m": neuron("CubaLIF", (2,)),
+        "hidden": port("Output", 3), "last": port("Output", 2),
     }  # fmt: skip
     edges = [
         ("input", "fc"),
@@ -231,7 +256,7 @@ def _ports() -> Iterator[Case]:
 
 def _nested() -> Iterator[Case]:
     def block(seed: int) -> GraphDict:
-        return chain((3,), (3,), fc=linear(3, 3, seed=seed), lif=neuron("LIF"))
+        return chain((3,), (3,), fc=linear(3, 3, seed=seed), lif=neuron("CubaLIF"))
 
     content = chain((3,), (3,), one=block(1), two=block(7))
     yield spikes("nested-chain", ("NIRGraph",), "two subgraphs with equal names inside", content)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.interop.protocol import Answer, Request
+from pipeline.interop.protocol import Answer, Refused, Request
 
 
 def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -> Answer:
@@ -39,6 +39,32 @@ def run(model: Any, request: Request, batched: bool = True, reset: Any = None) -
                 spikes[name].append(torch.stack(steps, axis).numpy().astype(np.uint8))
                 steps.clear()
     return Answer({k: v[0] if batched else np.stack(v) for k, v in spikes.items()})
+
+
+def output(model: Any, inputs: dict[str, np.ndarray], batched: bool = True) -> np.ndarray:
+    """What the model returns for its only input, (T, *shape) both, step by step.
+
+    Raises:
+        Refused: there are several inputs, and such a model takes one tensor.
+    """
+    found, state = [], None
+    with torch.no_grad():
+        for frame in torch.from_numpy(only(inputs)):
+            out, state = model(frame[None] if batched else frame, state)
+            found.append(first(out)[0] if batched else first(out))
+    return torch.stack(found).numpy()
+
+
+def only(inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The only input.
+
+    Raises:
+        Refused: there are several.
+    """
+    if len(inputs) != 1:
+        raise Refused(f"its model takes one tensor, the graph has {len(inputs)} inputs")
+    (x,) = inputs.values()
+    return x
 
 
 def first(out: Any) -> Any:

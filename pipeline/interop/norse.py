@@ -19,5 +19,11 @@ def run(request: protocol.Request) -> protocol.Answer:
     return by_steps.run(model, request, batched=False)
 
 
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it."""
+    model = norse.torch.from_nir(nir.read(path), dt=dt)
+    return by_steps.output(model, inputs, batched=False)
+
+
 if __name__ == "__main__":
     protocol.serve(run, "norse", "nirtorch", "nir", "torch")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from pipeline.interop import protocol, quirks
-from pipeline.interop.by_steps import first
+from pipeline.interop.by_steps import first, only
 
 quirks.leave_out_samna()
 
@@ -34,6 +34,16 @@ def run(request: protocol.Request) -> protocol.Answer:
     with torch.no_grad():
         model(torch.from_numpy(request.x.astype(np.float32)))
     return protocol.Answer({path: s.astype(np.int32) for path, s in spikes.items()})
+
+
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it; the dt that it guesses is put right."""
+    model = from_nir(nir.read(path))
+    for inner in model.modules():
+        if hasattr(inner, "dt"):
+            inner.dt = dt
+    with torch.no_grad():
+        return first(model(torch.from_numpy(only(inputs)[None]))).numpy()[0]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from sinabs.nir import from_nir
 
 from pipeline.interop import protocol
-from pipeline.interop.by_steps import module
+from pipeline.interop.by_steps import first, module, only
 
 
 def run(request: protocol.Request) -> protocol.Answer:
@@ -33,6 +33,13 @@ def run(request: protocol.Request) -> protocol.Answer:
     with torch.no_grad():
         model(torch.from_numpy(request.x.astype(np.float32)).flatten(0, 1))
     return protocol.Answer(spikes)
+
+
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it; sinabs counts time in steps."""
+    model = from_nir(nir.read(path), batch_size=1)
+    with torch.no_grad():
+        return first(model(torch.from_numpy(only(inputs)))).numpy()
 
 
 if __name__ == "__main__":

@@ -16,19 +16,29 @@ from pipeline.interop import protocol
 from pipeline.interop.protocol import Refused
 
 
-def run(request: protocol.Request) -> protocol.Answer:
-    """Check the file, then generate code for the first sample."""
-    graph = nir.read(request.path)
-    report = snn_mlir.check(graph)
+def generate(path, x):
+    """Check the file, then generate code for the sample x, (T, *shape); how many lines of MLIR."""
+    report = snn_mlir.check(nir.read(path))
     if not report.ok:
         raise Refused("check: " + "; ".join(finding.message for finding in report.errors))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "model.nir").write_bytes(Path(request.path).read_bytes())
-        np.save(folder / "input.npy", request.x[0].reshape(request.x.shape[1], -1).astype(np.int64))
+        (folder / "model.nir").write_bytes(Path(path).read_bytes())
+        np.save(folder / "input.npy", x.reshape(len(x), -1).astype(np.int64))
         build = snn_mlir.codegen_folder(folder)
-        lines = len((build / "network.mlir").read_text().splitlines())
+        return len((build / "network.mlir").read_text().splitlines())
+
+
+def run(request: protocol.Request) -> protocol.Answer:
+    """Check the file, then generate code for the first sample."""
+    lines = generate(request.path, request.x[0])
     return protocol.Answer(notes=(f"codegen: {lines} lines of MLIR",))
+
+
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it: there is nothing to run."""
+    (x,) = inputs.values()
+    generate(path, x)
 
 
 if __name__ == "__main__":

@@ -25,5 +25,12 @@ def run(request: protocol.Request) -> protocol.Answer:
     return by_steps.run(model, request, batched=False, reset=forget)
 
 
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it; dt is snnTorch's own."""
+    model = import_from_nir(nir.read(path))
+    forget(model)
+    return by_steps.output(model, inputs, batched=False)
+
+
 if __name__ == "__main__":
     protocol.serve(run, "snntorch", "nirtorch", "nir", "torch")

@@ -19,5 +19,10 @@ def run(request: protocol.Request) -> protocol.Answer:
     return by_steps.run(model, request)
 
 
+def run_nir(path, inputs, dt):
+    """As `pipeline/conformance/run_conformance.py` wants it."""
+    return by_steps.output(nir_exchange.import_from_nir(nir.read(path), dt=dt), inputs)
+
+
 if __name__ == "__main__":
     protocol.serve(run, "spikingjelly", "nirtorch", "nir", "torch")
