@@ -62,6 +62,8 @@ class Case:
         delayed: the edges, by node path, that carry the previous step's output.
         exact: every value is a small multiple of a power of two, so that a membrane may equal its
             threshold without any rounding.
+        values: the inputs themselves, (T, *shape) by name, where they are not drawn.
+        others: graphs whose outputs differ on the inputs: each leaves out one thing that is tested.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Case:
     delayed: tuple[tuple[str, str], ...] = ()
     exact: bool = False
     values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    others: tuple[GraphDict, ...] = ()
 
 
 def draw(case: Case, seed: int) -> dict[str, np.ndarray]:

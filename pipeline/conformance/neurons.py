@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.conformance.case import DT, Case, Shape, by_channel, chain, neuron
+from pipeline.conformance.case import DT, Case, GraphDict, Shape, by_channel, chain, neuron
 
 SPIKING = ("IF", "LIF", "CubaLIF")
 ANALOGUE = ("I", "LI", "CubaLI")
@@ -29,9 +29,15 @@ def single(
 ) -> Case:
     """A case of one neuron node; `changes` are the fields of the node or of the case, by name."""
     own = {key: changes.pop(key) for key in tuple(changes) if key in Case.__dataclass_fields__}
-    node = neuron(kind, shape, dt, **changes)
-    content = chain(shape, shape, neuron=node)
-    return Case(f"{kind.lower()}-{name}", (kind,), tests, content, {"input": shape}, dt, **own)
+
+    def content(fields: dict[str, Any]) -> GraphDict:
+        return chain(shape, shape, neuron=neuron(kind, shape, dt, **fields))
+
+    fewer = ({k: v for k, v in changes.items() if k != left_out} for left_out in changes)
+    others = () if "exact" in own else tuple(content(fields) for fields in fewer)
+    name = f"{kind.lower()}-{name}"
+    every = content(dict(changes))
+    return Case(name, (kind,), tests, every, {"input": shape}, dt, others=others, **own)
 
 
 def _parameters(kind: str) -> Iterator[Case]:
@@ -42,7 +48,7 @@ def _parameters(kind: str) -> Iterator[Case]:
     gain = 0.5 / DT if not leaks else 5.0
     yield single("gain", kind, "r is a gain of its own, not what gives an input of 1 a 1", r=gain)
     if kind in ("LIF", "LI"):
-        unit = {"v_threshold": 0.15625} if kind == "LIF" else {}
+        unit: dict[str, Any] = {"v_threshold": 0.15625} if kind == "LIF" else {}
         yield single("unit-gain", kind, "r is 1: an input of 1 adds dt/tau", r=1.0, **unit)
     if leaks:
         leak = "the membrane starts at 0 and relaxes to v_leak, which is 0.375"

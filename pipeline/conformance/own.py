@@ -23,7 +23,7 @@ def reference(path: str, inputs: Arrays, dt: float) -> Arrays:
 
 def importer(path: str, inputs: Arrays, dt: float) -> Arrays:
     """By the Spyx model that `from_nir` makes of the file."""
-    from spyx_nir.converter.runner import from_nir, load
+    from spyx_nir.converter import from_nir, load
 
     nir_graph = file.read(path)
     data = {name: x[:, None] for name, x in inputs.items()}

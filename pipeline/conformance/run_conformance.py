@@ -71,7 +71,7 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
     if "" in found:
         found = {(outputs[0] if len(outputs) == 1 else "the only array"): found[""]}
     if save is not None:
-        np.savez(save / f"{about['name']}.npz", **found)
+        np.savez(save / f"{about['name']}.npz", **found)  # type: ignore[arg-type]
     missing = [key for key in outputs if key not in found]
     why = [f"{key}: missing" for key in missing]
     for key, array in sorted(found.items()):

@@ -27,7 +27,8 @@ class Reader:
 
     title: with the version, for people. module: the adapter. environment: the folder
     of its Python. nir_version: of the file that it is given. profile: one of
-    `spyx_nir.converter.adapt.DIALECTS`, or "". known: what it is known to do otherwise.
+    `spyx_nir.converter.adapt.DIALECTS`, or "". known: what it is known to do otherwise, tried in this
+    order.
     """
 
     title: str
@@ -50,9 +51,7 @@ class Reader:
         Raises:
             UserError: the environment is missing, or the adapter ended without an answer.
         """
-        if not self.python.exists():
-            setup = SETUP.get(self.environment, "set it up")
-            raise UserError(f"{self.python}: no such file; run {setup}")
+        self.check()
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder) / "request.npz", Path(folder) / "answer.npz"
             write_request(source, request)
@@ -68,18 +67,53 @@ class Reader:
                 raise UserError(f"reader {self.title} ended with {done.returncode}: {last}")
             return read_answer(target)
 
+    def conform(self, pack: Path, report: Path, arrays: Path) -> None:
+        """Run the conformance pack in a process of its own; results and arrays go to the paths given.
+
+        Raises:
+            UserError: the environment is missing, or the runner ended without results.
+        """
+        self.check()
+        runner = [str(self.python), str(pack / "run_conformance.py"), "--pack", str(pack)]
+        given = ["--reader", self.module, "--json", str(report), "--save", str(arrays)]
+        done = subprocess.run(
+            [*runner, *given],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        if not report.exists():
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UserError(f"reader {self.title} ended with {done.returncode}: {last}")
+
+    def check(self) -> None:
+        """Refuse an environment that is not set up."""
+        if not self.python.exists():
+            setup = SETUP.get(self.environment, "set it up")
+            raise UserError(f"{self.python}: no such file; run {setup}")
+
 
 HERE, VENDORS = "pipeline.interop", ".venv-vendors"
 PLAIN = (dialects.NIR_ALONE, dialects.EMPTY_CYCLES)
 READERS: dict[str, Reader] = {
     "norse": Reader(
-        "Norse 1.1.0", f"{HERE}.norse", profile="norse", known=(*PLAIN, dialects.NORSE)
+        "Norse 1.1.0",
+        f"{HERE}.norse",
+        profile="norse",
+        known=(*PLAIN, dialects.NORSE),
     ),
     "spikingjelly": Reader(
-        "SpikingJelly 2.0.0", f"{HERE}.spikingjelly", profile="spikingjelly", known=PLAIN
+        "SpikingJelly 2.0.0",
+        f"{HERE}.spikingjelly",
+        profile="spikingjelly",
+        known=(*PLAIN, dialects.SPIKINGJELLY),
     ),
     "snntorch": Reader(
-        "snnTorch 1.0.0", f"{HERE}.snntorch", profile="snntorch", known=(*PLAIN, dialects.SNNTORCH)
+        "snnTorch 1.0.0",
+        f"{HERE}.snntorch",
+        profile="snntorch",
+        known=(*PLAIN, dialects.SNNTORCH),
     ),
     "sinabs": Reader("sinabs 3.1.3", f"{HERE}.sinabs", profile="sinabs", known=(dialects.SINABS,)),
     "rockpool": Reader(
@@ -89,4 +123,14 @@ READERS: dict[str, Reader] = {
         "Lava 0.10.0, float", f"{HERE}.lava", VENDORS, "1.0.4", known=(dialects.NIR_ALONE,)
     ),
     "snn-mlir": Reader("snn-mlir 1.0.0", f"{HERE}.snn_mlir", profile="snn-mlir"),
+    "sc-neurocore": Reader(
+        "sc-neurocore 3.16.0", f"{HERE}.sc_neurocore", known=(*PLAIN, dialects.SC_NEUROCORE)
+    ),
+    "jaxsnn": Reader("jaxsnn 0.3.0", f"{HERE}.jaxsnn"),
+}
+# Those that only run the conformance pack: the package that reads files for most of the others, and ours.
+OTHERS: dict[str, Reader] = {
+    "nir": Reader("nir 1.0.8, `nir.read`", f"{HERE}.nir_package"),
+    "spyx": Reader("Spyx, by `from_nir`", "pipeline.conformance.own:importer", ".venv"),
+    "reference": Reader("the reference", "pipeline.conformance.own:reference", ".venv"),
 }

@@ -16,7 +16,7 @@ from pipeline.interop import protocol
 def run(request: protocol.Request) -> protocol.Answer:
     """One sample after the other; every spiking node is watched."""
     graph = nir.read(request.path)
-    spikes = {name: [] for name in request.nodes}
+    spikes: dict[str, list[np.ndarray]] = {name: [] for name in request.nodes}
     for sample in request.x:
         network = from_nir(graph, dt=request.dt)
         record = {name: watched(network, name) for name in request.nodes}

@@ -1,7 +1,7 @@
 """Dialects: how other frameworks are known to read a file, as equations in the place of NIR's.
 
-Each was measured on networks of this project, with the versions in docs/peers.md. Steps have the form of
-those in `equations.py`; spikes may be counts.
+Each was measured on the conformance pack and on networks of this project, with the versions in
+docs/conformance.md and docs/peers.md. Steps have the form of those in `equations.py`; spikes may be counts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import numpy as np
 
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning import reference
-from spyx_nir.meaning.equations import EQUATIONS, Node, State, Step, node_error, step_if, step_lif
+from spyx_nir.meaning.equations import EQUATIONS, Node, State, Step, fire, node_error, step_lif
 from spyx_nir.meaning.plan import Plan, make_plan, set_order
 from spyx_nir.meaning.reference import Result
+
+Stepping = Callable[[Node, np.ndarray, State, float], Step]
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,32 @@ class Rule:
 
     steps: by the type of the node that they are for. as_nir: neurons that it steps as NIR does.
     starts_empty: an edge that closes a cycle carries nothing in the first step, not even a bias.
-    nir_alone: the contract is not read, so that neurons reset to v_reset and spikes leave in their step.
+    nir_alone: the contract is not read, so that neurons reset to v_reset, spikes leave in their step and
+    membranes start at 0. sets: what it takes in place of `v_reset` or `v_init`, where it is `nir_alone`.
     """
 
     text: str
-    steps: Mapping[str, Callable[[Node, np.ndarray, State, float], Step]] = field(
-        default_factory=dict
-    )
+    steps: Mapping[str, Stepping] = field(default_factory=dict)
     as_nir: tuple[str, ...] = ()
     starts_empty: bool = False
     nir_alone: bool = False
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     def plan(self, plan: Plan) -> Plan:
         """The plan as the reader understands it."""
         if self.nir_alone:
-            own = {"reset": "v_reset", "spike_delay": 0}
-            nodes = {p: {**n, **own} if "reset" in n else n for p, n in plan.nodes.items()}
-            plan = replace(plan, nodes=nodes)
+            plan = replace(plan, nodes={p: self._alone(n) for p, n in plan.nodes.items()})
             set_order(plan)
         return replace(plan, quiet=[]) if self.starts_empty else plan
+
+    def _alone(self, node: Node) -> Node:
+        """A node without contract, with the fields that the rule sets."""
+        made = dict(node)
+        if "reset" in node:
+            made |= {"reset": "v_reset", "spike_delay": 0}
+        if "v_leak" in node:
+            made["v_init"] = "zero"
+        return made | {name: value for name, value in self.sets.items() if name in made}
 
 
 MOST_SPIKES = 2.0**16  # in a step: Rockpool's `max_spikes_per_dt`; sinabs has no bound
@@ -66,6 +75,12 @@ def step_lif_exponential(node: Node, x: np.ndarray, state: State, dt: float) -> 
     return several(node, np.exp(-1 / node["tau"]) * state.get("v", 0.0) + x, state)
 
 
+def step_li_exponential(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+    """sinabs' ExpLeak: decay exp(-1/tau), gain 1."""
+    v = np.exp(-1 / node["tau"]) * state.get("v", 0.0) + x
+    return v, {"v": v}
+
+
 def step_cuba_exponential(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     """Rockpool's LIF: the input decays with the current, gains are 1, several spikes a step."""
     i = np.exp(-dt / node["tau_syn"]) * (state.get("i", 0.0) + x)
@@ -74,14 +89,30 @@ def step_cuba_exponential(node: Node, x: np.ndarray, state: State, dt: float) ->
     return z, {**state, "i": i}
 
 
+def step_li_decaying_input(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+    """Rockpool's LI: the input decays with the state, in steps of 1 whatever the file's dt."""
+    v = np.exp(-1 / node["tau"]) * (state.get("v", 0.0) + x)
+    return v, {"v": v}
+
+
 def step_lif_gain_one(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
     """Norse's LIF: NIR's, with r taken as 1."""
     return step_lif({**node, "r": 1.0}, x, state, dt)
 
 
-def step_if_gain_one(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
-    """Norse's IF: NIR's, with r taken as 1."""
-    return step_if({**node, "r": 1.0}, x, state, dt)
+def step_if_adding(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+    """Norse's IF: the input itself is added, in any step."""
+    return fire(node, state.get("v", 0.0) + x, state)
+
+
+def step_cuba_leaky_current(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+    """Norse's CubaLIF: its current relaxes to v_leak as the membrane does, both start there."""
+    start = np.zeros_like(x) + node["v_leak"]
+    i, v = state.get("i", start), state.get("v", start)
+    i = i + dt / node["tau_syn"] * (node["v_leak"] - i + node["w_in"] * x)
+    u = v + dt / node["tau_mem"] * (node["v_leak"] - v + node["r"] * i)
+    z, state = fire(node, u, state)
+    return z, {**state, "i": i}
 
 
 def step_lif_at_own_dt(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
@@ -89,20 +120,63 @@ def step_lif_at_own_dt(node: Node, x: np.ndarray, state: State, dt: float) -> St
     return step_lif(node, x, state, 1e-4)
 
 
+def step_if_leaky(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+    """snnTorch's IF: a decay of 0.9, gain 1; the next step subtracts the threshold, after the decay."""
+    u = 0.9 * state.get("v", 0.0) + x - state.get("owed", 0.0)
+    z = (u > node["v_threshold"]).astype(np.float64)
+    return z, {"u": u, "v": u, "owed": node["v_threshold"] * z}
+
+
+def at_threshold(step: Stepping) -> Stepping:
+    """SpikingJelly's neurons: NIR's, but `v >= v_threshold`, and membranes start at `v_reset`."""
+
+    def ruled(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
+        below = np.nextafter(node["v_threshold"], -np.inf)
+        start = {"v": np.zeros_like(x) + node["v_reset"]}
+        return step({**node, "v_threshold": below}, x, state or start, dt)
+
+    return ruled
+
+
 NORSE = Rule(
-    "r of LIF and IF is taken as 1",
-    {"IF": step_if_gain_one, "LIF": step_lif_gain_one},
-    as_nir=("CubaLIF",),
+    "IF adds its input, r of LIF is taken as 1, the current of CubaLIF relaxes to v_leak; states start "
+    "at v_leak, reset to 0; a recurrent weight gives nothing in the first step",
+    {"IF": step_if_adding, "LIF": step_lif_gain_one, "CubaLIF": step_cuba_leaky_current},
+    starts_empty=True,
+    nir_alone=True,
+    sets={"v_reset": 0.0, "v_init": "v_leak"},
+)
+SPIKINGJELLY = Rule(
+    "spikes where v >= v_threshold, membranes start at v_reset; a recurrent weight gives nothing in the "
+    "first step",
+    {kind: at_threshold(EQUATIONS[kind].step) for kind in ("IF", "LIF", "CubaLIF")},
+    starts_empty=True,
     nir_alone=True,
 )
 SNNTORCH = Rule(
-    "LIF in steps of 1e-4, whatever the file's dt", {"LIF": step_lif_at_own_dt}, nir_alone=True
+    "LIF in steps of 1e-4, reset to 0; IF leaks by 0.9 a step and resets by subtraction after the decay",
+    {"IF": step_if_leaky, "LIF": step_lif_at_own_dt},
+    as_nir=("CubaLIF",),
+    nir_alone=True,
+    sets={"v_reset": 0.0},
 )
 SINABS = Rule(
     "several spikes a step where v >= v_threshold, reset by subtraction, IF not below -v_threshold, "
-    "LIF decays by exp(-1/tau)",
-    {"IF": step_if_floor, "LIF": step_lif_exponential},
+    "LIF and LI decay by exp(-1/tau)",
+    {"IF": step_if_floor, "LIF": step_lif_exponential, "LI": step_li_exponential},
     nir_alone=True,
+)
+ROCKPOOL = Rule(
+    "decay by exp(-dt/tau) after the input is added, LI by exp(-1/tau); several spikes a step where "
+    "v >= v_threshold, reset by subtraction",
+    {"CubaLIF": step_cuba_exponential, "LI": step_li_decaying_input},
+    nir_alone=True,
+)
+SC_NEUROCORE = Rule(
+    "membranes start at v_leak; a recurrent weight gives nothing in the first step",
+    starts_empty=True,
+    nir_alone=True,
+    sets={"v_init": "v_leak"},
 )
 EMPTY_CYCLES = Rule(
     "a recurrent weight gives nothing in the first step, its bias is missing there",
@@ -111,12 +185,6 @@ EMPTY_CYCLES = Rule(
 NIR_ALONE = Rule(
     "the contract is not read: reset to v_reset, spikes leave in their step", nir_alone=True
 )
-ROCKPOOL = Rule(
-    "decay by exp(-dt/tau) after the input is added, several spikes a step where v >= v_threshold, "
-    "reset by subtraction",
-    {"CubaLIF": step_cuba_exponential},
-    nir_alone=True,
-)
 
 
 # What `--dialect` takes.
@@ -124,6 +192,7 @@ DIALECTS: dict[str, Rule] = {
     "norse": NORSE,
     "rockpool": ROCKPOOL,
     "sinabs": SINABS,
+    "spikingjelly": SPIKINGJELLY,
     "snntorch": SNNTORCH,
 }
 
