@@ -201,15 +201,17 @@ def side_by_side(layers, x, dt):
         port, before, bits = lif.s_out, shape, 0
     models = {Extractor: PyLoihiExtractorModel}
     config = Loihi2SimCfg(select_tag="floating_pt", exception_proc_model_map=models)
-    lif.run(RunSteps(num_steps=length), config)
-    spikes = {}
-    for layer in layers:
-        found = np.stack([sinks[layer.path].receive().astype(np.uint8) for _ in range(length)])
-        shape = np.shape(layer.neuron.v_threshold)
-        if found.ndim == 4:  # (T, W, H, N * C)
-            found = found.transpose(0, 3, 2, 1)
-        spikes[layer.path] = found.reshape(length, samples, *shape).swapaxes(0, 1)
-    lif.stop()
+    try:
+        lif.run(RunSteps(num_steps=length), config)
+        spikes = {}
+        for layer in layers:
+            found = np.stack([sinks[layer.path].receive().astype(np.uint8) for _ in range(length)])
+            shape = np.shape(layer.neuron.v_threshold)
+            if found.ndim == 4:  # (T, W, H, N * C)
+                found = found.transpose(0, 3, 2, 1)
+            spikes[layer.path] = found.reshape(length, samples, *shape).swapaxes(0, 1)
+    finally:  # its processes would go on
+        lif.stop()
     return spikes
 
 

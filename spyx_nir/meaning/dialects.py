@@ -1,7 +1,8 @@
 """Dialects: how other frameworks are known to read a file, as equations in the place of NIR's.
 
 Each was measured on the conformance pack and on networks of this project, with the versions in
-docs/conformance.md and docs/peers.md. Steps have the form of those in `equations.py`; spikes may be counts.
+docs/conformance.md and docs/peers.md. Steps have the form of those in `equations.py`; spikes may be
+counts.
 """
 
 from __future__ import annotations
