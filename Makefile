@@ -110,6 +110,12 @@ silicon: $(READY) $(SILICON)/.ready ## the C of the bundles on emulated Cortex-M
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
 	@$(BIN)/python -m pipeline.interop
 
+conformance: $(READY) ## the conformance pack for readers of NIR: conformance/
+	@$(BIN)/python -m pipeline.conformance
+
+conformance-peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## the pack through every other framework: the support table of docs/conformance.md
+	@$(BIN)/python -m pipeline.interop.conformance
+
 repro: $(READY) scm ## rebuild whatever is out of date (dvc repro)
 	@$(BIN)/python -m pipeline.params
 	@$(BIN)/dvc repro
@@ -169,4 +175,4 @@ report: $(READY) ## one page that shows what was made: report/index.html
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: api picture own scm version bench-cost help setup peers-setup vendors-setup vendors silicon-setup repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report
+.PHONY: conformance conformance-peers api picture own scm version bench-cost help setup peers-setup vendors-setup vendors silicon-setup repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report

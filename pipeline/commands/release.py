@@ -1,4 +1,4 @@
-"""`release VERSION`: every bundle as an archive that has the same bytes wherever it is made."""
+"""`release VERSION`: bundles and conformance pack as archives, the same bytes wherever they are made."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.bundle import folder as bundle_folder
+from pipeline.conformance import build as conformance
 from spyx_nir.bundle.templates.verify import MEASURED
 from spyx_nir.cli import show
 from spyx_nir.errors import UsageError, UserError, about
@@ -37,9 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "Run it in the project's root, after `dvc repro`. FOLDER is made anew, if it holds nothing\n"
-        "but a release: TASK-VERSION.tar.gz for every bundle under models/, provenance.json and\n"
-        "SHA256SUMS; with --key a signature over all of them, "
-        f"{SIGNATURE}.\ndocs/release.md tells how to check it."
+        "but a release: TASK-VERSION.tar.gz for every bundle under models/, the conformance\n"
+        "pack for readers of NIR as conformance-VERSION.tar.gz, provenance.json and SHA256SUMS;\n"
+        f"with --key a signature over all of them, {SIGNATURE}.\ndocs/release.md tells how to check it."
     )
 
 
@@ -81,6 +83,11 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
         for name, folder in found.items():
             archive = temporary / f"{name}-{version}.tar.gz"
             archive.write_bytes(pack(folder, f"{name}-{version}"))
+        pack_name = f"conformance-{version}"
+        with tempfile.TemporaryDirectory() as place:
+            conformance.write(Path(place) / pack_name)
+            packed = pack(Path(place) / pack_name, pack_name)
+        (temporary / f"{pack_name}.tar.gz").write_bytes(packed)
         subjects = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         write_json(temporary / "provenance.json", provenance(root, version, subjects, found))
         write_text(temporary / "SHA256SUMS", bundle_folder.sums(temporary))

@@ -22,7 +22,6 @@ from spyx_nir.meaning.plan import make_plan
 
 REPORT = Path("bench/peers/conformance.json")
 VERDICTS = ("faithful", "explained", "wrong", "refused", "read")
-BEGIN, END = "<!-- support: written by `make conformance-peers` -->", "<!-- end of support -->"
 MOST_WHY = 150
 NAMES = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|<class [^>]*>|\[\[?[^]]*\]?\]|[-+]?\d[\d.e+-]*")
 

@@ -85,7 +85,12 @@ def test_two_clones_make_the_same_bytes(
         assert release(clone, monkeypatch) == 0
         made.append({p.name: p.read_bytes() for p in (clone / "release").iterdir()})
     assert made[0] == made[1]
-    assert sorted(made[0]) == ["SHA256SUMS", "braille-1.2.3.tar.gz", "provenance.json"]
+    assert sorted(made[0]) == [
+        "SHA256SUMS",
+        "braille-1.2.3.tar.gz",
+        "conformance-1.2.3.tar.gz",
+        "provenance.json",
+    ]
     for line in made[0]["SHA256SUMS"].decode().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256(made[0][name]).hexdigest() == digest
@@ -127,7 +132,8 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
     release(clones[0], monkeypatch)
     told = json.loads((clones[0] / "release" / "provenance.json").read_text())
     assert told["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert [subject["name"] for subject in told["subject"]] == ["braille-1.2.3.tar.gz"]
+    archives = ["braille-1.2.3.tar.gz", "conformance-1.2.3.tar.gz"]
+    assert [subject["name"] for subject in told["subject"]] == archives
     build = told["predicate"]["buildDefinition"]
     assert build["internalParameters"]["signed"] is False
     assert build["internalParameters"]["uncommitted_changes"] is False
@@ -258,4 +264,4 @@ def test_a_signature_comes_from_the_program(
     (clones[0] / "key.pem").write_text("good")
     assert release(clones[0], monkeypatch, "--key", "key.pem") == 0
     signed = (clones[0] / "release" / "model.sig").read_text()
-    assert signed == "SHA256SUMS braille-1.2.3.tar.gz provenance.json"
+    assert signed == "SHA256SUMS braille-1.2.3.tar.gz conformance-1.2.3.tar.gz provenance.json"
