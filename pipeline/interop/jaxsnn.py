@@ -1,7 +1,7 @@
 """jaxsnn 0.3.0, `jaxsnn.event.from_nir(graph, config)`, measured:
 
 - Event by event in continuous time, not forward Euler. Time constants count milliseconds.
-- Linear and CubaLIF only, no recurrence; one set of parameters per layer; r and w_in are ignored.
+- Linear and CubaLIF only, no subgraph; one set of parameters per layer; r and w_in are ignored.
 - A weight is (out, in) in NIR and (in, out) there, and is not transposed: a square one is wrong, another
   one an error.
 """
