@@ -27,10 +27,11 @@ import argparse
 import contextlib
 import importlib
 import json
+import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load_reader(name: str) -> Reader:
     return getattr(importlib.import_module(module), function or "run_nir")
 
 
-def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
+def run_case(folder: Path, reader: Reader, save: Path | None, seconds: int) -> dict[str, Any]:
     """One case: its result, and why."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     with np.load(folder / "data.npz", allow_pickle=False) as archive:
@@ -58,7 +59,7 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
         return {**row, "result": "refused", "why": why[:MOST_TEXT]}
     inputs = {key.removeprefix("input/"): x for key, x in data.items() if key.startswith("input/")}
     try:
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with limit(seconds), contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = as_arrays(reader(str(folder / "model.nir"), inputs, about["dt"]))
     except Exception as error:
@@ -78,6 +79,25 @@ def run_case(folder: Path, reader: Reader, save: Path | None) -> dict[str, Any]:
         tolerance = 0 if key.startswith("spikes/") else about["tolerance"]["values"]
         why += difference(key, array, expected.get(key), tolerance)
     return {**row, "result": "fail" if why else "pass", "why": "; ".join(why)[:MOST_TEXT]}
+
+
+@contextlib.contextmanager
+def limit(seconds: int) -> Iterator[None]:
+    """Raise TimeoutError inside, where the system has alarms: some readers never return."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"no answer within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def as_arrays(found: Any) -> dict[str, np.ndarray] | None:
@@ -135,7 +155,7 @@ def main(arguments: argparse.Namespace) -> int:
     for name in arguments.case or index["cases"]:
         start = time.perf_counter()
         folder = arguments.pack / "cases" / name
-        row = run_case(folder, reader, arguments.save)
+        row = run_case(folder, reader, arguments.save, arguments.seconds)
         rows.append(row)
         shown = row["result"].upper() if row["result"] == "fail" else row["result"]
         print(f"{shown:<8} {name:<28} {row['why']}".rstrip(), flush=True)
@@ -165,6 +185,8 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--case", action="append", metavar="NAME", help="only this one; may be repeated"
     )
+    more = "a reader that takes longer refuses; not on Windows; default: %(default)s"
+    parser.add_argument("--seconds", type=int, default=120, metavar="N", help=more)
     parser.add_argument("--strict", action="store_true", help="a refusal is a failure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the reader's arrays")

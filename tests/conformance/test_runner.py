@@ -28,6 +28,7 @@ ADAPTERS = {
     "more": "return {**{k: a for k, a in data.items() if k.startswith('output/')}, 'spikes/x': dt}",
     "refuser": "raise ValueError('this kind of node is not supported')",
     "reader": "return None",
+    "endless": "while True: pass",
 }
 CASES = ("lif-basic", "li-basic", "two-inputs")
 
@@ -89,6 +90,11 @@ def test_what_a_reader_does_is_said(
     lines = done.stdout.splitlines()[: len(CASES)]
     assert [line.split()[:2] for line in lines] == [[result, name] for name in CASES]
     assert says in done.stdout
+
+
+def test_a_reader_that_never_returns_is_stopped(pack: Path) -> None:
+    done = run(pack, "--reader", "endless", "--seconds", "1", "--case", "lif-basic")
+    assert done.returncode == 0 and "TimeoutError: no answer within 1 s" in done.stdout
 
 
 def test_strict_counts_refusals_as_failures(pack: Path) -> None:
