@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.interop.importers import ROOT, VENDORS, python
 from pipeline.interop.rules import NORSE_CELL, ROCKPOOL_EXPSYN, SINABS_NORM, SNNTORCH_ZERO
-from pipeline.interop.support import Row
+from pipeline.interop.support import Row, reason
 from spyx_nir.converter import file
 from spyx_nir.converter.repair import repair
 from spyx_nir.errors import GraphError, UserError
@@ -116,7 +116,6 @@ def table(found: dict[str, list[Row]]) -> str:
     lines = ["| exporter | network | verdict | why |", "|---|---|---|---|"]
     for name, rows in found.items():
         for row in rows:
-            why = row.why[:150].replace("|", "\\|")
-            shown = f"`{why.replace('`', '')}`" if row.verdict == "refused" else why
-            lines.append(f"| {EXPORTERS[name].title} | {row.case} | {row.verdict} | {shown} |")
+            why = reason(row.verdict, row.why) if row.why else ""
+            lines.append(f"| {EXPORTERS[name].title} | {row.case} | {row.verdict} | {why} |")
     return "\n".join(lines)

@@ -94,10 +94,6 @@ def snntorch():
         "rleaky-subtract": network(
             lambda: [linear(), recurrent(snn.RLeaky(0.9, linear_features=3, **hidden))], (3,)
         ),
-        "rsynaptic-subtract": network(
-            lambda: [linear(), recurrent(snn.RSynaptic(0.7, 0.9, linear_features=3, **hidden))],
-            (3,),
-        ),
         "conv2d": network(lambda: [conv(), torch.nn.Flatten()], (1, 6, 6)),
         "conv2d-padding": network(lambda: [conv(padding=1), torch.nn.Flatten()], (1, 6, 6)),
         "avgpool2d": network(lambda: [conv(), torch.nn.AvgPool2d(2)], (1, 6, 6)),

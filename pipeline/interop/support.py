@@ -144,18 +144,25 @@ def _cell(rows: list[Row]) -> str:
 
 
 def _reasons(rows: list[Row]) -> Iterator[str]:
-    """A line for each reason that is not `faithful`; reasons that differ in names and numbers are one."""
+    """A line for each reason; reasons that differ in names and numbers only are one."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row.verdict != "faithful":
+        if row.verdict not in ("faithful", "read"):
             groups.setdefault((row.verdict, _key(row)), []).append(row)
     order = sorted(groups.items(), key=lambda item: (VERDICTS.index(item[0][0]), -len(item[1])))
     for (verdict, _), members in order:
         smallest = min(members, key=_size)
         kinds = ", ".join(sorted({kind for row in members for kind in row.kinds}))
-        why = smallest.why[:MOST_WHY].replace("|", "\\|")
-        shown = why if verdict == "explained" else f"`{why.replace('`', '')}`"
-        yield f"| {verdict} | {len(members)} | {kinds} | `{smallest.case}` | {shown} |"
+        why = reason(verdict, smallest.why)
+        yield f"| {verdict} | {len(members)} | {kinds} | `{smallest.case}` | {why} |"
+
+
+def reason(verdict: str, why: str) -> str:
+    """A reason as a cell of a table: our own words, or what a framework said, as code and cut."""
+    if verdict in ("wrong", "refused"):
+        cut = why.replace("`", "")
+        why = f"`{cut[:MOST_WHY]}{'...' if len(cut) > MOST_WHY else ''}`"
+    return why.replace("|", "\\|")
 
 
 def _key(row: Row) -> str:
