@@ -70,6 +70,8 @@ class Reader:
     def conform(self, pack: Path, report: Path, arrays: Path) -> None:
         """Run the conformance pack in a process of its own; results and arrays go to the paths given.
 
+        With a fixed hash seed: what nirtorch makes of some graphs depends on it.
+
         Raises:
             UserError: the environment is missing, or the runner ended without results.
         """
@@ -79,7 +81,7 @@ class Reader:
         done = subprocess.run(
             [*runner, *given],
             cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
         )
