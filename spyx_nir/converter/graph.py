@@ -651,11 +651,16 @@ def load(
     if dialect is None:
         check_dt(plan, step)
     plan = settled(plan, step)
-    chain = _chain(plan)
+    chain = _chain(plan) if plan.quiet or not _closes(plan) else None
     with naming_extra():
         made = (plan, step, dialect)
         model, names = _graph_model(*made) if chain is None else _sequential(chain, *made)
     return Loaded(model, names, plan, step, chain=chain is not None)
+
+
+def _closes(plan: Plan) -> bool:
+    """Whether an edge closes a cycle."""
+    return any(closes for found in plan.sources.values() for _, closes in found)
 
 
 def _chain(plan: Plan) -> list[tuple[str, str | None]] | None:

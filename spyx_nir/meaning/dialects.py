@@ -26,15 +26,14 @@ Stepping = Callable[[Node, np.ndarray, State, float], Step]
 class Rule:
     """A reader's way.
 
-    steps: by the type of the node that they are for. as_nir: neurons that it steps as NIR does.
-    starts_empty: an edge that closes a cycle carries nothing in the first step, not even a bias.
-    nir_alone: the contract is not read, so that neurons reset to v_reset, spikes leave in their step and
-    membranes start at 0. sets: what it takes in place of `v_reset` or `v_init`, where it is `nir_alone`.
+    steps: by the type of the node that they are for. starts_empty: an edge that closes a cycle carries
+    nothing in the first step, not even a bias. nir_alone: the contract is not read, so that neurons reset
+    to v_reset, spikes leave in their step and membranes start at 0. sets: what it takes in place of
+    `v_reset` or `v_init`, where it is `nir_alone`.
     """
 
     text: str
     steps: Mapping[str, Stepping] = field(default_factory=dict)
-    as_nir: tuple[str, ...] = ()
     starts_empty: bool = False
     nir_alone: bool = False
     sets: Mapping[str, Any] = field(default_factory=dict)
@@ -116,16 +115,22 @@ def step_cuba_leaky_current(node: Node, x: np.ndarray, state: State, dt: float) 
     return z, {**state, "i": i}
 
 
-def step_lif_at_own_dt(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
-    """snnTorch's LIF: NIR's, in steps of 1e-4 whatever the file's dt."""
-    return step_lif(node, x, state, 1e-4)
+def at_own_dt(step: Stepping) -> Stepping:
+    """snnTorch's LIF and CubaLIF: NIR's, in steps of 1e-4 whatever the file's dt."""
+    return lambda node, x, state, dt: step(node, x, state, 1e-4)
 
 
 def step_if_leaky(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
-    """snnTorch's IF: a decay of 0.9, gain 1; the next step subtracts the threshold, after the decay."""
-    u = 0.9 * state.get("v", 0.0) + x - state.get("owed", 0.0)
-    z = (u > node["v_threshold"]).astype(np.float64)
-    return z, {"u": u, "v": u, "owed": node["v_threshold"] * z}
+    """snnTorch's IF, a `Leaky(beta=0.9, reset_delay=False)`: gain 1, reset by subtraction.
+
+    A membrane that is above the threshold even then loses it once more before the next spike, and
+    gets it back if there is no next spike (`snntorch/_neurons/leaky.py`, 1.0.0).
+    """
+    theta, v = node["v_threshold"], state.get("v", np.zeros_like(x))
+    above = (v > theta).astype(np.float64)
+    u = 0.9 * v + x - theta * above
+    z = (u > theta).astype(np.float64)
+    return z, {"u": u, "v": u - theta * (z - above)}
 
 
 def at_threshold(step: Stepping) -> Stepping:
@@ -155,9 +160,8 @@ SPIKINGJELLY = Rule(
     nir_alone=True,
 )
 SNNTORCH = Rule(
-    "LIF in steps of 1e-4, reset to 0; IF leaks by 0.9 a step and resets by subtraction after the decay",
-    {"IF": step_if_leaky, "LIF": step_lif_at_own_dt},
-    as_nir=("CubaLIF",),
+    "LIF and CubaLIF in steps of 1e-4, reset to 0; IF leaks by 0.9 a step and resets by subtraction",
+    {"IF": step_if_leaky, **{kind: at_own_dt(EQUATIONS[kind].step) for kind in ("LIF", "CubaLIF")}},
     nir_alone=True,
     sets={"v_reset": 0.0},
 )
@@ -212,8 +216,8 @@ def rule_of(name: str, plan: Plan) -> Rule:
         kind = node["type"]
         equation = EQUATIONS[kind]
         neuron = equation.stateful and kind != "Delay"
-        if neuron and kind not in (*rule.steps, *rule.as_nir):
-            known = ", ".join(sorted((*rule.steps, *rule.as_nir)))
+        if neuron and kind not in rule.steps:
+            known = ", ".join(sorted(rule.steps))
             what = f"how {name} steps it is not known here; its dialect has {known}"
             raise node_error(path, what, "dialect", kind=kind)
     return rule

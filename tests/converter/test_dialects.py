@@ -9,7 +9,7 @@ from typing import Any
 import nir
 import numpy as np
 import pytest
-from small_graphs import chain, cuba, full, li, lif, linear
+from small_graphs import chain, cuba, full, graph, li, lif, linear
 
 import spyx_nir as snir
 from spyx_nir.cli.main import main
@@ -20,12 +20,22 @@ from spyx_nir.meaning import dialects, reference
 
 IF = nir.IF(full(1.0), full(1.0), full(0.0))
 GRAPHS: dict[str, nir.NIRGraph] = {
-    "norse": chain(linear(), lif(r=2.0), nir.IF(full(3.0), full(0.4), full(0.0))),
+    "norse": chain(
+        linear(),
+        lif(r=2.0, v_leak=0.25, v_reset=0.5),
+        nir.IF(full(3.0), full(0.4), full(0.5)),
+        cuba(),
+    ),
     "rockpool": chain(linear(), cuba(v_leak=0.1)),
     "sinabs": chain(linear(), IF, linear(), lif(tau=3.0)),
-    "snntorch": chain(linear(), lif(tau=1e-3, r=10.0)),
+    "snntorch": chain(
+        linear(),
+        lif(tau=1e-3, r=10.0, v_reset=0.5),
+        cuba(tau_syn=2e-4, tau_mem=4e-4, v_threshold=0.9),
+    ),
+    "spikingjelly": chain(linear(), lif(v_leak=-0.25, v_reset=-0.25), IF, cuba()),
 }
-DT = {"norse": 0.5, "rockpool": 0.5, "sinabs": None, "snntorch": 1e-3}
+DT = {"norse": 0.5, "rockpool": 0.5, "sinabs": None, "snntorch": 1e-3, "spikingjelly": 1.0}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -35,6 +45,65 @@ def test_both_engines_read_a_dialect_alike(name: str) -> None:
     assert expected.output.any()
     _, outputs = snir.from_nir(GRAPHS[name], x, DT[name], dialect=name)
     np.testing.assert_array_equal(outputs, expected.output)
+
+
+@pytest.mark.parametrize("name", ["rockpool", "sinabs"])
+def test_both_engines_integrate_alike(name: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 4, 3)).astype(np.float32)
+    graph = chain(li(tau=3.0, r=7.0, v_leak=0.5))
+    expected = dialects.run(as_dict(graph), x, name, 0.5)
+    _, outputs = snir.from_nir(graph, x, 0.5, dialect=name)
+    # float32: 20 steps of numbers below 8.
+    np.testing.assert_allclose(outputs, expected.output, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["reference", "jax"])
+def test_a_membrane_at_the_threshold_spikes_in_spikingjelly(engine: str) -> None:
+    """0.5 a step meets 1 in every second step; NIR's neuron needs more than 1, in every third."""
+    x = np.full((6, 1, 3), 0.5, np.float32)
+    assert run_by(engine, chain(IF), x, "spikingjelly") == [0, 1, 0, 1, 0, 1]
+    assert reference.run(as_dict(chain(IF)), x, 1.0).output[:, 0, 0].tolist() == [0, 0, 1, 0, 0, 1]
+
+
+@pytest.mark.parametrize("engine", ["reference", "jax"])
+def test_a_recurrent_bias_is_missing_in_norses_first_step(engine: str) -> None:
+    """Bias 0.5, no input: NIR's membrane is 0.5, 1, 1.5 and spikes then; Norse's a step later."""
+    names = {"in": nir.Input(np.array([3])), "if": IF, "out": nir.Output(np.array([3]))}
+    names["rec"] = nir.Affine(np.zeros((3, 3), np.float32), full(0.5))
+    edges = [("in", "if"), ("if", "out"), ("if", "rec"), ("rec", "if")]
+    x, ring = np.zeros((5, 1, 3), np.float32), graph(names, edges)
+    assert reference.run(as_dict(ring), x, 1.0).output[:, 0, 0].tolist() == [0, 0, 1, 0, 0]
+    assert run_by(engine, ring, x, "norse") == [0, 0, 0, 1, 0]
+
+
+def run_by(engine: str, nir_graph: nir.NIRGraph, x: np.ndarray, name: str) -> list[float]:
+    """The first neuron's output."""
+    if engine == "jax":
+        outputs = snir.from_nir(nir_graph, x, 1.0, dialect=name)[1]
+    else:
+        outputs = dialects.run(as_dict(nir_graph), x, name, 1.0).output
+    return np.asarray(outputs)[:, 0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("neuron", "name", "words"),
+    [
+        (cuba(v_leak=0.5), "norse", "CubaLIF node `n0`: .* relaxes to a `v_leak` that is not 0"),
+        (IF, "snntorch", "IF node `n0`: .* subtracts twice"),
+        (
+            nir.IF(full(1.0), full(1.0), full(0.5)),
+            "spikingjelly",
+            "starts at a `v_reset` that is neither 0 nor `v_leak`",
+        ),
+    ],
+)
+def test_what_only_the_reference_steps_is_refused_as_a_model(
+    neuron: nir.NIRNode, name: str, words: str
+) -> None:
+    x = np.ones((2, 1, 3), np.float32)
+    assert dialects.run(as_dict(chain(neuron)), x, name, 1.0).output.shape == (2, 1, 3)
+    with pytest.raises(GraphError, match=words):
+        snir.load(chain(neuron), 1.0, dialect=name)
 
 
 def test_several_spikes_leave_in_a_step_and_the_membrane_has_a_floor() -> None:
@@ -51,10 +120,10 @@ def test_several_spikes_leave_in_a_step_and_the_membrane_has_a_floor() -> None:
         (
             chain(IF),
             "lava",
-            "`dialect` must be one of norse, rockpool, sinabs, snntorch, got 'lava'",
+            "`dialect` must be one of norse, rockpool, sinabs, spikingjelly, snntorch, got 'lava'",
         ),
         (chain(cuba()), "sinabs", "CubaLIF node `n0`: how sinabs steps it is not known here"),
-        (chain(li()), "rockpool", "its dialect has CubaLIF"),
+        (chain(lif()), "rockpool", "its dialect has CubaLIF, LI"),
     ],
 )
 def test_what_a_dialect_does_not_know_is_refused(

@@ -234,16 +234,56 @@ def test_sinabs_rules_by_hand() -> None:
     assert state["v"] == pytest.approx(0.1)
 
 
-def test_rules_of_norse_and_snntorch_by_hand() -> None:
-    """tau 2, r 2, input 1. NIR at dt 1: 0.5 * 2 = 1. Norse: 0.5, then 0.75. snnTorch: 1e-4 / 2 * 2."""
+def test_rules_of_norse_by_hand() -> None:
+    """tau 2, r 2, input 1. NIR at dt 1: 0.5 * 2 = 1. Norse: 0.5, then 0.75; IF adds 1 at any dt."""
     node = {"tau": 2.0, "r": 2.0, "v_leak": 0.0, "v_threshold": 0.7, "v_reset": 0.0}
-    one = np.ones(1)
-    z, state = dialects.step_lif_gain_one(node, one, {}, 1.0)
+    one, norse = np.ones(1), dialects.NORSE.steps
+    z, state = norse["LIF"](node, one, {}, 1.0)
     assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
-    z, state = dialects.step_lif_gain_one(node, one, state, 1.0)
+    z, state = norse["LIF"](node, one, state, 1.0)
     assert (z.tolist(), state["u"].tolist(), state["v"].tolist()) == ([1.0], [0.75], [0.0])
-    z, state = dialects.step_if_gain_one(node, one, {}, 0.5)
-    assert (z.tolist(), state["v"].tolist()) == ([0.0], [0.5])
-    z, state = dialects.step_lif_at_own_dt(node, one, {}, 1.0)
-    assert z.tolist() == [0.0]
-    assert state["v"] == pytest.approx(1e-4)
+    z, state = norse["IF"]({**node, "v_threshold": 1.5}, one, {}, 1e-3)
+    assert (z.tolist(), state["v"].tolist()) == ([0.0], [1.0])
+
+
+def test_norses_current_relaxes_to_v_leak() -> None:
+    """tau_syn and tau_mem 2, v_leak 1, no input: current and membrane stay at 1, r * i adds 0.5 of 1."""
+    node = {"tau_syn": 2.0, "tau_mem": 2.0, "r": 1.0, "w_in": 1.0, "v_leak": 1.0}
+    node |= {"v_threshold": 9.0, "v_reset": 0.0}
+    _, state = dialects.NORSE.steps["CubaLIF"](node, np.zeros(1), {}, 1.0)
+    assert (state["i"].tolist(), state["v"].tolist()) == ([1.0], [1.5])
+
+
+def test_rules_of_snntorch_by_hand() -> None:
+    """LIF with tau 2, r 2: 1e-4 / 2 * 2. IF, threshold 1, input 3.5, then 0, then 0.
+
+    3.5 spikes and leaves 2.5, still above: 0.9 * 2.5 - 1 = 1.25 spikes and is not lowered again. Then
+    0.9 * 1.25 - 1 = 0.125 does not spike and gets the 1 back.
+    """
+    one, snntorch = np.ones(1), dialects.SNNTORCH.steps
+    node = {"tau": 2.0, "r": 2.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0}
+    z, state = snntorch["LIF"](node, one, {}, 1.0)
+    assert (z.tolist(), state["v"]) == ([0.0], pytest.approx(1e-4))
+    state, spikes_of, membranes = {}, [], []
+    for x in (3.5, 0.0, 0.0):
+        z, state = snntorch["IF"](node, x * one, state, 1.0)
+        spikes_of.append(z.tolist()[0])
+        membranes.append(float(state["v"][0]))
+    assert spikes_of == [1.0, 1.0, 0.0]
+    assert membranes == pytest.approx([2.5, 1.25, 1.125])
+
+
+def test_rules_of_spikingjelly_by_hand() -> None:
+    """IF from v_reset -1, input 2, threshold 1: a membrane of 1 spikes."""
+    node = {"r": 1.0, "v_threshold": 1.0, "v_reset": -1.0}
+    z, state = dialects.SPIKINGJELLY.steps["IF"](node, 2 * np.ones(1), {}, 1.0)
+    assert (z.tolist(), state["u"].tolist(), state["v"].tolist()) == ([1.0], [1.0], [-1.0])
+
+
+def test_integrators_of_sinabs_and_rockpool_by_hand() -> None:
+    """A decay of 1/2 a step: sinabs adds after it, Rockpool before it, whatever the dt."""
+    node, one = {"tau": 1 / np.log(2)}, np.ones(1)
+    for rule, expected in ((dialects.SINABS, [1.0, 1.5]), (dialects.ROCKPOOL, [0.5, 0.75])):
+        first, state = rule.steps["LI"](node, one, {}, 1e-3)
+        second, _ = rule.steps["LI"](node, one, state, 1e-3)
+        assert [first[0], second[0]] == pytest.approx(expected)
