@@ -24,7 +24,7 @@ GRAPHS: dict[str, nir.NIRGraph] = {
         linear(),
         lif(r=2.0, v_leak=0.25, v_reset=0.5),
         nir.IF(full(3.0), full(0.4), full(0.5)),
-        cuba(),
+        cuba(v_threshold=0.4),
     ),
     "rockpool": chain(linear(), cuba(v_leak=0.1)),
     "sinabs": chain(linear(), IF, linear(), lif(tau=3.0)),
