@@ -36,13 +36,13 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
     folder = root / "models" / task.name
     report = parity_gate.passed(folder, task.name)
 
-    from pipeline.bundle import events
-    from pipeline.bundle.folder import Golden, complete
-    from pipeline.bundle.manifest import along_the_edges
+    from pipeline.bundle import card, events, manifest
     from pipeline.datasets import prepared, recordings
     from spyx_nir import converter
     from spyx_nir.bundle import vectors
     from spyx_nir.bundle.events import address_map
+    from spyx_nir.bundle.folder import Golden, complete
+    from spyx_nir.bundle.manifest import along_the_edges
 
     data = prepared.read(root / "data" / "prepared" / f"{task.name}.h5")
     frames, labels = data.subset("test")
@@ -60,7 +60,8 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
         }
         addresses = address_map(how, neurons, {}, task.data.classes)
         recorded = events.write(bundle, task, data, chosen, addresses, root)
-        complete(bundle, task, graph, plan, report, data.provenance, samples, {"events": recorded})
+        about = manifest.about(task, report, data.provenance, {"events": recorded})
+        complete(bundle, graph, plan, about, samples, card.write)
     (measured,) = report["neurobench"]
     measured = {**measured, "accuracy": report["accuracy"]["reference"], "seeds": task.seeds}
     files.write_json(root / "metrics" / f"{task.name}-generic.json", measured)

@@ -360,90 +360,62 @@ def bundle(
         UserError: the test set is too small for the vectors, the recordings are not those that were
             prepared, or the bundle does not verify.
     """
-    from pipeline.bundle import events
-    from pipeline.bundle.folder import VECTORS, Golden, complete
+    from pipeline.bundle import card, events, manifest
     from pipeline.datasets import recordings
-    from spyx_nir.bundle import bringup, integers, vectors
-    from spyx_nir.bundle.events import address_map
-    from spyx_nir.converter import file
-    from spyx_nir.hardware import findings, judge, registry, simulate
+    from spyx_nir.bundle import bringup, vectors
+    from spyx_nir.bundle import chip as chips
+    from spyx_nir.bundle.folder import Golden, complete
+    from spyx_nir.hardware import registry
     from spyx_nir.hardware.evaluate_events import counts
-    from spyx_nir.meaning import reference
+    from spyx_nir.hardware.findings import Finding
 
     chip = network.profile
-    family = registry.family(chip)
     frames, labels = data.subset("test")
     chosen = vectors.choose(labels, task.deploy.vectors)
-    (x,) = simulate.padded(network, frames[chosen]).values()
-    with files.atomic_folder(place) as folder:
-        graph = file.build(made.content)
-        file.write(folder / "model.nir", graph)
-        floats = reference.run(made.plan, x)
-        answer: dict[str, Any] = {
-            "output": floats.output.astype(np.uint8),
-            "spikes": {name: spikes.astype(np.uint8) for name, spikes in floats.spikes.items()},
-        }
-        (folder / VECTORS).mkdir()
-        run = integers.write(folder / VECTORS / integers.NAME, network, x)
-        for name, other in family.graphs(made.content).items():
-            file.write(folder / name, file.build(other), nir_version=chip["graph.nir"])
-        files.write_text(folder / "verify_integers.py", integers.source(chip))
-        found = judge.judge(made, chip)
-        found.findings += [
-            findings.Finding(
-                severity="note",
-                code="leak",
-                layer=node,
-                number=share,
-                limit=0,
-                reason=f"loses {share:g} of its membrane in a step; the trained neuron, an IF, does not",
-            )
-            for node, share in report.get("leak", {}).items()
-        ]
-        files.write_json(folder / "fit.json", findings.as_data(found))
-        about = bringup.Samples(
-            labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
+    about = bringup.Samples(
+        labels[chosen], task.data.classes, tasks.channels(task), task.data.bin_us
+    )
+    notes = [
+        Finding(
+            severity="note",
+            code="leak",
+            layer=node,
+            number=share,
+            limit=0,
+            reason=f"loses {share:g} of its membrane in a step; the trained neuron, an IF, does not",
         )
-        files.write_text(folder / "BRINGUP.md", bringup.write(network, run, about))
-        for name, text in family.files(network, task.data.bin_us).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(folder / name, text)
-        how = recordings.encoding(task, len(x) - task.data.bins, family.run_events is not None)
-        addresses = address_map(
-            how,
-            {p.name: p.shape for p in sorted(network.populations, key=lambda p: p.output)},
-            {row["layer"]: row["core"] for row in found.cores},
-            task.data.classes,
-            family.addresses(network),
+        for node, share in report.get("leak", {}).items()
+    ]
+    with files.atomic_folder(place) as folder:
+        found = chips.write(
+            folder, made, network, frames[chosen], about, recordings.encoding(task), notes
         )
         more = {}
-        if family.run_events:
+        if registry.family(chip).run_events:
             taken = recordings.read(task, data, "test", root)[chosen]
             streams = [recordings.addresses(one, frames.shape[2:]) for one in taken]
             more = {
                 f"count/{name}": count.astype(np.uint32)
                 for name, count in counts(network, streams).items()
             }
-        recorded = events.write(folder, task, data, chosen, addresses, root, more)
-        samples = Golden(chosen, labels[chosen], x.astype(np.uint8), **answer)
+        recorded = events.write(folder, task, data, chosen, found.addresses, root, more)
+        entries = {
+            "target": {
+                "name": chip.name,
+                "chip": chip.chip,
+                "rule": chip.integer_semantics,
+                **report,
+            },
+            "silent_steps": found.silent,
+            "events": recorded,
+        }
         complete(
             folder,
-            task,
-            graph,
+            found.graph,
             made.plan,
-            parity,
-            data.provenance,
-            samples,
-            {
-                "target": {
-                    "name": chip.name,
-                    "chip": chip.chip,
-                    "rule": chip.integer_semantics,
-                    **report,
-                },
-                "silent_steps": len(x) - task.data.bins,
-                "events": recorded,
-            },
+            manifest.about(task, parity, data.provenance, entries),
+            Golden(chosen, labels[chosen], found.x, found.output, found.spikes),
+            card.write,
         )
     print(f"{task.name} on {chip.name}: {place}: {len(chosen)} vectors, verified")
 

@@ -15,9 +15,9 @@ EXTRAS = {
     **dict.fromkeys(("h5py", "nir", "numpy", "yaml"), ""),
     **dict.fromkeys(("flax", "jax", "optax", "spyx"), "spyx"),
     "faery": "events",
-    **dict.fromkeys(("rich", "shtab"), "cli"),
+    **dict.fromkeys(("jinja2", "rich", "shtab"), "cli"),
     "serial": "board",
-    **dict.fromkeys(("jinja2", "vl_convert"), "report"),
+    "vl_convert": "report",
     **dict.fromkeys(("dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"),
 }
 _OWN = ("", "pipeline", "spyx_nir")

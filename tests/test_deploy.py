@@ -20,10 +20,10 @@ from end_to_end import GUARD, ROOT, SHAPES, link_to_cache, tiny_task
 from pipeline import deploy as stage
 from pipeline import schema, tasks
 from pipeline.bundle import card, manifest
-from pipeline.bundle import folder as folder_of
 from pipeline.evaluation import parity_gate
 from pipeline.parity import parity
 from spyx_nir import files, neurobench
+from spyx_nir.bundle import folder as folder_of
 from spyx_nir.bundle import standalone, vectors
 from spyx_nir.errors import UserError, exit_status
 

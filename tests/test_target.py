@@ -446,7 +446,7 @@ def _convolved(
 
 
 def test_a_bundle_whose_recordings_are_not_its_input_is_noticed(made, tmp_path):
-    from pipeline.bundle import folder
+    from spyx_nir.bundle import folder
 
     kept = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
     bundle = Path(shutil.copytree(kept, tmp_path / "bundle"))

@@ -26,9 +26,9 @@ import numpy as np
 
 from bench.vendors import lava_networks, two_layers, xylo_networks
 from bench.vendors.cases import nested
-from pipeline.bundle.folder import OLD_NIR, VECTORS
 from pipeline.interop import importers
 from spyx_nir.bundle import integers
+from spyx_nir.bundle.folder import OLD_NIR, VECTORS
 from spyx_nir.bundle.templates import verify_integers
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError, exit_status

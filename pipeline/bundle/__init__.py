@@ -1,1 +1,1 @@
-"""The texts of a bundle: manifest.json and MODEL_CARD.md, and the order in which its files are made."""
+"""What the bundles of tasks say: manifest.json, MODEL_CARD.md, and the recordings as events."""

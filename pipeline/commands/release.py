@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.bundle import folder as bundle_folder
 from pipeline.conformance import build as conformance
+from spyx_nir.bundle import folder as bundle_folder
 from spyx_nir.bundle.templates.verify import MEASURED
 from spyx_nir.cli import show
 from spyx_nir.errors import UsageError, UserError, about

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import schema
-from pipeline.bundle import card, manifest
-from spyx_nir import converter, files
-from spyx_nir.bundle import events, standalone, vectors
+from spyx_nir import files
+from spyx_nir.bundle import events, manifest, standalone, vectors
+from spyx_nir.bundle.manifest import About
+from spyx_nir.converter import file
 from spyx_nir.errors import UserError
+from spyx_nir.meaning.plan import Plan
 from spyx_nir.meaning.source import reference_source
 
 OLD_NIR = "1.0.4"
@@ -27,7 +28,7 @@ class Golden:
     """Test samples and what the graph answers. x, output, spikes: time-major (T, N, ...)."""
 
     chosen: np.ndarray  # (N,) indices into the test set
-    labels: np.ndarray  # (N,) class indices
+    labels: np.ndarray | None  # (N,) class indices; None where nobody gave them
     x: np.ndarray
     output: np.ndarray
     spikes: Mapping[str, np.ndarray]
@@ -35,41 +36,34 @@ class Golden:
 
 def complete(
     bundle: Path,
-    task: schema.Task,
     graph: Any,
-    plan: Any,
-    parity: dict[str, Any],
-    provenance: dict[str, Any],
+    plan: Plan,
+    about: About,
     golden: Golden,
-    more: Mapping[str, Any] | None = None,
+    card: Callable[[dict[str, Any]], str],
 ) -> None:
     """Add everything that belongs to the `model.nir` in the folder `bundle`, and verify it.
 
     Args:
-        graph: what `model.nir` holds. plan: `reference.make_plan` of it.
-        parity: what the parity stage wrote. provenance: of the prepared data.
-        more: entries of the manifest that this bundle has and others have not.
+        graph: what `model.nir` holds. plan: of it. about: what the graph does not say.
+        card: the text of MODEL_CARD.md, from what manifest.json holds.
 
     Raises:
         UserError: the file for nir 1.0.4 would mean something else, or the bundle does not verify.
     """
-    converter.file.write(bundle / f"model-nir-{OLD_NIR}.nir", graph, nir_version=OLD_NIR)
+    file.write(bundle / f"model-nir-{OLD_NIR}.nir", graph, nir_version=OLD_NIR)
     place = bundle / VECTORS
     place.mkdir(exist_ok=True)
     vectors.write_npz(place / "vectors.npz", golden.x, golden.output, golden.spikes)
-    vectors.write_nir_data(
-        place / "nir_data.h5", golden.x, golden.output, golden.spikes, task.export.dt
-    )
+    vectors.write_nir_data(place / "nir_data.h5", golden.x, golden.output, golden.spikes, about.dt)
     made = manifest.build(
-        task,
+        about,
         plan=plan,
         contract={k: _plain(v) for k, v in sorted(graph.metadata.items())},
-        parity=parity,
-        provenance=provenance,
         digests={
             path.relative_to(bundle).as_posix(): {
                 "sha256": files.sha256(path),
-                **({"content": converter.file.digest(path)} if path.suffix == ".nir" else {}),
+                **({"content": file.digest(path)} if path.suffix == ".nir" else {}),
             }
             for path in sorted(bundle.rglob("*"))
             if path.is_file()
@@ -77,13 +71,12 @@ def complete(
         vectors={
             "file": f"{VECTORS}/vectors.npz",
             "test_samples": golden.chosen.tolist(),
-            "labels": golden.labels.tolist(),
+            "labels": None if golden.labels is None else golden.labels.tolist(),
             "predicted": golden.output.sum(axis=0, dtype=np.int64).argmax(-1).tolist(),
         },
     )
-    made |= more or {}
     files.write_json(bundle / "manifest.json", made)
-    files.write_text(bundle / "MODEL_CARD.md", card.write(made))
+    files.write_text(bundle / "MODEL_CARD.md", card(made))
     files.write_text(bundle / "verify.py", standalone.source("verify.py", reference_source()))
     files.write_text(bundle / "SHA256SUMS", sums(bundle))
     check(bundle)

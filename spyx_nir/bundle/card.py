@@ -1,0 +1,50 @@
+"""MODEL_CARD.md: facts for people, with the YAML head that model hubs read.
+
+`templates/card.md.j2` has what the cards of all bundles have. Templates that extend it say where the
+weights come from, on what the network was measured, and under which licence it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spyx_nir.bundle.manifest import UNITS
+from spyx_nir.bundle.standalone import TEMPLATES
+
+
+def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
+    """The card's text.
+
+    Args:
+        manifest: what manifest.json holds. template: a file that extends `card.md.j2`.
+        more: what it asks for besides the manifest.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, TEMPLATES]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "g": lambda number: f"{number:g}",
+        "json": json.dumps,  # JSON strings are YAML strings, so names need no other quoting
+        "percent": lambda fraction: f"{100 * fraction:.2f} %",
+        "range": _range,
+        "shape": lambda shape: str(tuple(shape)),
+        "taus": lambda ranges: ", ".join(
+            f"{key} {_range(pair)}" for key, pair in ranges.items() if key.startswith("tau")
+        ),
+    }
+    found = environment.get_template(template.name)
+    return found.render(**{"target": None, **manifest}, units=UNITS, **more)
+
+
+def _range(pair: list[float]) -> str:
+    low, high = pair
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
