@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_discretization(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
-        "An error does not fit; a change is what the stage `target` changes before it trains on; a\n"
+        "An error does not fit; a change is what `build` and the stage `target` change; a\n"
         "warning may not mean the same; a note is a known difference. A limit of ? is one that no\n"
         "source gives.\n"
-        "exit code 0: fits, as it is or when changed; 1: does not; 2: wrong command line"
+        "exit code 0: fits, as it is or after changes; 1: does not; 2: wrong command line"
     )
 
 
@@ -51,7 +51,8 @@ def main(arguments: argparse.Namespace) -> int:
         lambda graph: check(graph, chip, arguments.dt, arguments.reset, arguments.discretization),
     )
     if arguments.json:
-        show.as_json({"file": arguments.file, **findings.as_data(found)})
+        report = {**findings.as_data(found), "changes": found.changes}
+        show.as_json({"file": arguments.file, **report})
     else:
         _print(arguments.file, found)
     return int(not found.fits)
@@ -103,11 +104,11 @@ def _print(name: str, report: findings.Report) -> None:
         source = f" (source: {first.source})" if first.source else ""
         print(f"first: {where}{first.reason}{f'; {first.fix}' if first.fix else ''}{source}")
         return
-    fits = f"{name}: fits {chip.name}, {chip.chip}"
-    changes = sum(finding.severity == "change" for finding in report.findings)
-    if changes:
-        print(f"{fits}, when changed: {show.count(changes, 'change')}, then training on its grid")
+    fits = f"{name}: fits {chip.name}"
+    changes = [f.reason for f in report.findings if f.severity == "change"]
+    if report.changes or changes:
+        print(f"{fits} after: {', '.join(report.changes or changes)} (costs QAT), {chip.chip}")
     elif not chip.has_integers:
-        print(f"{fits}, by its limits; it has no integer semantics here")
+        print(f"{fits}, {chip.chip}, by its limits; it has no integer semantics here")
     else:
-        print(fits)
+        print(f"{fits}, {chip.chip}")

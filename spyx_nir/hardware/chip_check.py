@@ -13,7 +13,7 @@ from spyx_nir.converter.repair import spiking
 from spyx_nir.hardware import profile
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.findings import Finding, Report, by_severity
-from spyx_nir.hardware.judge import judge
+from spyx_nir.hardware.judge import Admission, admit
 
 
 def check(
@@ -24,6 +24,20 @@ def check(
     discretization: str | None = None,
 ) -> Report:
     """Compare a graph with a chip; findings are sorted, errors first.
+
+    Args, Raises: as `admission`, whose report this is.
+    """
+    return admission(source, target, dt, reset, discretization).report
+
+
+def admission(
+    source: Source,
+    target: str | os.PathLike[str] | Profile,
+    dt: float | None = None,
+    reset: str | None = None,
+    discretization: str | None = None,
+) -> Admission:
+    """Compare a graph with a chip, and give what a bundle for the chip starts from.
 
     Args:
         source: a .nir file, a `nir.NIRGraph`, or a dictionary as `file.read_dict` gives it.
@@ -44,10 +58,11 @@ def check(
     with file.naming(source):
         if discretization is not None:
             graph = as_euler(graph, dt, discretization)
-        report = judge(graph, chip, dt, reset)
+        found = admit(graph, chip, dt, reset)
+    report = found.report
     missing = [*_not_given(graph, dt, reset, report.findings)]
     report.findings = by_severity([*report.findings, *missing])
-    return report
+    return found
 
 
 def _not_given(

@@ -22,6 +22,9 @@ from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
 from spyx_nir.meaning.plan import Plan, check_dt, settled_node, step_dt
 
+UNMOVED = (
+    1e-6  # of a decay: its tau is float32, whose rounding moves it by up to 2^-24 of 1 - decay
+)
 LEAST_SHIFTED = 0.5  # the decay of one shift; a shift of 0 would leave nothing of a state
 
 
@@ -56,6 +59,31 @@ def variant(
             if tau in node:
                 _move(node, tau, gain, dt, profile)
     return content
+
+
+def changes(
+    graph: PlannedGraph, changed: PlannedGraph, profile: Profile, dt: float | None = None
+) -> list[str]:
+    """In words, what `variant` changed of a graph: resets, delays of spikes, decays."""
+    dt = step_dt(graph.plan, dt)
+    found: dict[str, None] = {}  # a set that keeps the order
+    kinds = {"shift": "1 - 2^-k", "fraction": f"n / {2 ** (profile['neuron.decay_bits'] or 0)}"}
+    for path, node in graph.plan.nodes.items():
+        new = changed.plan.nodes[path]
+        for key in ("reset", "spike_delay"):
+            if key in node and node[key] != new[key]:
+                found[f"{key.replace('_', ' ')} {node[key]} -> {new[key]}"] = None
+    for path, node in graph.plan.nodes.items():
+        for tau in (name for name in GAINS if name in node):
+            before, after = (
+                1 - dt / np.asarray(one.plan.nodes[path][tau], np.float64)
+                for one in (graph, changed)
+            )
+            if np.abs(before - after).max() > UNMOVED:
+                which = kinds.get(profile["neuron.decay"], "the chip's")
+                joined = (before != before.ravel()[0]).any() and (after == after.ravel()[0]).all()
+                found[f"decays to {which}{', one for a layer' if joined else ''}"] = None
+    return list(found)
 
 
 def with_leak(

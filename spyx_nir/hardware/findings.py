@@ -95,12 +95,17 @@ class Row:
 
 @dataclass
 class Report:
-    """What `constraints.check_constraints` found; `cores` has a row for each core in use."""
+    """What `constraints.check_constraints` found.
+
+    cores: a row for each core in use. changes: what `build` and the stage `target` change before they
+    quantise, such as "reset v_reset -> subtract".
+    """
 
     profile: Profile
     findings: list[Finding] = field(default_factory=list)
     table: list[Row] = field(default_factory=list)
     cores: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
     @property
     def verdict(self) -> str:

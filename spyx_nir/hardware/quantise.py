@@ -53,6 +53,7 @@ def quantise(
     profile: Profile,
     dt: float | None = None,
     reset: str | None = None,
+    clips: Mapping[str, np.ndarray] | None = None,
 ) -> IntegerNetwork:
     """A trained graph in a chip's integers (post-training quantisation).
 
@@ -61,13 +62,14 @@ def quantise(
         profile: the chip; it must have integer semantics.
         dt: the step; None takes the contract's.
         reset: how every neuron resets, whatever the file says.
+        clips: see `rounding.integers`.
 
     Raises:
         GraphError: the graph does not fit the chip, or rounding leaves nothing of a number or of a
             matrix of weights.
     """
     topology, dt = _checked(graph, profile, dt, reset)
-    return integers(topology, profile, dt)
+    return integers(topology, profile, dt, clips)
 
 
 def on_grid(

@@ -17,6 +17,7 @@ i = a * (i + w s) against i = a * i + w s. The threshold of the chip is then a t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,17 @@ from spyx_nir.hardware.topology import Link, Topology
 NEAR = 2.0**-22
 
 
-def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
+def integers(
+    graph: Topology,
+    profile: Profile,
+    dt: float,
+    clips: Mapping[str, np.ndarray] | None = None,
+) -> IntegerNetwork:
     """The integers of a graph in which `check_constraints` found no other error.
+
+    Args:
+        clips: population -> share of its largest weight, () or one for each neuron as the chip has its
+            scale, that gets the chip's largest integer; larger weights are clipped to it. None: 1.
 
     Raises:
         GraphError: rounding leaves nothing of a number, or the chip cannot have it.
@@ -47,7 +57,8 @@ def integers(graph: Topology, profile: Profile, dt: float) -> IntegerNetwork:
             for link in graph.into(path)
         }
         threshold = threshold_of(node, profile) * input_gain(decay_syn, profile)
-        factor, integer = _factor(graph, path, list(floats.values()), threshold, profile)
+        clip = (clips or {}).get(path, np.ones(()))
+        factor, integer = _factor(graph, path, list(floats.values()), threshold, profile, clip)
         exponent = np.round(np.log2(factor)).astype(np.int64)
         alpha = decay_of(decay_syn, profile)
         added = biases.per_step(graph, path, gain, alpha, dt)
@@ -157,9 +168,14 @@ def per_row(gain: np.ndarray, link: Link, graph: Topology, profile: Profile) -> 
 
 
 def _factor(
-    graph: Topology, path: str, weights: list[np.ndarray], threshold: np.ndarray, profile: Profile
+    graph: Topology,
+    path: str,
+    weights: list[np.ndarray],
+    threshold: np.ndarray,
+    profile: Profile,
+    clip: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """K, () or (neurons,), and the integer threshold of the same shape.
+    """K, () or (neurons,), and the integer threshold of the same shape; clip: see `integers`.
 
     Where the threshold is infinite, K fills the chip's weights, and the threshold is the chip's largest.
     So too for an output whose threshold leaves nothing of its weights: it does not fire. Membranes that
@@ -175,6 +191,7 @@ def _factor(
     else:
         largest = np.asarray(max(float(np.abs(w).max(initial=0)) for w in weights))
         threshold = np.asarray(float(threshold.ravel()[0]))
+    largest = largest * clip
     # A neuron without weights never spikes: any factor will do.
     factor = np.where(largest > 0, high / np.where(largest > 0, largest, 1), 1 / threshold)
     if out_of_reach(graph, path, largest, threshold, profile):
