@@ -24,8 +24,7 @@ import yaml
 
 from pipeline import params
 from pipeline.datasets import prepared
-from pipeline.evaluation import confidence
-from spyx_nir import files
+from spyx_nir import confidence, files
 from spyx_nir.errors import UserError
 
 ROOT = Path(__file__).parent.parent

@@ -27,10 +27,10 @@ from pipeline.evaluation.backends import (
     reference_backend,
     trained_model,
 )
-from pipeline.evaluation.confidence import accuracy_entry
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
 from pipeline.training import safetensors
 from spyx_nir import files, neurobench
+from spyx_nir.confidence import accuracy_entry
 from spyx_nir.errors import UserError
 
 # Neurons times steps that are in memory at once; at some 100 bytes each, all backends together.

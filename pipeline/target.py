@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import schema, stage, tasks
-from pipeline.evaluation import confidence, parity_gate
-from spyx_nir import files
+from pipeline.evaluation import parity_gate
+from spyx_nir import confidence, files
 from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:

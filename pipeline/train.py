@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import schema, stage
-from pipeline.evaluation import confidence
-from spyx_nir import files
+from spyx_nir import confidence, files
 from spyx_nir.errors import GraphError, UsageError, UserError
 
 if TYPE_CHECKING:

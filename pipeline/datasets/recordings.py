@@ -10,6 +10,7 @@ from pipeline import prepare, schema, tasks
 from pipeline.datasets import checks, prepared, splits
 from spyx_nir.bundle import events
 from spyx_nir.bundle.events import Encoding
+from spyx_nir.bundle.events import addresses as addresses
 from spyx_nir.errors import UserError
 
 
@@ -99,12 +100,3 @@ def encoding(task: schema.Task, silent: int = 0, singly: bool = False) -> Encodi
         merge=task.data.merge_polarity,
         singly=singly,
     )
-
-
-def addresses(recording: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Where its events are in the flattened shape of a step, (W,), (P, W) or (P, H, W): int64."""
-    place = np.zeros(len(recording), np.int64)
-    fields = ("p", "y", "x") if len(shape) == 3 else ("p", "x")[-len(shape) :]
-    for field, size in zip(fields, shape, strict=True):
-        place = place * size + recording[field]
-    return place

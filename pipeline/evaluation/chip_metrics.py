@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.recordings import addresses
-from pipeline.evaluation import confidence
+from spyx_nir import confidence
 from spyx_nir.hardware import latency, perturb, registry, simulate
 from spyx_nir.hardware.evaluate import Assessment, classes
 from spyx_nir.hardware.evaluate_events import EventAssessment, Stream, assess_events

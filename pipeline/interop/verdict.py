@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluation.confidence import accuracy_entry
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
 from pipeline.interop.protocol import Answer
+from spyx_nir.confidence import accuracy_entry
 from spyx_nir.errors import UserError
 from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.plan import Plan

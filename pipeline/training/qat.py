@@ -18,8 +18,8 @@ import numpy as np
 from pipeline.schema import Task
 from pipeline.training import decays
 from pipeline.training.forward import Forward, Spikes, Tree
-from spyx_nir.hardware import qat, registry, simulate, straight_through
-from spyx_nir.hardware.network import IntegerNetwork
+from spyx_nir.hardware import float_weights, qat, simulate, straight_through
+from spyx_nir.hardware.network import IntegerNetwork, Population
 
 
 def task_for(task: Task, target: str) -> Task:
@@ -46,21 +46,13 @@ class QatForward(Forward):
         self.rate_key = f"tasks.{task.name}.targets.{target}.learning_rate"
         (self.output,) = (p.name for p in network.populations if p.output)
         self.delay = max(simulate.delays(network).values())
-        exponents = {p.name: p.exponent for p in network.populations}
-        self.scales = [
-            np.float32(2.0)
-            ** exponents[w.target].astype(np.float32).reshape(-1, *(1,) * (w.values.ndim - 1))
-            for w in network.weights
-        ]
+        self.scales = float_weights.scales(network)
         learns = task.train.learn_decays and network.profile["neuron.decay"] == "fraction"
         self.trained_decays = ("decay_syn", "decay_mem") if learns else ()
 
     def initial(self) -> Tree:
         """The floats of the network's integers."""
-        weights = [
-            (w.values / scale).astype(np.float32)
-            for w, scale in zip(self.network.weights, self.scales, strict=True)
-        ]
+        weights = float_weights.initial(self.network, self.scales)
         logits = {
             p.name: {
                 key: np.asarray(self._logits(getattr(p, key)))
@@ -90,43 +82,32 @@ class QatForward(Forward):
 
     def on_chip(self, floats: Tree) -> IntegerNetwork:
         """The network of integers from floats, in float32 with straight-through gradients."""
-        profile = self.network.profile
-        bits, step = profile["weights.bits"], profile["weights.step"]
+        bits = self.network.profile["neuron.decay_bits"]
 
         def decay(logits: Any) -> Any:
-            return straight_through.fake_fraction(
-                decays.from_logits(logits), profile["neuron.decay_bits"]
-            )
+            return straight_through.fake_fraction(decays.from_logits(logits), bits)
 
-        values: list[Any] = [
-            straight_through.fake_weights(value, scale, bits, step)
-            for value, scale in zip(floats["weights"], self.scales, strict=True)
-        ]
-        training = registry.family(profile).training()
-        values = [training.weights(value, bits, step) for value in values]
+        made = float_weights.on_chip(self.network, floats["weights"], self.scales)
         fractions = jax.tree.map(decay, floats["decays"])
         return dataclasses.replace(
-            self.network,
-            weights=tuple(
-                dataclasses.replace(weight, values=value)
-                for weight, value in zip(self.network.weights, values, strict=True)
-            ),
+            made,
             populations=tuple(
-                dataclasses.replace(p, **fractions[p.name]) for p in self.network.populations
+                dataclasses.replace(p, **fractions[p.name]) for p in made.populations
             ),
         )
 
     def quantised(self, floats: Tree) -> IntegerNetwork:
         """The network with the integers of floats."""
-        found = self.on_chip(floats)
+        found = float_weights.whole(self.on_chip(floats))
 
-        def whole(item: Any, *names: str) -> Any:
-            values = {name: np.asarray(getattr(item, name)).astype(np.int64) for name in names}
-            return dataclasses.replace(item, **values)
+        def whole(p: Population) -> Population:
+            values: dict[str, Any] = {
+                name: np.asarray(getattr(p, name)).astype(np.int64)
+                for name in floats["decays"][p.name]
+            }
+            return dataclasses.replace(p, **values)
 
-        weights = tuple(whole(weight, "values") for weight in found.weights)
-        populations = tuple(whole(p, *floats["decays"][p.name]) for p in found.populations)
-        return dataclasses.replace(found, weights=weights, populations=populations)
+        return dataclasses.replace(found, populations=tuple(map(whole, found.populations)))
 
     def quality(self, loss: float, correct: int) -> list[float]:
         """The right answers; of equals, the lower loss."""

@@ -15,7 +15,7 @@ from spyx_nir.hardware.network import IntegerNetwork, Run
 class Samples:
     """The recordings of `integer_vectors.npz`."""
 
-    labels: np.ndarray  # (N,) indices into `classes`
+    labels: np.ndarray | None  # (N,) indices into `classes`; None where nobody gave them
     classes: Sequence[str]
     channels: Sequence[str]  # what the channels of a step's input are
     bin_us: int  # a step's length, in microseconds
@@ -48,6 +48,10 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
     ]
     numbers = ", ".join(["`weight/`", "`threshold/`", *kept])
     states = "`current/` and `membrane/`" if "`decay_syn/`" in kept else "`membrane/`"
+    label = (
+        f"; its label is {samples.classes[samples.labels[0]]}" if samples.labels is not None else ""
+    )
+    all_labels = f" (labels {samples.labels.tolist()})" if samples.labels is not None else ""
     steps, silence = len(run.spikes[output.name]), max(delays.values())
     return "\n".join(
         [
@@ -74,9 +78,8 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             + registry.family(chip).states_differ,
             "",
             f"3. {read} of the first sample: {counts[0].tolist()}, which is class "
-            f"{samples.classes[counts[0].argmax()]}; its label is {samples.classes[samples.labels[0]]}.",
-            f"4. Classes of all {len(samples.labels)} samples: {counts.argmax(-1).tolist()} (labels "
-            f"{samples.labels.tolist()}).",
+            f"{samples.classes[counts[0].argmax()]}{label}.",
+            f"4. Classes of all {len(counts)} samples: {counts.argmax(-1).tolist()}{all_labels}.",
             "",
             "## Your own recordings, and what you measure",
             "",

@@ -120,6 +120,15 @@ def address_map(
     }
 
 
+def addresses(recording: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Where its events are in the flattened shape of a step, (W,), (P, W) or (P, H, W): int64."""
+    place = np.zeros(len(recording), np.int64)
+    fields = ("p", "y", "x") if len(shape) == 3 else ("p", "x")[-len(shape) :]
+    for field, size in zip(fields, shape, strict=True):
+        place = place * size + recording[field]
+    return place
+
+
 def write(
     folder: Path,
     recordings: Sequence[np.ndarray],

@@ -33,7 +33,17 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     for sub in commands.choices.values():
         for action in sub._actions:
-            if action.dest in ("file", "a", "b", "data", "out", "output", "key"):
+            if action.dest in (
+                "file",
+                "a",
+                "b",
+                "data",
+                "out",
+                "output",
+                "key",
+                "calibrate",
+                "finetune",
+            ):
                 action.complete = shtab.FILE
             elif action.dest == "bundle":
                 action.complete = shtab.DIRECTORY

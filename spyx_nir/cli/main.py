@@ -25,6 +25,7 @@ COMMANDS = {
     "diff": "compare two files node by node, number by number",
     "draw": "a picture of a graph (SVG): nodes, shapes, parameters, edges",
     "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
+    "build": "verified bundles for chips from any graph: quantise, calibrate, fine-tune, simulate",
     "verify": "check a deploy bundle: digests and golden vectors",
     "completion": "print the completion of this command line for a shell",
 }
@@ -34,7 +35,7 @@ GROUP = "spyx_nir.commands"
 EPILOG = """exit codes:
   0  done, nothing wrong
   1  refused with one line on stderr; lint: an error was found; diff: the files differ;
-     fit: it does not; verify: the bundle differs
+     fit: it does not; build: a target has no bundle; verify: the bundle differs
   2  wrong command line, or something outside this machine cannot be had
   130  interrupted; 141  the reader of the output went away
 """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from spyx_nir.hardware import registry
+from spyx_nir.hardware import registry, simulate
 from spyx_nir.hardware.evaluate import CHUNK, Watch
 from spyx_nir.hardware.network import IntegerNetwork, Run
 
@@ -109,9 +111,13 @@ def counts(network: IntegerNetwork, recordings: Sequence[np.ndarray]) -> dict[st
     Raises:
         GraphError: as `assess_events`.
     """
-    program = registry.event_driven(network.profile).program(network)
     (name,) = network.inputs
-    runs = [program.run({name: addresses}) for addresses in recordings]
+    run: Callable[[dict[str, np.ndarray]], dict[str, Any]]
+    if all(importlib.util.find_spec(package) for package in ("jax", "numba")):
+        run = registry.event_driven(network.profile).program(network).run
+    else:  # the same in NumPy, which takes longer
+        run = functools.partial(simulate.run_events, network)
+    runs = [run({name: addresses}) for addresses in recordings]
     return {
         p.name: np.stack(
             [np.bincount(run[p.name].neuron, minlength=int(np.prod(p.shape))) for run in runs]

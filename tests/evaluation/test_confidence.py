@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.evaluation import confidence
+from spyx_nir import confidence
 
 
 # Newcombe 1998, Statistics in Medicine 17:857-872, table I, method 3.

@@ -1,0 +1,185 @@
+"""`build FILE --target T -o FOLDER`: bundles of a graph for chips, without a task."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from spyx_nir.cli import mendable, show
+from spyx_nir.errors import GraphError, UsageError, UserError, about
+from spyx_nir.hardware import facts, profile
+from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.topology import PlannedGraph, planned
+from spyx_nir.meaning.equations import RESETS
+
+ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="a .nir file, whoever wrote it")
+    parser.add_argument(
+        "--target",
+        required=True,
+        action="append",
+        help=f"one of {', '.join(facts.names())}, a profile of your own (a .yaml file), or {ALL}; can be "
+        "given several times",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FOLDER", required=True, help="gets FOLDER/<target>, one a bundle"
+    )
+    parser.add_argument(
+        "--calibrate", metavar="DATA.npz", help="recordings for scales, thresholds, golden vectors"
+    )
+    parser.add_argument(
+        "--finetune", metavar="DATA.npz", help="labelled recordings to train on; needs --epochs"
+    )
+    parser.add_argument("--epochs", type=_epochs, help="of the training with --finetune")
+    parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
+    parser.add_argument(
+        "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
+    )
+    parser.add_argument(
+        "--bin-us", type=_microseconds, help="how long a step of a recording is, in microseconds"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.epilog = (
+        "DATA.npz holds `x`, counts of events, (T, N, *shape), time-major and channels first, and with\n"
+        "labels `y` (N,), the number of each recording's class. Accuracy is measured on --calibrate,\n"
+        "without it on the part of --finetune that chooses the epoch. Without recordings the vectors\n"
+        "are random events.\n"
+        "exit code 0: a bundle of every target; 1: a target has none, its row says why (with\n"
+        f"`--target {ALL}`: no target has one); 2: wrong command line, or a package is missing"
+    )
+
+
+def _epochs(text: str) -> int:
+    return _above_0(text, "epochs")
+
+
+def _microseconds(text: str) -> int:
+    return _above_0(text, "microseconds")
+
+
+def _above_0(text: str, what: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number of {what} above 0, got {text}")
+    return int(text)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    if (arguments.finetune is None) != (arguments.epochs is None):
+        raise UsageError("--finetune DATA.npz and --epochs N: give both, or neither")
+    chips = _chips(arguments.target)
+    out = Path(arguments.output)
+    for chip in chips:
+        if (place := out / chip.name).exists():
+            raise UserError(f"{place}: is there already; choose another -o, or remove it")
+    import jinja2 as jinja2  # a card is written at the end; what is missing is said at the start
+
+    if arguments.finetune:
+        import jax as jax
+        import optax as optax
+    from spyx_nir.bundle import build
+
+    path = Path(arguments.file)
+
+    def understood(content: dict[str, Any]) -> PlannedGraph:
+        return planned(content, arguments.reset)
+
+    graph = mendable(arguments.file, understood)
+    with about(arguments.file):
+        source = build.given(path, graph, arguments.dt, arguments.reset, arguments.bin_us)
+    data = _data(arguments, source)
+    rows = []
+    for chip in chips:
+        rows.append(build.build(source, chip, data, out / chip.name, _say))
+    if arguments.json:
+        show.as_json({"file": arguments.file, "targets": [_as_data(row) for row in rows]})
+    else:
+        columns = ("target", "fits", "accuracy or agreement", "saturated", "bundle")
+        show.table(columns, [_cells(row) for row in rows])
+    made = [row.folder is not None for row in rows]
+    return int(not (any(made) if ALL in arguments.target else all(made)))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _chips(names: list[str]) -> list[Profile]:
+    """The targets, each once, in the order given.
+
+    Raises:
+        UsageError: there is no such target.
+        UserError: a profile is not readable.
+    """
+    wanted = [n for name in names for n in (facts.names() if name == ALL else [name])]
+    found: dict[str, Profile] = {}
+    for name in wanted:
+        try:
+            chip = profile.load(name)
+        except UserError as error:
+            if Path(name).exists():
+                raise
+            raise UsageError(f"--target: {error}") from None
+        found.setdefault(chip.name, chip)
+    return list(found.values())
+
+
+def _data(arguments: argparse.Namespace, source: Any) -> Any:
+    """The recordings of the command line, as `build` takes them."""
+    from spyx_nir.bundle import build, recordings
+
+    shape, classes = source.input_shape, len(source.classes)
+    shown = train = held = None
+    if arguments.calibrate:
+        shown = recordings.read(arguments.calibrate, shape, classes)
+    if arguments.finetune:
+        from spyx_nir.hardware import finetune
+
+        given = recordings.read(arguments.finetune, shape, classes)
+        with about(arguments.finetune):
+            if given.labels is None:
+                raise GraphError(
+                    "has no array `y`, the classes that --finetune needs", code="input"
+                )
+            parts = finetune.split(given.labels)
+        train, held = (given.part(chosen) for chosen in parts)
+        if shown is not None and shown.steps != given.steps:
+            raise UserError(
+                f"{arguments.calibrate} has recordings of {shown.steps} steps, {arguments.finetune} of "
+                f"{given.steps}; one length is needed"
+            )
+    if shown is None:
+        shown = held or recordings.random(shape)
+    return build.Data(shown, train, held, arguments.epochs or 0)
+
+
+def _cells(row: Any) -> tuple[str, ...]:
+    if row.metrics is None:
+        why = row.how if not row.report.fits else f"{row.how}; no bundle: {row.reason}"
+        return row.target, why, "", "", ""
+    accuracy = row.metrics["accuracy"]
+    if accuracy:
+        before, after = (accuracy[key] for key in ("float", "integer"))
+        seen = (
+            f"accuracy {after['accuracy']:.4f}, as floats {before['accuracy']:.4f}, n {after['n']}"
+        )
+    elif (share := row.metrics["agreement"]) is not None:
+        seen = f"agreement {share:.4f}"
+    else:
+        seen = "{equal} of {n} classes".format(**row.metrics["same_class"])
+    return row.target, row.how, seen, str(row.metrics["saturated"]), str(row.folder)
+
+
+def _as_data(row: Any) -> dict[str, Any]:
+    return {
+        "target": row.target,
+        "verdict": row.report.verdict,
+        "how": row.how,
+        "reason": row.reason,
+        "bundle": None if row.folder is None else str(row.folder),
+        "metrics": row.metrics,
+    }
