@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import Plan, step_dt
 
+THREADS = 2  # that simulate recordings; what they find does not depend on it
 VECTORS = 4  # golden samples of a bundle
 CALIBRATED_ON = 16  # recordings, of small networks
 CALIBRATED_STEPS = (
@@ -187,7 +189,8 @@ def build(
     if not found.report.fits:
         first = next(f for f in found.report.findings if f.severity == "error")
         where = f"`{first.layer}`: " if first.layer else ""
-        return dataclasses.replace(row, reason=f"{where}{first.reason}")
+        fix = f"; {first.fix}" if first.fix else ""
+        return dataclasses.replace(row, reason=f"{where}{first.reason}{fix}")
     if found.network is None:
         why = "nothing here computes in its integers: its limits alone were checked"
         return dataclasses.replace(row, reason=why)
@@ -279,17 +282,32 @@ def _simulated(
     source: Given, network: IntegerNetwork, made: PlannedGraph, shown: Recordings
 ) -> tuple[Assessment, Agreement, list[int]]:
     """All recordings in integers; how far their spikes are those of the given graph; its classes."""
-    agreement, floats = Agreement(network), []
     nodes = source.plan.nodes
     delays = simulate.accumulated(network, lambda _, to: nodes[to].get("spike_delay", 0))
 
-    def watch(_: int, x: dict[str, np.ndarray], run: Run) -> None:
-        (data,) = x.values()
-        theirs = reference.run(source.plan, data, source.dt)
-        agreement.add(run.spikes, theirs.spikes, delays, shown.steps)
-        floats.extend(theirs.output.sum(axis=0).argmax(-1).tolist())
+    def part(recorded: np.ndarray) -> tuple[Assessment, Agreement, list[int]]:
+        agreement, floats = Agreement(network), []
 
-    found = assess(network, made.plan, shown.events, watch)
+        def watch(_: int, x: dict[str, np.ndarray], run: Run) -> None:
+            (data,) = x.values()
+            theirs = reference.run(source.plan, data, source.dt)
+            agreement.add(run.spikes, theirs.spikes, delays, shown.steps)
+            floats.extend(theirs.output.sum(axis=0).argmax(-1).tolist())
+
+        return assess(network, made.plan, recorded, watch), agreement, floats
+
+    parts = np.array_split(shown.events, min(THREADS, len(shown)))
+    with ThreadPoolExecutor(THREADS) as threads:
+        (found, agreement, floats), *others = threads.map(part, parts)
+    for more, agreeing, classes in others:
+        found.predicted += more.predicted
+        found.as_floats += more.as_floats
+        found.counts += more.counts
+        floats += classes
+        for name, layer in more.layers.items():
+            found.layers[name] += layer
+        for name, layer in agreeing.layers.items():
+            agreement.layers[name] += layer
     simulate.refuse_overflow(network, found.saturated)
     return found, agreement, floats
 

@@ -73,16 +73,18 @@ def changes(
         for key in ("reset", "spike_delay"):
             if key in node and node[key] != new[key]:
                 found[f"{key.replace('_', ' ')} {node[key]} -> {new[key]}"] = None
+    moved, joined = False, False
     for path, node in graph.plan.nodes.items():
         for tau in (name for name in GAINS if name in node):
             before, after = (
                 1 - dt / np.asarray(one.plan.nodes[path][tau], np.float64)
                 for one in (graph, changed)
             )
-            if np.abs(before - after).max() > UNMOVED:
-                which = kinds.get(profile["neuron.decay"], "the chip's")
-                joined = (before != before.ravel()[0]).any() and (after == after.ravel()[0]).all()
-                found[f"decays to {which}{', one for a layer' if joined else ''}"] = None
+            moved |= bool(np.abs(before - after).max() > UNMOVED)
+            joined |= bool((before != before.flat[0]).any() and (after == after.flat[0]).all())
+    if moved:
+        which = kinds.get(profile["neuron.decay"], "the chip's")
+        found[f"decays to {which}{', one for a layer' if joined else ''}"] = None
     return list(found)
 
 
