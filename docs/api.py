@@ -16,7 +16,8 @@ PAGE = ROOT / "docs" / "api.md"
 LIBRARY = ROOT / "spyx_nir"
 # Folders and modules that serve the library itself; all others are listed.
 INTERNAL = {
-    "__main__", "agreement", "bringup", "bundle", "cli", "deterministic", "files", "grid", "hdf5",
+    "__main__", "agreement", "bringup", "bundle", "cli", "deterministic", "files", "float_weights",
+    "grid", "hdf5",
     "known", "layer_cache", "layout", "neuron_fields", "nodes", "on_lava", "qat", "rounding",
     "source", "templates", "writers",
 }  # fmt: skip

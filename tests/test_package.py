@@ -45,6 +45,9 @@ print({name: int(spikes.sum()) for name, spikes in sorted(result.spikes.items())
 """
 
 
+BUILD_IT = ("build", "{}/model.nir", "--target", "loihi", "-o", "built")
+
+
 @dataclass(frozen=True)
 class Built:
     """A wheel, the sdist that it was made from, and the tree that the sdist was made from."""
@@ -207,6 +210,8 @@ def test_to_nir_works_beside_another_pipeline(installed: Path, elsewhere: Path) 
     [
         (("run", "{}/model.nir", "data.npy", "--engine", "jax"), "jax", "spyx"),
         (("completion", "bash"), "shtab", "cli"),
+        ((*BUILD_IT,), "jinja2", "cli"),
+        ((*BUILD_IT, "--finetune", "data.npz", "--epochs", "1"), "jax", "spyx"),
     ],
 )
 def test_a_command_names_the_extra_that_it_needs(

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from imports import ROOT, closure
 
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = DVC["stages"]
 TASKS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tasks"]
 
 
@@ -29,6 +30,15 @@ def test_a_stage_depends_on_every_module_that_it_imports(stage: str, task: str) 
 def test_no_stage_depends_on_what_is_gone(stage: str) -> None:
     deps = [dep for dep in STAGES[stage]["do"]["deps"] if dep.startswith("pipeline/")]
     assert [dep for dep in deps if "$" not in dep and not (ROOT / dep).exists()] == []
+
+
+def test_every_bundle_is_an_artifact() -> None:
+    wanted = {task: f"models/{task}/deploy/generic" for task in TASKS}
+    wanted |= {
+        name: f"models/{pair['task']}/deploy/{pair['chip']}"
+        for name, pair in STAGES["target"]["foreach"].items()
+    }
+    assert {name: entry["path"] for name, entry in DVC["artifacts"].items()} == wanted
 
 
 def test_the_closure_sees_imports_in_functions_and_by_string() -> None:

@@ -76,11 +76,11 @@ def main(arguments: argparse.Namespace) -> int:
     for chip in chips:
         if (place := out / chip.name).exists():
             raise UserError(f"{place}: is there already; choose another -o, or remove it")
-    import jinja2 as jinja2  # a card is written at the end; what is missing is said at the start
-
-    if arguments.finetune:
+    if arguments.finetune:  # what is missing is said at the start
         import jax as jax
         import optax as optax
+    import jinja2 as jinja2  # for the card, which is written at the end
+
     from spyx_nir.bundle import build
 
     path = Path(arguments.file)

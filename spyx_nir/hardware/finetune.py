@@ -23,8 +23,8 @@ from spyx_nir.errors import GraphError
 from spyx_nir.hardware import float_weights, qat, simulate
 from spyx_nir.hardware.network import IntegerNetwork
 
-BATCH = 32
-RATE = 2e-3
+BATCH = 16
+RATE = 3e-3
 SEED = 0
 SPREAD = 4.0
 STEEPNESS = 2.0  # of the surrogate slope, see `straight_through.slope_of`

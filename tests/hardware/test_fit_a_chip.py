@@ -544,10 +544,13 @@ def test_a_file_that_the_pipeline_puts_on_a_chip_fits_it(
     path = tiny_run(task, "v_reset") / "models" / task / "model.nir"
     assert main(["fit", str(path), "--target", target]) == 0
     out = capsys.readouterr().out
-    if target == "speck-2f":  # it resets either way
-        assert "when changed" not in out and "resets by" not in out
+    if target == "speck-2f":  # the chip resets either way, its toolchain by subtraction
+        assert "resets by" not in out
+        assert ": fits speck-2f after: reset v_reset -> subtract (costs QAT), " in out
     else:
-        assert "when changed" in out and "resets by v_reset, the target by subtract" in out
+        assert "resets by v_reset, the target by subtract" in out
+        changes = "reset v_reset -> subtract, decays to 1 - 2^-k"
+        assert f": fits xylo-audio-2 after: {changes} (costs QAT), " in out
     assert "does not fit" not in out
 
 
