@@ -433,7 +433,7 @@ def _write(
             where = [events.addresses(one, source.input_shape) for one in streams]
             more = {
                 f"count/{name}": count.astype(np.uint32)
-                for name, count in counts(network, where).items()
+                for name, count in counts(network, where, compiled=False).items()
             }
         events.write(place / events.FOLDER, streams, written.addresses, more)
         files.write_json(place / METRICS, metrics)

@@ -218,8 +218,9 @@ def _moved(
             continue
         alone, x = _alone(network, population, sent)
         factor = np.ones(population.threshold.shape)
+        seen = _summed(found, factor)
         for step in STEPS:
-            factor = _climbed(factor, step, alone, x, wanted[name])
+            factor, seen = _climbed(factor, seen, step, alone, x, wanted[name])
         if (factor != 1).any():
             factors[name] = factor
             sent[name] = simulate.run(with_thresholds(alone, {name: factor}), x).spikes[name]
@@ -243,32 +244,39 @@ def _alone(
     ), x
 
 
+def _summed(found: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes that are too many (too few: below 0), and mean |difference|, for each factor.
+
+    found: counts minus those that are wanted, (N, *shape). factor: () or the shape.
+    """
+    if factor.ndim:
+        return found.sum(axis=0), np.abs(found).mean(axis=0)
+    return np.asarray(found.sum()), np.asarray(np.abs(found).mean())
+
+
 def _climbed(
     factor: np.ndarray,
+    seen: tuple[np.ndarray, np.ndarray],
     step: float,
     alone: IntegerNetwork,
     x: dict[str, np.ndarray],
     wanted: np.ndarray,
-) -> np.ndarray:
-    """Factors times or divided by `step` as long as that brings their neurons' counts nearer."""
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Factors times or divided by `step` as long as that brings their neurons' counts nearer.
+
+    seen: `_summed` of the factors; that of the new ones is given, too.
+    """
     (population,) = alone.populations
-
-    def apart(tried: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """By neuron or for all: too many spikes (too few: below 0), and the mean |difference|."""
-        run = simulate.run(with_thresholds(alone, {population.name: tried}), x)
-        found = _apart(run.spikes[population.name], wanted)
-        if tried.ndim:
-            return found.sum(axis=0), np.abs(found).mean(axis=0)
-        return np.asarray(found.sum()), np.asarray(np.abs(found).mean())
-
-    excess, least = apart(factor)
+    excess, least = seen
     direction = np.where(excess > 0, step, 1 / step)
     going = least > 0
     for _ in range(MOST_MOVES):
         if not going.any():
             break
         tried = np.where(going, factor * direction, factor)
-        _, found = apart(tried)
-        going = going & (found < least)
-        factor, least = np.where(going, tried, factor), np.where(going, found, least)
-    return factor
+        run = simulate.run(with_thresholds(alone, {population.name: tried}), x)
+        found, apart = _summed(_apart(run.spikes[population.name], wanted), tried)
+        going = going & (apart < least)
+        factor = np.where(going, tried, factor)
+        excess, least = np.where(going, found, excess), np.where(going, apart, least)
+    return factor, (excess, least)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -102,20 +101,23 @@ def in_a_stream(network: IntegerNetwork, recordings: Sequence[Stream]) -> list[i
     return list(map(int, counts.argmax(-1)))
 
 
-def counts(network: IntegerNetwork, recordings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def counts(
+    network: IntegerNetwork, recordings: Sequence[np.ndarray], compiled: bool = True
+) -> dict[str, np.ndarray]:
     """How often every neuron spikes in each recording: population -> (N, *shape) int64.
 
     Args:
         recordings: each (events,), as `Stream.address`.
+        compiled: whether numba's program runs them, which takes seconds to compile, or NumPy.
 
     Raises:
         GraphError: as `assess_events`.
     """
     (name,) = network.inputs
     run: Callable[[dict[str, np.ndarray]], dict[str, Any]]
-    if all(importlib.util.find_spec(package) for package in ("jax", "numba")):
+    if compiled:
         run = registry.event_driven(network.profile).program(network).run
-    else:  # the same in NumPy, which takes longer
+    else:
         run = functools.partial(simulate.run_events, network)
     runs = [run({name: addresses}) for addresses in recordings]
     return {
