@@ -423,6 +423,7 @@ def _write(
         channels,
         shown.steps,
         source.bin_us,
+        merge=shown.merged,
     )
     samples = bringup.Samples(labels, source.classes, channels, source.bin_us)
     with files.atomic_folder(folder) as place:
@@ -471,7 +472,9 @@ def _write(
             steps=shown.steps,
             classes=source.classes,
             channels=channels,
-            values=f"counts of the events in the bin, at most {recordings.MOST}",
+            values="1 where a sensor had an event in the bin, else 0"
+            if shown.merged
+            else f"counts of the events in the bin, at most {recordings.MOST}",
             packages=PACKAGES + (TRAINING if data.train is not None else ()),
             more=entries,
         )

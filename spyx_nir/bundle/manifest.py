@@ -14,7 +14,7 @@ from spyx_nir import neurobench
 from spyx_nir.meaning.plan import Plan
 
 SCHEMA = 1
-UNITS = {"s": "seconds", "step": "time steps"}
+UNITS = {"s": "seconds", "ms": "milliseconds", "step": "time steps"}
 
 
 @dataclass(frozen=True)

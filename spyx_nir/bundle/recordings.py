@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
-import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from spyx_nir import files
+from spyx_nir import files, recordings
 from spyx_nir.bundle import vectors
-from spyx_nir.errors import GraphError, about, one_line
+from spyx_nir.bundle.folder import sums
+from spyx_nir.errors import GraphError, about
+from spyx_nir.meaning.equations import Shape
 
-X, Y = "x", "y"
+INPUT = "input"
 MOST = 255  # of a count: inputs are stored as bytes
-MAX_BYTES = 2**31  # of a file, unpacked
 RANDOM, STEPS, RATE, SEED = 8, 100, 0.05, 0
 
 
@@ -27,13 +28,15 @@ class Recordings:
     """Counts of events, and what a bundle says of where they are from.
 
     events: (N, T, *shape) uint8. labels: (N,) class indices, None where there are none. source: "given"
-    or "random". sha256: of the file, "" for random events.
+    or "random". sha256: of the file, of a folder that of what `sha256sum` writes of its files, "" for
+    random events. merged: an input is 1 where there is an event of any polarity, else it counts events.
     """
 
     events: np.ndarray
     labels: np.ndarray | None
     source: str
     sha256: str = ""
+    merged: bool = False
 
     @property
     def steps(self) -> int:
@@ -63,81 +66,48 @@ def random(shape: Sequence[int]) -> Recordings:
     return Recordings(drawn.astype(np.uint8), None, "random")
 
 
-def read(path: str | os.PathLike[str], shape: Sequence[int], classes: int) -> Recordings:
-    """Recordings of a .npz file: `x` (T, N, *shape), counts of events, and, if there, `y` (N,).
+def read(
+    path: str, shape: Shape, classes: Sequence[str], metadata: Mapping[str, Any]
+) -> Recordings:
+    """Recordings of a file or a folder, as `spyx_nir.recordings.read` takes them.
 
     Args:
-        shape: of the network's input. classes: how many outputs it has: `y` is 0 to one below.
+        shape: of the network's input. classes: of its outputs. metadata: of the graph; `input_bin_s` and
+            `n_steps` are how events become steps.
 
     Raises:
-        GraphError: no such file, no `x`, or what cannot be counts or classes; names file and array.
+        GraphError: nothing there, another format, or what cannot be counts or classes.
+        UsageError: events, and no `input_bin_s`.
     """
+    data = recordings.read(path, {INPUT: shape}, metadata=metadata)
     with about(path):
-        arrays = _arrays(Path(path))
-        if X not in arrays:
-            holds = ", ".join(sorted(arrays)) or "nothing"
-            raise _refused(f"has no array `{X}`, recordings (T, N, ...); it holds {holds}")
-        events = _counts(arrays[X], tuple(shape))
-        labels = _labels(arrays[Y], len(events), classes) if Y in arrays else None
-    return Recordings(events, labels, "given", files.sha256(path))
+        events = _counts(data.x[INPUT])
+        labels = None
+        if data.labels is not None:
+            labels = recordings.as_indices(data.labels, list(classes), len(classes))
+    return Recordings(events, labels, "given", _digest(Path(path)), data.merged)
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        return hashlib.sha256(sums(path).encode()).hexdigest()
+    return files.sha256(path)
 
 
 def _refused(what: str) -> GraphError:
     return GraphError(what, code="input")
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise _refused("no such file")
-    if not zipfile.is_zipfile(path):
-        raise _refused("no .npz file; numpy.savez writes one, with the arrays `x` and `y`")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise _refused(f"unpacks to {size} bytes; at most {MAX_BYTES} are read")
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in (X, Y) if name in archive.files} or {
-                name: np.zeros(0) for name in archive.files
-            }
-    except GraphError:
-        raise
-    except Exception as error:  # NumPy and zipfile raise many kinds on damage
-        raise _refused(f"no .npz file of numbers: {one_line(error)}") from None
-
-
-def _counts(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(N, T, *shape) uint8."""
-    wanted = (
-        f"(T, N, {', '.join(map(str, shape))}): steps, recordings, one step of the network's input"
-    )
-    if x.ndim != 2 + len(shape) or x.shape[2:] != shape:
-        raise _refused(f"`{X}` has the shape {x.shape}; needed is {wanted}")
-    if 0 in x.shape:
-        raise _refused(f"`{X}` has the shape {x.shape}: at least one step and recording are needed")
-    if x.dtype.kind not in "buif":
-        raise _refused(f"`{X}` is of type {x.dtype}; needed are numbers, counts of events")
+def _counts(x: np.ndarray) -> np.ndarray:
+    """(N, T, *shape) uint8, of (T, N, *shape)."""
     wrong = ~((x >= 0) & (x <= MOST) & (x == np.floor(x))) if x.dtype.kind != "b" else x != x
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise _refused(
-            f"`{X}` is {x[place]:g} at {place}; needed are counts of events, whole numbers, 0 to {MOST}"
+            f"is {x[place]:g} at {place} of (T, N, ...); needed are counts of events, whole numbers, "
+            f"0 to {MOST}"
         )
     return np.ascontiguousarray(np.swapaxes(x, 0, 1)).astype(np.uint8)
-
-
-def _labels(y: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if y.shape != (count,):
-        raise _refused(
-            f"`{Y}` has the shape {y.shape}; needed is ({count},), a class for each recording"
-        )
-    if y.dtype.kind not in "iuf" or not (y == np.floor(y)).all():
-        raise _refused(f"`{Y}` is of type {y.dtype}; needed are class indices, whole numbers")
-    if len(wrong := y[(y < 0) | (y >= classes)]):
-        raise _refused(
-            f"`{Y}` has the class {wrong[0]:g}; the network has {classes} outputs: 0 to {classes - 1}"
-        )
-    return y.astype(np.int64)
 
 
 def sensor(shape: Sequence[int]) -> tuple[int, int, int]:

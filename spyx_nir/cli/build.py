@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from spyx_nir.cli import mendable, show
+from spyx_nir.converter import file
+from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError, UsageError, UserError, about
 from spyx_nir.hardware import facts, profile
 from spyx_nir.hardware.facts import Profile
@@ -30,25 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FOLDER", required=True, help="gets FOLDER/<target>, one a bundle"
     )
     parser.add_argument(
-        "--calibrate", metavar="DATA.npz", help="recordings for scales, thresholds, golden vectors"
+        "--calibrate", metavar="DATA", help="recordings for scales, thresholds, golden vectors"
     )
     parser.add_argument(
-        "--finetune", metavar="DATA.npz", help="labelled recordings to train on; needs --epochs"
+        "--finetune", metavar="DATA", help="labelled recordings to train on; needs --epochs"
     )
     parser.add_argument("--epochs", type=_epochs, help="of the training with --finetune")
     parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
     parser.add_argument(
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
     )
+    show.add_discretization(parser)
     parser.add_argument(
         "--bin-us", type=_microseconds, help="how long a step of a recording is, in microseconds"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
-        "DATA.npz holds `x`, counts of events, (T, N, *shape), time-major and channels first, and with\n"
-        "labels `y` (N,), the number of each recording's class. Accuracy is measured on --calibrate,\n"
-        "without it on the part of --finetune that chooses the epoch. Without recordings the vectors\n"
-        "are random events.\n"
+        "DATA is what `run` reads: a .npz of `x`, counts of events, (T, N, *shape) or with labels\n"
+        "(N, T, *shape), channels first, and `y` (N,), numbers or names of classes; or recordings of\n"
+        "events, whose folders are the labels. Accuracy is measured on --calibrate, without it on the\n"
+        "part of --finetune that chooses the epoch. Without recordings the vectors are random events.\n"
         "exit code 0: a bundle of every target; 1: a target has none, its row says why (with\n"
         f"`--target {ALL}`: no target has one); 2: wrong command line, or a package is missing"
     )
@@ -86,7 +89,9 @@ def main(arguments: argparse.Namespace) -> int:
     path = Path(arguments.file)
 
     def understood(content: dict[str, Any]) -> PlannedGraph:
-        return planned(content, arguments.reset)
+        file.check_nodes(content)
+        euler = as_euler(content, arguments.dt, arguments.discretization)
+        return planned(euler, arguments.reset)
 
     graph = mendable(arguments.file, understood)
     with about(arguments.file):
@@ -132,19 +137,24 @@ def _data(arguments: argparse.Namespace, source: Any) -> Any:
     """The recordings of the command line, as `build` takes them."""
     from spyx_nir.bundle import build, recordings
 
-    shape, classes = source.input_shape, len(source.classes)
+    metadata = {**source.plan.metadata, "input_bin_s": source.bin_us / 1e6}
+    if source.assumed_bin:
+        del metadata["input_bin_s"]
+
+    def read(path: str) -> recordings.Recordings:
+        return recordings.read(path, source.input_shape, source.classes, metadata)
+
     shown = train = held = None
     if arguments.calibrate:
-        shown = recordings.read(arguments.calibrate, shape, classes)
+        shown = read(arguments.calibrate)
     if arguments.finetune:
         from spyx_nir.hardware import finetune
 
-        given = recordings.read(arguments.finetune, shape, classes)
+        given = read(arguments.finetune)
         with about(arguments.finetune):
             if given.labels is None:
-                raise GraphError(
-                    "has no array `y`, the classes that --finetune needs", code="input"
-                )
+                what = "has no labels, which --finetune needs: `y`, or folders named by them"
+                raise GraphError(what, code="input")
             parts = finetune.split(given.labels)
         train, held = (given.part(chosen) for chosen in parts)
         if shown is not None and shown.steps != given.steps:
@@ -153,7 +163,7 @@ def _data(arguments: argparse.Namespace, source: Any) -> Any:
                 f"{given.steps}; one length is needed"
             )
     if shown is None:
-        shown = held or recordings.random(shape)
+        shown = held or recordings.random(source.input_shape)
     return build.Data(shown, train, held, arguments.epochs or 0)
 
 

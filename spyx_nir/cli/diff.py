@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.cli import recordings, show
+from spyx_nir import recordings
+from spyx_nir.cli import show
 from spyx_nir.converter import file
 from spyx_nir.converter.adapt import flat
 from spyx_nir.converter.match import match

@@ -9,7 +9,8 @@ from typing import Any
 import nir
 import numpy as np
 
-from spyx_nir.cli import check_name, mendable, recordings, show
+from spyx_nir import recordings
+from spyx_nir.cli import check_name, mendable, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last

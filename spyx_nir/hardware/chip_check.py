@@ -56,8 +56,8 @@ def admission(
     graph = file.content_of(source)
     chip = target if isinstance(target, Profile) else profile.load(os.fspath(target))
     with file.naming(source):
-        if discretization is not None:
-            graph = as_euler(graph, dt, discretization)
+        file.check_nodes(graph)
+        graph = as_euler(graph, dt, discretization)
         found = admit(graph, chip, dt, reset)
     report = found.report
     missing = [*_not_given(graph, dt, reset, report.findings)]

@@ -49,20 +49,21 @@ def refused(arguments: list[str], code: int, message: str, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"spikes": X}, "data.npz: has no array `x`, recordings (T, N, ...); it holds spikes"),
-        ({"x": X[0]}, "`x` has the shape (10, 3); needed is (T, N, 3)"),
-        ({"x": X[..., :2]}, "`x` has the shape (6, 10, 2); needed is (T, N, 3)"),
-        ({"x": X[:0]}, "at least one step and recording are needed"),
-        ({"x": X.astype(str)}, "needed are numbers, counts of events"),
-        ({"x": changed(-1)}, "`x` is -1 at (2, 1, 0); needed are counts"),
-        ({"x": changed(np.nan)}, "`x` is nan at (2, 1, 0)"),
-        ({"x": changed(0.5)}, "`x` is 0.5 at (2, 1, 0)"),
+        ({"x": X, "z": X}, "holds the arrays x, z; the graph's inputs are input"),
+        ({"x": X[0, 0]}, "must be time-major (T, B, 3), got shape (3,)"),
+        ({"x": X[..., :2]}, "must be time-major (T, B, 3), got shape (6, 10, 2)"),
+        ({"x": X[:0]}, "has no time steps"),
+        ({"x": X[:, :0]}, "has no batch"),
+        ({"x": X.astype(str)}, "numbers are needed, got dtype <U"),
+        ({"x": changed(-1)}, "is -1 at (2, 1, 0) of (T, N, ...); needed are counts"),
+        ({"x": changed(np.nan)}, "holds NaN"),
+        ({"x": changed(0.5)}, "is 0.5 at (2, 1, 0)"),
         ({"x": changed(256)}, "whole numbers, 0 to 255"),
-        ({"x": X, "y": Y[:3]}, "`y` has the shape (3,); needed is (10,)"),
-        ({"x": X, "y": Y + 1}, "`y` has the class 2; the network has 2 outputs: 0 to 1"),
-        ({"x": X, "y": Y - 1}, "`y` has the class -1"),
-        ({"x": X, "y": Y + 0.5}, "needed are class indices, whole numbers"),
-        ({"x": X, "y": Y.astype(str)}, "needed are class indices, whole numbers"),
+        ({"x": X, "y": Y[:3]}, "`y` has 3 labels, but `x` is (6, 10, 3)"),
+        ({"x": X, "y": Y + 1}, "label 2 is no class; 0 to 1 is allowed"),
+        ({"x": X, "y": Y - 1}, "label -1 is no class"),
+        ({"x": X, "y": Y + 0.5}, "`y` is float64 (10,); (N,) whole numbers or names"),
+        ({"x": X, "y": np.full(10, "left")}, "label 'left' is no class; there are 0, 1"),
     ],
 )
 def test_recordings_that_cannot_be(
@@ -75,7 +76,11 @@ def test_recordings_that_cannot_be(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "data.npz: no such file"), (b"x" * 40, "no .npz file"), (b"PK\5\6" + bytes(18), "`x`")],
+    [
+        (None, "data.npz: no such file"),
+        (b"x" * 40, "no .npy or .npz file"),
+        (b"PK\5\6" + bytes(18), "holds the arrays (none)"),
+    ],
 )
 def test_files_that_are_none(
     content: bytes | None, message: str, model: str, tmp_path: Path, capsys: Any
@@ -99,7 +104,7 @@ def test_files_that_are_none(
         (
             ["--target", "loihi", "--finetune", "{}", "--epochs", "1"],
             1,
-            "no array `y`, the classes",
+            "has no labels, which --finetune needs",
         ),
     ],
 )
@@ -109,6 +114,12 @@ def test_a_wrong_command_line(
     np.savez(tmp_path / "data.npz", x=X)
     words = [word.format(tmp_path / "data.npz") for word in more]
     refused(["build", model, *words], code, message, tmp_path, capsys)
+
+
+def test_events_need_a_bin(model: str, tmp_path: Path, capsys: Any) -> None:
+    np.save(tmp_path / "e.npy", np.array([(5, 1)], [("t", "i8"), ("x", "i2")]))
+    words = ["build", model, "--target", "loihi", "--calibrate", str(tmp_path / "e.npy")]
+    refused(words, 2, "recordings of events need --bin-us", tmp_path, capsys)
 
 
 def test_recordings_of_two_lengths(model: str, tmp_path: Path, capsys: Any) -> None:

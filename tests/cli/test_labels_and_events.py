@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_chain import chain
 
-from spyx_nir.cli import recordings
+from spyx_nir import recordings
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError, UsageError
@@ -82,6 +82,12 @@ def test_labels_that_do_not_fit(
     np.savez(data, **arrays)
     assert main(["run", path, data]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_an_archive_of_nothing(path: str, tmp_path: Path, capsys: Any) -> None:
+    np.savez(tmp_path / "d.npz")
+    assert main(["run", path, str(tmp_path / "d.npz")]) == 1
+    assert "holds the arrays (none)" in capsys.readouterr().err
 
 
 FIELDS = [("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "<i1")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from spyx_nir.bundle import build
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file
 from spyx_nir.errors import UserError
+from spyx_nir.hardware import profile, quantise, registry
+from spyx_nir.hardware.topology import planned
 
 GOLDEN = Path(__file__).parents[1] / "converter" / "golden"
 
@@ -132,6 +137,68 @@ def test_fine_tuning_is_said(tmp_path: Path, capsys: Any) -> None:
     assert "Some of these recordings were used for fine-tuning or chose its epoch" in text
 
 
+def test_folders_of_events_are_recordings(tmp_path: Path, capsys: Any) -> None:
+    """Three events at one input in a bin are one, as the input has no polarities."""
+    model, folder = pass_on(tmp_path), tmp_path / "recordings"
+    for label in (0, 1):
+        (folder / str(label)).mkdir(parents=True)
+        for n in range(4):
+            at = [(1000 * step + 10 * i, label) for step in range(n, 12, 2) for i in range(3)]
+            events = np.array(at, [("t", "i8"), ("x", "i2")])
+            np.save(folder / str(label) / f"{n}.npy", events)
+    words = ["build", model, "--target", "cortex-m", "-o", str(tmp_path / "out"), "--json"]
+    assert main([*words, "--calibrate", str(folder), "--bin-us", "1000"]) == 0
+    metrics = rows(capsys.readouterr().out)["cortex-m"]["metrics"]
+    assert (metrics["accuracy"]["integer"]["correct"], metrics["recordings"]) == (8, 8)
+    bundle = tmp_path / "out" / "cortex-m"
+    assert main(["verify", str(bundle)]) == 0
+    assert "1 where a sensor had an event" in (bundle / "MODEL_CARD.md").read_text()
+    capsys.readouterr()
+    # The bundle's own program makes the golden input of the recording of a user.
+    with np.load(bundle / "test_data_set_0" / "vectors.npz") as vectors:
+        golden = vectors["input"]
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    ones = np.flatnonzero(np.array(manifest["vectors"]["labels"]) == 1)
+    made = tmp_path / "x.npy"
+    done = subprocess.run(
+        [sys.executable, bundle / "events" / "encode.py", folder / "1" / "0.npy", made],
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert any(np.array_equal(np.load(made), golden[:, i]) for i in ones)
+    listed = "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.glob("*/*.npy"))
+    )
+    assert manifest["data"]["shown"]["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
+
+
+def test_exact_steps_become_eulers(tmp_path: Path, capsys: Any) -> None:
+    """By exp(-dt/tau) = 1/2 the membrane is 1.5 * 2 * 1/2 after an event: a spike for each.
+
+    In Euler steps tau = 1/ln 2 gives 1 - dt/tau = 0.31 and the gain 1.39 instead.
+    """
+    ones = np.ones(2)
+    neurons = nir.LIF(
+        tau=ones / np.log(2), r=2 * ones, v_leak=0 * ones, v_threshold=ones, v_reset=0 * ones,
+        metadata={"reset": "v_reset", "spike_delay": 0},
+    )  # fmt: skip
+    graph = graphs.chain((2,), ("w", nir.Linear(1.5 * np.eye(2))), ("n", neurons), dt=1.0)
+    path = tmp_path / "exact.nir"
+    file.write(path, file.build(graph))
+    words = [str(path), "--target", "cortex-m", "--discretization", "exact"]
+    assert main(["fit", *words]) == 0
+    assert main(["build", *words, "-o", str(tmp_path)]) == 0
+    capsys.readouterr()
+    with np.load(tmp_path / "cortex-m" / "test_data_set_0" / "integer_vectors.npz") as vectors:
+        decay, threshold = vectors["decay_mem/n"], vectors["threshold/n"]
+    assert np.all(decay > 0) and np.all(threshold > 0)
+    made = file.read_dict(tmp_path / "cortex-m" / "model.nir")
+    tau = made["nodes"]["n"]["tau"]
+    np.testing.assert_allclose(1 - 1 / np.asarray(tau), 0.5, atol=2**-8)  # a decay of cortex-m
+    assert "discretization" not in made["metadata"]
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_fit_and_build_agree_on_every_target(told: bool, tmp_path: Path, capsys: Any) -> None:
     """Also of a file that says neither step nor reset."""
@@ -164,6 +231,21 @@ def test_a_named_target_without_a_bundle_is_an_error(tmp_path: Path, capsys: Any
     assert [line.partition("\t")[0] for line in out] == ["loihi", "speck-2f"]
     assert "does not fit: `n`: LIF is none of" in out[1]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["loihi"]
+
+
+@pytest.mark.parametrize("target", ["cortex-m", "ice40-up5k", "ecp5-25k"])
+def test_code_for_a_chip_is_that_of_its_family(target: str, tmp_path: Path, capsys: Any) -> None:
+    """The bundle has every file that the family makes of the network, and its programs pass."""
+    assert main(["build", pass_on(tmp_path), "--target", target, "-o", str(tmp_path)]) == 0
+    bundle = tmp_path / target
+    graph, chip = planned(file.read_dict(bundle / "model.nir")), profile.load(target)
+    made = registry.family(chip).files(quantise.recover(graph, chip), build.BIN_US)
+    folder = "c/" if target == "cortex-m" else "rtl/"
+    assert "bringup.py" in made and any(name.startswith(folder) for name in made)
+    for name, text in made.items():
+        assert (bundle / name).read_text(encoding="utf-8") == text, name
+    assert main(["verify", str(bundle)]) == 0
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `run DATA` and `diff --data` read: arrays, samples with labels, and recordings of events."""
+"""What `run`, `diff --data` and `build` read: arrays, samples with labels, and recordings of events."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ EVENTS = (".bin", ".aedat4", ".es", ".raw", ".dat")
 
 @dataclass(frozen=True)
 class Data:
-    """Samples by the name of the input, (T, B, *shape), and their labels (B,), where they are known."""
+    """Samples by the name of the input, (T, B, *shape), and their labels (B,), where they are known.
+
+    merged: made of events, and an input is 1 where there is an event of any polarity.
+    """
 
     x: dict[str, np.ndarray]
     labels: np.ndarray | None = None
+    merged: bool = False
 
 
 def read(
@@ -58,15 +62,14 @@ def read(
     with about(path):
         place = Path(path)
         if place.is_dir():
-            files, labels = _recordings(place)
-            return Data(_binned(files, shapes, length, steps), labels)
+            return _binned(*_recordings(place), shapes, length, steps)
         if not place.is_file():
             raise GraphError("no such file", code="unreadable")
         if place.suffix.lower() in EVENTS:
-            return Data(_binned([place], shapes, length, steps))
+            return _binned([place], None, shapes, length, steps)
         found = _arrays(path)
         if _events(found):
-            return Data(_binned([place], shapes, length, steps))
+            return _binned([place], None, shapes, length, steps)
         if bin_us is not None:
             raise UsageError(f"--bin-us is for events, and {path} holds arrays")
         labels = _labels(found, shapes)
@@ -106,7 +109,7 @@ def _by_input(found: dict[str, np.ndarray], shapes: Mapping[str, Shape]) -> dict
     if len(shapes) == 1:
         (name,) = shapes
         keys = [key for key in (name, "input") if key in found] or list(found)
-        if keys[0] in (name, "input") or len(found) == 1:
+        if len(found) == 1 or (keys and keys[0] in (name, "input")):
             found = {name: found[keys[0]]}
     if sorted(found) != sorted(shapes):
         holds, wanted = (", ".join(sorted(names)) for names in (found, shapes))
@@ -183,8 +186,12 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _binned(
-    files: list[Path], shapes: Mapping[str, Shape], bin_us: int | None, steps: int | None
-) -> dict[str, np.ndarray]:
+    files: list[Path],
+    labels: np.ndarray | None,
+    shapes: Mapping[str, Shape],
+    bin_us: int | None,
+    steps: int | None,
+) -> Data:
     """Recordings as an input (T, B, *shape)."""
     if bin_us is None:
         raise UsageError("recordings of events need --bin-us, the length of a step in microseconds")
@@ -209,7 +216,12 @@ def _binned(
     for index, (of, events) in enumerate(samples):
         with about(of):
             made[:, index] = bin_events(events, shape, bin_us, steps)
-    return {name: made}
+    return Data({name: made}, labels, _axes(shape).get("p", 1) == 1)
+
+
+def _axes(shape: Shape) -> dict[str, int]:
+    """The size of each field of an event in the shape (W,), (P, W) or (P, H, W)."""
+    return dict(zip("pyx" if len(shape) == 3 else "px"[-len(shape) :], shape, strict=True))
 
 
 def read_events(path: Path) -> np.ndarray:
@@ -276,7 +288,7 @@ def bin_events(events: Any, shape: Shape, bin_us: int, steps: int) -> np.ndarray
     Raises:
         GraphError: a field is missing, or an event is outside the shape; names the first.
     """
-    sizes = dict(zip("pyx" if len(shape) == 3 else "px"[-len(shape) :], shape, strict=True))
+    sizes = _axes(shape)
     merged = sizes.get("p", 1) == 1
     if merged:
         sizes.pop("p", None)
