@@ -49,8 +49,11 @@ def planned(graph: Mapping[str, Any] | PlannedGraph, reset: str | None = None) -
         file.check_node(node, path)
         if reset is not None and EQUATIONS[node["type"]].spikes:
             node["metadata"] = {**node.get("metadata", {}), "reset": reset}
-    content = as_euler(content)  # every chip here decays so
-    return PlannedGraph(content, make_plan(content))
+    plan = make_plan(content)
+    if plan.exact:  # every chip here decays by Euler's steps
+        content = as_euler(content)
+        plan = make_plan(content)
+    return PlannedGraph(content, plan)
 
 
 @dataclass(frozen=True)
