@@ -89,9 +89,10 @@ def main(arguments: argparse.Namespace) -> int:
     path = Path(arguments.file)
 
     def understood(content: dict[str, Any]) -> PlannedGraph:
-        file.check_nodes(content)
-        euler = as_euler(content, arguments.dt, arguments.discretization)
-        return planned(euler, arguments.reset)
+        if arguments.discretization is not None:
+            file.check_nodes(content)
+            content = as_euler(content, arguments.dt, arguments.discretization)
+        return planned(content, arguments.reset)
 
     graph = mendable(arguments.file, understood)
     with about(arguments.file):

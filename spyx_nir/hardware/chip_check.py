@@ -56,8 +56,9 @@ def admission(
     graph = file.content_of(source)
     chip = target if isinstance(target, Profile) else profile.load(os.fspath(target))
     with file.naming(source):
-        file.check_nodes(graph)
-        graph = as_euler(graph, dt, discretization)
+        if discretization is not None:
+            file.check_nodes(graph)
+            graph = as_euler(graph, dt, discretization)
         found = admit(graph, chip, dt, reset)
     report = found.report
     missing = [*_not_given(graph, dt, reset, report.findings)]
