@@ -109,7 +109,8 @@ def run_events(network: IntegerNetwork, addresses: Mapping[str, np.ndarray]) -> 
     Raises:
         GraphError: several inputs, a cycle, or an address outside the input.
     """
-    sent = check_addresses(network, addresses)
+    check_network(network)
+    sent = sent_by_input(network, addresses)
     bound = 2 ** (network.profile["state.bits"] - 1)
     floored = network.profile["state.floor"] == "threshold"
     found: dict[str, Trains] = {}
@@ -149,7 +150,15 @@ def run_events(network: IntegerNetwork, addresses: Mapping[str, np.ndarray]) -> 
     return found
 
 
-def check_addresses(
+def check_network(network: IntegerNetwork) -> None:
+    """Raises GraphError: values that the chip cannot hold, or a bias."""
+    network.check()
+    for population in network.populations:
+        if population.bias is not None:
+            raise GraphError(f"`{population.name}`: no event adds a bias", node=population.name)
+
+
+def sent_by_input(
     network: IntegerNetwork, addresses: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """What the input sends, as `merged` takes it: its name -> numbers of the events, and addresses.
@@ -157,14 +166,10 @@ def check_addresses(
     Raises:
         GraphError: not the one input of the network, or an address outside it.
     """
-    network.check()
     if len(network.inputs) != 1 or set(addresses) != set(network.inputs):
         raise GraphError(
             f"one input is needed: the network has {sorted(network.inputs)}, given {sorted(addresses)}"
         )
-    for population in network.populations:
-        if population.bias is not None:
-            raise GraphError(f"`{population.name}`: no event adds a bias", node=population.name)
     ((name, given),) = addresses.items()
     place = np.asarray(given, np.int64)
     size = int(np.prod(network.inputs[name]))
