@@ -251,14 +251,20 @@ def measure(
         GraphError: a state overflowed.
     """
     from pipeline.evaluation import chip_metrics
+    from pipeline.evaluation.second_process import second_process
     from spyx_nir.hardware import costs, simulate
     from spyx_nir.hardware.evaluate import STREAMED, assess, in_a_stream
 
     network, frames, labels = shipped.network, shipped.recordings.events, shipped.recordings.labels
     by_event = shipped.recordings.streams is not None
-    found = assess(network, plan, frames, None if by_event else shipped)
-    simulate.refuse_overflow(network, found.saturated)
-    before = assess(ptq.network, None, frames, ptq)
+    with second_process(0 if by_event else len(labels) * shipped.recordings.steps) as elsewhere:
+        if not by_event:
+            stream_of = elsewhere.submit(in_a_stream, network, frames[:STREAMED])
+            few = shipped.recordings.few()
+            disturbed_of = elsewhere.submit(chip_metrics.disturb_all, network, few)
+        found = assess(network, plan, frames, None if by_event else shipped)
+        simulate.refuse_overflow(network, found.saturated)
+        before = assess(ptq.network, None, frames, ptq)
 
     def entry(predicted: list[int]) -> dict[str, Any]:
         return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
@@ -273,9 +279,10 @@ def measure(
     report: dict[str, Any] = {}
     if by_event:
         shown, report, streamed = measure_events(shipped)
+        disturbed = chip_metrics.disturb_all(network, shipped.recordings)
         accuracy |= {"integer": entry(shown.predicted), "integer_in_steps": entry(found.predicted)}
     else:
-        streamed = in_a_stream(network, frames[:STREAMED])
+        streamed, disturbed = stream_of.result(), disturbed_of.result()
     some = labels[:STREAMED]
     stream = {
         **confidence.accuracy_entry(int((np.asarray(streamed) == some).sum()), len(some)),
@@ -305,7 +312,7 @@ def measure(
             for name, layer in found.layers.items()
             if layer["entries"]  # of a membrane that is read there are none
         ],
-        **chip_metrics.report(start, (shipped, shown), (ptq, before)),
+        **chip_metrics.report(start, (shipped, shown), (ptq, before), disturbed),
     }
     return report, found
 

@@ -57,6 +57,16 @@ class Recordings:
         """T."""
         return int(self.events.shape[1])
 
+    @property
+    def channels(self) -> int:
+        """Inputs of a step."""
+        return int(np.prod(self.events.shape[2:]))
+
+    def few(self) -> Recordings:
+        """The chosen recordings alone, as counts that another process can be given."""
+        chosen = self.chosen
+        return Recordings(self.events[chosen], self.labels[chosen], self.step_us, self.most)
+
     def taken(
         self, chosen: np.ndarray, changed: Change = lambda time, address: (time, address)
     ) -> list[Stream]:
@@ -129,19 +139,20 @@ def report(
     start: PlannedGraph,
     shipped: tuple[Probe, Assessment | EventAssessment],
     ptq: tuple[Probe, Assessment],
+    disturbed: list[Disturbed],
 ) -> dict[str, Any]:
     """`rates`, `latency`, `robustness` and `quantisation` of a network's metrics.
 
     Args:
         start: the trained graph as it was quantised. shipped: the network of the bundle. ptq: the one
-            before quantisation-aware training.
+            before quantisation-aware training. disturbed: what `disturb_all` gave.
     """
     probe, found = shipped
     recordings = probe.recordings
     return {
         "rates": rate_metrics(probe.meter.result(), probe.network, start, recordings),
         "latency": latency_metrics(probe.output, recordings),
-        "robustness": robustness_metrics(probe.network, recordings, found.predicted),
+        "robustness": robustness_metrics(recordings, found.predicted, disturbed),
         "quantisation": [
             row
             for which, (seen, runs) in (("ptq", ptq), ("integer", shipped))
@@ -255,8 +266,8 @@ def changes(
 ) -> Change:
     """What a disturbance of the input makes of a recording that is sent event by event."""
     level, end = disturbance.level, recordings.steps * recordings.step_us
-    channels = int(np.prod(recordings.events.shape[2:]))
-    hot = generator.choice(channels, int(level) if disturbance.kind == "hot_channels" else 0, False)
+    count = int(level) if disturbance.kind == "hot_channels" else 0
+    hot = generator.choice(recordings.channels, count, False)
 
     def changed(time: np.ndarray, address: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if disturbance.kind == "lost_events":
@@ -304,16 +315,24 @@ def disturb(network: IntegerNetwork, recordings: Recordings, disturbance: Distur
     return Disturbed(np.asarray(predicted), saturated, flipped)
 
 
+def disturb_all(network: IntegerNetwork, recordings: Recordings) -> list[Disturbed]:
+    """The chosen recordings under each of `disturbances`."""
+    every = disturbances(recordings.channels)
+    return [disturb(network, recordings, disturbance) for disturbance in every]
+
+
 def robustness_metrics(
-    network: IntegerNetwork, recordings: Recordings, predicted: list[int]
+    recordings: Recordings, predicted: list[int], disturbed: list[Disturbed]
 ) -> dict[str, Any]:
-    """Robustness as the metrics file has it. predicted: answers to all recordings, undisturbed."""
+    """Robustness as the metrics file has it.
+
+    Args:
+        predicted: answers to all recordings, undisturbed. disturbed: what `disturb_all` gave.
+    """
     chosen = recordings.chosen
     labels = recordings.labels[chosen]
     rows = [{"kind": "none", "level": 0, **_entry(np.asarray(predicted)[chosen], labels)}]
-    channels = int(np.prod(recordings.events.shape[2:]))
-    for disturbance in disturbances(channels):
-        found = disturb(network, recordings, disturbance)
+    for disturbance, found in zip(disturbances(recordings.channels), disturbed, strict=True):
         rows.append(
             {
                 "kind": disturbance.kind,

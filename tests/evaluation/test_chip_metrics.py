@@ -57,7 +57,8 @@ def test_the_chosen_are_spread_evenly_and_all_where_there_are_few(number) -> Non
 @in_both
 def test_robustness_counts_right_answers_with_their_interval(by_event: bool) -> None:
     given = recordings(100, by_event)
-    found = chip_metrics.robustness_metrics(identity(), given, given.labels.tolist())
+    disturbed = chip_metrics.disturb_all(identity(), given)
+    found = chip_metrics.robustness_metrics(given, given.labels.tolist(), disturbed)
     assert found["n"] == 100
     rows = {(row["kind"], row["level"]): row for row in found["disturbances"]}
     assert rows["none", 0]["correct"] == 100
