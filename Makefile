@@ -127,7 +127,7 @@ scm: $(READY)
 	  { $(BIN)/dvc config -q --local core.no_scm true && echo "no git checkout: DVC works without, by core.no_scm in .dvc/config.local"; }
 
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
-	@for script in models/*/deploy/*/verify*.py; do $(BIN)/python $$script || exit 1; done
+	@ls models/*/deploy/*/verify*.py | xargs -n 1 -P 2 $(BIN)/python
 	@$(BIN)/python -m pipeline.lock_diff
 
 release: version deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spyx_nir.meaning.source import reference_source
 
 OLD_NIR = "1.0.4"
 VECTORS = "test_data_set_0"
+AT_ONCE = 2  # scripts of a bundle that run side by side
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,16 @@ def check(bundle: Path) -> None:
     Raises:
         UserError: one does not pass.
     """
-    for script in [*sorted(bundle.glob("verify*.py")), *bundle.glob(f"{events.FOLDER}/*.py")]:
-        done = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True)
-        if done.returncode != 0:
-            said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
-            raise UserError(f"the bundle does not verify, so it was not published: {said}")
+
+    def run(script: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True)
+
+    scripts = [*sorted(bundle.glob("verify*.py")), *bundle.glob(f"{events.FOLDER}/*.py")]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for done in threads.map(run, scripts):
+            if done.returncode != 0:
+                said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
+                raise UserError(f"the bundle does not verify, so it was not published: {said}")
 
 
 def _plain(value: Any) -> Any:
