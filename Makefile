@@ -168,6 +168,7 @@ fuzz: $(READY) ## ten minutes of damaged files and graphs
 
 bench: $(READY) ## time training, inference and stages beside spyx.nn.run and the peers that are installed
 	@$(BIN)/python -m bench.train --json bench/train.json
+	@$(BIN)/python -m bench.stages --parts --json bench/stages.json
 
 report: $(READY) ## one page that shows what was made: report/index.html
 	@$(BIN)/python -m pipeline.report

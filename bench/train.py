@@ -23,8 +23,6 @@ import random
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -129,36 +127,6 @@ def table(figures: dict[str, Any]) -> None:
         print(f"{line}{told['peak_bytes'] / 1e6:>6.0f} MB", flush=True)
 
 
-def stages(task: str) -> dict[str, dict[str, float]]:
-    """Seconds and peak memory of every stage, in an empty project folder."""
-    taken = {}
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-        for stage in ("prepare", "train", "export", "parity", "deploy"):
-            command = [sys.executable, "-m", f"pipeline.{stage}", task]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            began = time.perf_counter()
-            child = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=subprocess.DEVNULL
-            )
-            _, status, used = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-            if child.returncode:
-                raise RuntimeError(f"{stage} of {task} ended with status {child.returncode}")
-            seconds = time.perf_counter() - began
-            taken[stage] = {
-                "seconds": seconds,
-                "processor_s": used.ru_utime + used.ru_stime,
-                "peak_bytes": used.ru_maxrss * 1024,
-            }
-            print(
-                f"{task} {stage:8} {seconds:7.1f} s, {used.ru_utime + used.ru_stime:7.1f} s of "
-                f"processor, {used.ru_maxrss / 1024:6.0f} MB",
-                flush=True,
-            )
-    return taken
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -174,10 +142,9 @@ def main() -> int:
     )
     parser.add_argument("--tasks", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--curves", action="store_true", help="also over T and over the batch")
-    parser.add_argument("--stages", action="store_true", help="also every stage, end to end")
     parser.add_argument("--json", metavar="FILE", help="also write every figure there")
     arguments = parser.parse_args()
-    told: dict[str, Any] = {"machine": machine(), "steps": {}, "curves": {}, "stages": {}}
+    told: dict[str, Any] = {"machine": machine(), "steps": {}, "curves": {}}
     print(", ".join(f"{k} {v}" for k, v in told["machine"].items() if k != "versions"))
     if not python().exists():
         print("no torch peers: `make peers-setup` makes their environment")
@@ -195,9 +162,6 @@ def main() -> int:
                 figures = compare(["ours", "spyx.nn.run"], task, t, b, *often)
                 told["curves"][f"{task} T={t} B={b}"] = figures
                 table(figures)
-    if arguments.stages:
-        print()
-        told["stages"] = {task: stages(task) for task in arguments.tasks}
     told["machine"]["load_after"] = [round(load, 2) for load in os.getloadavg()]
     if arguments.json:
         write_json(arguments.json, told)
