@@ -144,8 +144,12 @@ def copied(built: Path | None, folder: Path) -> None:
     """A project folder to run in: parameters and lock, and what was built, without compiled programs."""
     for name in ("params.yaml", "requirements.lock"):
         shutil.copy(ROOT / name, folder / name)
-    for name in ("data", "models", "metrics") if built else ():
-        shutil.copytree(built / name, folder / name)  # type: ignore[operator]
+    if built:
+        for name in ("data", "models", "metrics"):
+            shutil.copytree(built / name, folder / name)
+    else:
+        (folder / "data").mkdir()
+        (folder / "data" / "recordings").symlink_to(ROOT / "data" / "recordings")
 
 
 def table(taken: dict[str, list[dict[str, Any]]]) -> None:
