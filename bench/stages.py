@@ -1,9 +1,9 @@
 """Where the time of a fresh clone goes: every stage of dvc.yaml, one after the other.
 
-Wall and processor seconds and peak memory of each stage (at least that of this program, some 250 MB), in an
-empty project folder or, with --built, in a copy of one that was built, so that single stages can be
-repeated. With --parts also what each stage was doing (`bench.watched`). On a busy machine processor seconds
-say more than the wall.
+Wall and processor seconds and peak memory of each stage (at least that of this program, some 250 MB), in
+an empty project folder or, with --built, in a copy of one that was built, so that single stages can be
+repeated. With --parts also what each stage was doing (`bench.watched`). On a busy machine processor
+seconds say more than the wall.
 """
 
 from __future__ import annotations
