@@ -18,10 +18,8 @@ from pipeline.training.augmentation import augment_events
 from pipeline.training.forward import Spikes, Tree
 from pipeline.training.qat import QatForward
 from spyx_nir.hardware import registry
-from spyx_nir.hardware.evaluate_events import count_into
+from spyx_nir.hardware.evaluate_events import THREADS, count_into
 from spyx_nir.hardware.network import IntegerNetwork
-
-THREADS = 2  # that simulate recordings; what they find does not depend on it
 
 
 class EventForward(QatForward):

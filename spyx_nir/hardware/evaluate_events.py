@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 from spyx_nir.hardware import registry, simulate
 from spyx_nir.hardware.evaluate import CHUNK, Watch
 from spyx_nir.hardware.network import IntegerNetwork, Run
+
+THREADS = 2  # that simulate recordings; what they find does not depend on it
 
 
 class Stream(NamedTuple):
@@ -69,9 +72,11 @@ def assess_events(
             multiple=dict(none),
             ties=dict(none),
         )
-        for row, recording in enumerate(some):
+        with ThreadPoolExecutor(THREADS) as threads:
+            runs = threads.map(lambda one: program.run({name: one.address}), some)
+        for row, (recording, run) in enumerate(zip(some, runs, strict=True)):
             count_into(x[:, row], recording.step, recording.address)
-            for path, trains in program.run({name: recording.address}).items():
+            for path, trains in run.items():
                 count_into(seen.spikes[path][:, row], recording.step[trains.event], trains.neuron)
                 seen.saturated[path] += trains.saturated
                 layer = found.layers[path]
