@@ -82,7 +82,7 @@ def verdict_on(name: str, graph: dict[str, Any], folder: Path) -> dict[str, Any]
 def test_a_profile_makes_a_reader_faithful(name: str, seed: int, tmp_path: Path) -> None:
     needs(name)
     graph = awkward(np.random.default_rng(seed))
-    assert verdict_on(name, graph, tmp_path)["verdict"] in ("wrong", "refused")
+    assert verdict_on(name, graph, tmp_path)["verdict"] != "faithful"
     told = verdict_on(name, adapt.dialect(graph, name), tmp_path)
     assert told["verdict"] == "faithful", told
     assert told["differing_spikes"] == 0
