@@ -129,6 +129,7 @@ scm: $(READY)
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
 	@ls models/*/deploy/*/verify*.py | xargs -n 1 -P 2 $(BIN)/python
 	@$(BIN)/python -m pipeline.lock_diff
+	@$(BIN)/python -m spyx_nir summary
 
 release: version deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
 	@$(BIN)/python -m pipeline release $(VERSION) $(if $(KEY),--key $(KEY))

@@ -45,7 +45,7 @@ def _with_files(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
                 "finetune",
             ):
                 action.complete = shtab.FILE
-            elif action.dest == "bundle":
+            elif action.dest in ("bundle", "folder"):
                 action.complete = shtab.DIRECTORY
             elif action.dest == "target":
                 action.choices = TARGETS if sub is commands.choices["lint"] else facts.names()

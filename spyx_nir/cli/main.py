@@ -27,6 +27,7 @@ COMMANDS = {
     "fit": "does a graph fit a chip: limits, placement on cores, utilisation",
     "build": "verified bundles for chips from any graph: quantise, calibrate, fine-tune, simulate",
     "verify": "check a deploy bundle: digests and golden vectors",
+    "summary": "a row for each bundle: accuracy, parity, fit, tightest limit",
     "completion": "print the completion of this command line for a shell",
 }
 
@@ -35,7 +36,8 @@ GROUP = "spyx_nir.commands"
 EPILOG = """exit codes:
   0  done, nothing wrong
   1  refused with one line on stderr; lint: an error was found; diff: the files differ;
-     fit: it does not; build: a target has no bundle; verify: the bundle differs
+     fit: it does not; build: a target has no bundle; verify: the bundle differs;
+     summary: there is no bundle, or with --verify one differs
   2  wrong command line, or something outside this machine cannot be had
   130  interrupted; 141  the reader of the output went away
 """

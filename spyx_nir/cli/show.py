@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,14 @@ import numpy as np
 from spyx_nir.meaning.equations import DISCRETIZATIONS
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on a terminal with rich; else one line a row, its cells separated by tabs."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()
+) -> None:
+    """A table on a terminal with rich; else one line a row, its cells separated by tabs.
+
+    Args:
+        right: the columns that are aligned to the right.
+    """
     rows = list(rows)
     if not rows:
         return
@@ -27,7 +33,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left")
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     Console().print(made)

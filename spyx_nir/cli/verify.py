@@ -17,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
 
 
-def main(arguments: argparse.Namespace) -> int:
+def problems_of(folder: Path) -> list[str]:
+    """What differs in the bundle `folder`, a line each.
+
+    Raises:
+        UserError: it is no bundle, or a graph in it cannot be read.
+    """
     from spyx_nir.bundle.templates import verify
 
-    folder = Path(arguments.bundle)
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
@@ -30,7 +34,12 @@ def main(arguments: argparse.Namespace) -> int:
     for name in verify.MODELS:
         if (folder / name).exists():
             file.read(folder / name)  # refuses what verify.py's short reader trusts
-    problems = verify.check(folder)
+    return verify.check(folder)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.bundle)
+    problems = problems_of(folder)
     if arguments.json:
         show.as_json({"bundle": str(folder), "passes": not problems, "problems": problems})
         return int(bool(problems))
