@@ -19,6 +19,8 @@ def table(
 ) -> None:
     """A table on a terminal with rich; else one line a row, its cells separated by tabs.
 
+    A table that is wider than the terminal has one space between columns instead of two.
+
     Args:
         right: the columns that are aligned to the right.
     """
@@ -38,7 +40,10 @@ def table(
         made.add_column(name, justify="right" if name in right else "left")
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
-    Console().print(made)
+    console = Console()
+    free = console.options.update(max_width=10_000)
+    made.collapse_padding = console.measure(made, options=free).maximum > console.width
+    console.print(made)
 
 
 def as_json(value: Any) -> None:

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=["."],
         metavar="FOLDER",
-        help="a bundle, a folder of bundles, or a project with models/<task>/deploy/<target>; default: here",
+        help="a bundle, a folder of bundles, or a project with models/<task>/deploy/<target>; "
+        "default: the current folder",
     )
     parser.add_argument(
         "--verify", action="store_true", help="check every bundle as `verify` does (slow)"
@@ -49,18 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     rows = [_row(folder) for given in arguments.folder for folder in _bundles(Path(given))]
-    columns, problems = COLUMNS, 0
     if arguments.verify:
-        columns = (*columns, "verify")
         for row in rows:
-            found = _verify(row["bundle"])
-            row["problems"] = found
-            problems += len(found)
+            row["problems"] = _verify(row["bundle"])
     if arguments.json:
         show.as_json({"bundles": rows})
     else:
+        columns = [*COLUMNS, "check"] if arguments.verify else COLUMNS
         show.table(columns, [_cells(row) for row in rows], RIGHT)
-    return int(bool(problems))
+    return int(any(row.get("problems") for row in rows))
 
 
 def _bundles(folder: Path) -> list[Path]:
@@ -235,5 +233,5 @@ def _points(lost: float) -> str:
 
 
 def _share(use: Mapping[str, float]) -> str:
-    small = use["used"] > 0 and use["share"] < 0.0005
-    return "< 0.1 %" if small else f"{100 * use['share']:.1f} %"
+    small = use["used"] > 0 and use["share"] < 0.01
+    return "< 1 %" if small else f"{100 * use['share']:.0f} %"
