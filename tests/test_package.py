@@ -185,6 +185,7 @@ def bundle(tiny_run) -> Path:
         ("lint", "{}/model.nir"),
         ("fit", "{}/model.nir", "--target", "loihi"),
         ("verify", "{}"),
+        ("summary", "{}"),
     ],
     ids=lambda arguments: arguments[0],
 )

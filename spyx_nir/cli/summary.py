@@ -140,7 +140,7 @@ def _row(folder: Path) -> dict[str, Any]:
     }
     if "parity" in manifest.data:
         both = {
-            name: int(manifest.get(f"parity.differing_spikes.{name}", int))
+            name: manifest.get(f"parity.differing_spikes.{name}", int)
             for name in ("reimported", "reference", "entries")
         }
         row["parity"] = {"verdict": manifest.get("parity.verdict", str), **both}
@@ -166,10 +166,10 @@ def _accuracy(manifest: _Record, own: str, before: str) -> dict[str, Any]:
     bounds = manifest.get(f"{own}.wilson95", list)
     if len(bounds) != 2 or not all(type(bound) in (int, float) for bound in bounds):
         raise UserError(f"{manifest.path}: `{own}.wilson95` must be two numbers, got {bounds}")
-    share, correct = (manifest.number(f"{own}.{key}") for key in ("accuracy", "correct"))
-    n = manifest.number(f"{own}.n")
+    share = manifest.number(f"{own}.accuracy")
+    counts = {key: manifest.get(f"{own}.{key}", int) for key in ("correct", "n")}
     lost = 100 * (manifest.number(f"{before}.accuracy") - share)
-    accuracy = {"accuracy": share, "correct": int(correct), "n": int(n), "wilson95": bounds}
+    accuracy = {"accuracy": share, **counts, "wilson95": bounds}
     return {"accuracy": accuracy, "lost_points": round(lost, 9)}
 
 
@@ -181,7 +181,7 @@ def _tightest(fit: _Record, fits: bool) -> dict[str, Any] | None:
     """
     uses = []
     for entry in map(fit.part, fit.get("utilisation", list)):
-        if entry.get("limit", int, float, type(None)):
+        if entry.get("limit", int, float, type(None)) is not None:
             uses.append((entry.get("resource", str), entry.number("used"), entry.number("limit")))
     for core in map(fit.part, fit.get("cores", list)):
         for key in core.data:

@@ -107,13 +107,14 @@ def test_broken_files_are_one_line(
 
 
 def test_start_without_jax(path: str, tiny_run: Callable[[str, str], Path]) -> None:
-    """inspect, lint, diff and verify never import JAX, nor Flax, Spyx or tonic."""
+    """These commands never import JAX, nor Flax, Spyx or tonic, nor DVC or Matplotlib."""
     bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     program = (
         "import sys\nfrom spyx_nir.cli.main import main\n"
         f"for arguments in (['inspect', {path!r}], ['lint', {path!r}], ['diff', {path!r}, {path!r}],"
-        f" ['verify', {str(bundle)!r}]):\n    assert main(arguments) == 0, arguments\n"
-        "print(sorted({'jax', 'flax', 'spyx', 'tonic', 'rich', 'matplotlib'} & set(sys.modules)))"
+        f" ['verify', {str(bundle)!r}], ['summary', {str(bundle)!r}]):\n"
+        "    assert main(arguments) == 0, arguments\n"
+        "print(sorted({'jax', 'flax', 'spyx', 'tonic', 'dvc', 'rich', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
