@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -128,6 +130,26 @@ def simulated(name: str) -> list[str]:
 def test_the_output_that_is_shown_counts_the_stages_of_the_lock():
     stages = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
     assert f"dvc.lock: {len(stages)} of {len(stages)} stages" in README
+
+
+def test_the_rows_of_bundles_that_are_shown_are_those_of_the_metrics():
+    """Where the bundles were built, the row is compared as a whole."""
+    shown = re.findall(rf"^    ((?:{'|'.join(TASKS)}) .+)$", README, re.MULTILINE)
+    assert len(shown) == 2
+    for cells in (re.split(r" {2,}", line) for line in shown):
+        task, target = cells[:2]
+        found = measured(f"metrics/{task}-{target}.json", "accuracy")
+        low, high = (100 * bound for bound in found["integer"]["wilson95"])
+        share, before = (100 * found[key]["accuracy"] for key in ("integer", "float"))
+        spikes = measured(f"models/{task}/parity.json", "differing_spikes")
+        differing = max(spikes["reimported"], spikes["reference"])
+        expected = [f"{share:.1f} ({low:.1f}-{high:.1f})", f"{before - share:.1f}", str(differing)]
+        assert cells[2:5] == expected
+        bundle = ROOT / "models" / task / "deploy" / target
+        if bundle.exists():
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert main(["summary", str(bundle)]) == 0
+            assert printed.getvalue() == "\t".join(cells) + "\n"
 
 
 def test_the_picture_shows_the_committed_numbers():

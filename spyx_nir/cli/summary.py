@@ -32,13 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a bundle, a folder of bundles, or a project with models/<task>/deploy/<target>; "
         "default: the current folder",
     )
-    parser.add_argument(
-        "--verify", action="store_true", help="check every bundle as `verify` does (slow)"
-    )
+    parser.add_argument("--verify", action="store_true", help="check every bundle as `verify` does")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
-        "accuracy: of the bundle's network, in percent of the test recordings, with Wilson's 95 %\n"
-        "interval; for a chip in its integers. lost: percentage points below the float network.\n"
+        "accuracy: of the bundle's network, in percent of the recordings it was measured on, with\n"
+        "Wilson's 95 % interval; for a chip in its integers. lost: percentage points below the float network.\n"
         "parity: differing spikes of the trained network, re-imported or in the float64 reference,\n"
         "the larger of the two. tightest limit: the most used one of the chip that has a known bound;\n"
         "boards that are too small do not count where others fit. A - is what the bundle does not\n"
