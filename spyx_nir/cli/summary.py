@@ -36,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "accuracy: of the bundle's network, in percent of the recordings it was measured on, with\n"
-        "Wilson's 95 % interval; for a chip in its integers. lost: percentage points below the float network.\n"
-        "parity: differing spikes of the trained network, re-imported or in the float64 reference,\n"
-        "the larger of the two. tightest limit: the most used one of the chip that has a known bound;\n"
-        "boards that are too small do not count where others fit. A - is what the bundle does not\n"
-        "record: `build` without labels measures no accuracy and compares with no trained network.\n"
+        "Wilson's 95 % interval; for a chip in its integers. lost: percentage points below the float\n"
+        "network. parity: differing spikes of the trained network, re-imported or in the float64\n"
+        "reference, the larger of the two. tightest limit: the most used one of the chip that has a\n"
+        "known bound; boards that are too small do not count where others fit. A - is what the bundle\n"
+        "does not record: `build` without labels measures no accuracy, and knows no trained network.\n"
         "exit code 0: done; 1: no bundle, one that cannot be read, or with --verify one that differs;\n"
         "2: wrong command line"
     )
