@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ import numpy as np
 import old_files
 import pytest
 from old_files import clean, put
+from terminal import shown
 
 from spyx_nir.cli.main import COMMANDS, main
 
@@ -153,25 +152,8 @@ def test_table_on_a_terminal(path: str) -> None:
     made.nodes["[red]lif"] = made.nodes.pop("lif")
     made.edges = [("input", "fc"), ("fc", "[red]lif"), ("[red]lif", "output")]
     old_files.write(Path(path), made)
-    main_end, terminal = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
-    done = subprocess.run(
-        [sys.executable, "-m", "spyx_nir", "inspect", path],
-        stdout=terminal,
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
-    os.close(terminal)
-    printed = b""
-    try:
-        while chunk := os.read(main_end, 65536):
-            printed += chunk
-    except OSError:  # Linux reports the closed terminal so
-        pass
-    os.close(main_end)
-    assert done.returncode == 0
-    assert b"[red]lif" in printed and b"values" in printed and b"\t" not in printed
+    printed = shown(["-m", "spyx_nir", "inspect", path], columns=120)
+    assert "[red]lif" in printed and "values" in printed and "\t" not in printed
 
 
 def test_a_closed_pipe_is_silent(path: str) -> None:
