@@ -254,7 +254,10 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def _display(
     task: schema.Task, steps: int, done: int, say: Callable[[str], None]
 ) -> Iterator[tuple[Callable[[], None], Callable[[dict[str, float]], None]]]:
-    """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe."""
+    """What to call after a step and after an epoch: a bar on a terminal, plain lines in a pipe.
+
+    The results of an epoch scroll above the bar, which keeps its share and the time that is left.
+    """
     import rich.progress
 
     epochs = task.train.epochs
@@ -272,8 +275,9 @@ def _display(
         line = bar.add_task(task.name, total=epochs * steps, completed=done * steps)
 
         def on_epoch(row: dict[str, float]) -> None:
-            bar.update(line, description=text(row))
-            if bar.disable and (row["epoch"] % max(1, epochs // 10) == 0 or row["epoch"] == epochs):
+            if not bar.disable:
+                bar.console.print(text(row), markup=False, highlight=False, soft_wrap=True)
+            elif row["epoch"] % max(1, epochs // 10) == 0 or row["epoch"] == epochs:
                 say(text(row))
 
         yield functools.partial(bar.advance, line), on_epoch
