@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from end_to_end import ROOT, tiny_task
+from terminal import shown
 
 from pipeline import train
 from pipeline.datasets import prepared
@@ -577,3 +578,25 @@ def test_a_missing_or_broken_prepared_file_is_one_line(broken, tmp_path, monkeyp
     assert error.startswith("error: ")
     assert "braille.h5" in error
     assert error.count("\n") == 1
+
+
+TRAINING = """
+from types import SimpleNamespace
+from pipeline import train
+
+task = SimpleNamespace(name="braille", train=SimpleNamespace(epochs=2))
+names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+with train._display(task, 3, 0, print) as (on_step, on_epoch):
+    for epoch in (1, 2):
+        for _ in range(3):
+            on_step()
+        on_epoch({"epoch": epoch} | dict.fromkeys(names, 0.5))
+"""
+
+
+def test_on_a_terminal_of_80_columns_epochs_scroll_above_a_bar_that_stays():
+    *epochs, bar = shown(["-c", TRAINING], columns=80, kind="dumb").split("\r\n")[:3]
+    found = "loss 0.5000, accuracy 0.500, validation loss 0.5000, accuracy 0.500"
+    assert epochs == [f"braille: epoch {epoch}/2, {found}" for epoch in (1, 2)]
+    # the bar, the share, the time that is left and the time since the start
+    assert re.fullmatch(r"braille ━{40} 100% \d:\d\d:\d\d \d:\d\d:\d\d *", bar) and len(bar) <= 80
