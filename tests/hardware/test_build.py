@@ -233,6 +233,19 @@ def test_a_named_target_without_a_bundle_is_an_error(tmp_path: Path, capsys: Any
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["loihi"]
 
 
+def test_speck_takes_inputs_without_a_map(tmp_path: Path, capsys: Any) -> None:
+    """Four inputs are four channels of 1 x 1, as DynapCNN has them."""
+    neurons = nir.IF(r=np.ones(3), v_threshold=np.ones(3), metadata={"reset": "subtract"})
+    graph = graphs.chain((4,), ("w", nir.Linear(np.eye(3, 4))), ("n", neurons), dt=1.0)
+    path = tmp_path / "flat.nir"
+    file.write(path, file.build(graph))
+    assert main(["build", str(path), "--target", "speck-2f", "-o", str(tmp_path / "out")]) == 0
+    said = (tmp_path / "out" / "speck-2f" / "BRINGUP.md").read_text(encoding="utf-8")
+    assert "input_shape=(4, 1, 1)" in said
+    assert main(["verify", str(tmp_path / "out" / "speck-2f")]) == 0
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("target", ["cortex-m", "ice40-up5k", "ecp5-25k"])
 def test_code_for_a_chip_is_that_of_its_family(target: str, tmp_path: Path, capsys: Any) -> None:
     """The bundle has every file that the family makes of the network, and its programs pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from spyx_nir.hardware.families.speck.event_rule import cube
 from spyx_nir.hardware.network import IntegerNetwork
 
 TEXT = """`sinabs.nir` is the graph as sinabs 3.1.3 reads it: the numbers of `{file}`, a Linear as an
@@ -108,7 +109,7 @@ def bringup(network: IntegerNetwork, file: str, channels: Sequence[str], bin_us:
     to_zero = [i for i, p in enumerate(network.populations) if p.reset == "v_reset"]
     return TEXT.format(
         file=file,
-        shape=shape,
+        shape=cube(shape),
         neurons=[p.name for p in network.populations],
         weights=[network.into(p)[0].node for p in network.populations],
         reset=RESET.format(layers=to_zero) if to_zero else "",
