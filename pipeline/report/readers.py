@@ -7,9 +7,9 @@ from typing import Any
 
 from pipeline.interop import matrix
 from pipeline.report import sources
-from pipeline.report.part import Part, Table, absent, count, interval
+from pipeline.report.part import Part, Table, absent, count, interval, percent
 
-MARKS = {"faithful": "✓", "explained": "✓", "read": "✓", "wrong": "✗", "refused": "–"}
+MARKS = {"faithful": "✓ ", "wrong": "✗ "}  # the other verdicts are neither right nor wrong
 
 
 def make(root: Path, found: list[sources.Source]) -> Part:
@@ -37,8 +37,9 @@ def make(root: Path, found: list[sources.Source]) -> Part:
         title,
         text=[
             "faithful: every spike is the reference's, but for ties that rounding decides; explained: "
-            "the same by a rule that the reader is known for; wrong: neither; refused: an error; "
-            "read: accepted, nothing to run."
+            "other spikes than the reference's, and a rule that the reader is known for gives them; "
+            "wrong: neither; refused: an error; read: accepted, and nothing was run. Accuracy and "
+            "differing spikes are those of the reader, of the same samples for all readers of a bundle."
         ],
         tables=[_verdicts(same), *(_reasons(entry) for entry in same)] if same else [],
         missing=[
@@ -64,14 +65,25 @@ def _verdicts(measured: list[dict[str, Any]]) -> Table:
     titles = list(dict.fromkeys(row["title"] for row in found))
     found.sort(key=lambda row: (titles.index(row["title"]), row["file"] != matrix.AS_SHIPPED))
     names = dict.fromkeys(map(_name, found))
-    said = [{_name(row): row["verdict"] for row in entry["rows"]} for entry in measured]
+    verdicts = [{_name(row): _verdict(row) for row in entry["rows"]} for entry in measured]
+    rows = [(name, *(column.get(name) for column in verdicts)) for name in names]
+    head = ("reader and file", *map(_column, measured))
+    return Table("Verdicts on every bundle", head, rows, words=True)
 
-    def mark(verdict: str | None) -> str | None:
-        return verdict and f"{MARKS[verdict]} {verdict}"
 
-    rows = [(name, *(mark(verdicts.get(name)) for verdicts in said)) for name in names]
-    head = ("reader and file", *(" ".join(Path(e["bundle"]).parts[1::2]) for e in measured))
-    return Table("Verdicts on every bundle", head, rows)
+def _column(entry: dict[str, Any]) -> str:
+    """The task and target of models/TASK/deploy/TARGET, and how many recordings the readers got."""
+    return f"{' '.join(Path(entry['bundle']).parts[1::2])}, {entry['samples']} samples"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """A verdict with what the reader's spikes gave, where it gave any; a tick for faithful alone."""
+    verdict = row["verdict"]
+    text = f"{MARKS.get(verdict, '')}{verdict}"
+    if hit := row.get("accuracy"):
+        differing = count(row["differing_spikes"]).text
+        return f"{text}: {percent(hit['accuracy']).text}, {differing} differing spikes"
+    return f"{text}, nothing was run" if verdict == "read" else text
 
 
 def _reasons(entry: dict[str, Any]) -> Table:

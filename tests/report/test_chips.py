@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from end_to_end import tiny_task
 
-from pipeline.report import page, runs, sources, targets
+from pipeline.interop import support
+from pipeline.report import page, readers, runs, sources, targets
 from spyx_nir.bundle import integers
 from spyx_nir.cli.main import main as tool
 from spyx_nir.converter import file
@@ -295,8 +296,8 @@ def test_the_raster_has_a_band_for_the_chip(shown):
 
 def test_the_matrix_is_shown_with_its_reasons(shown):
     verdicts = rows(shown.tables["readers", "Verdicts on every bundle"])
-    assert verdicts["norse 1.1.0"] == ["✓ explained"]
-    assert verdicts["snntorch 1.0.0, profile snntorch"] == ["– refused"]
+    assert verdicts["norse 1.1.0"] == ["explained: 50 %, 17 differing spikes"]
+    assert verdicts["snntorch 1.0.0, profile snntorch"] == ["refused"]
     of = "models/braille/deploy/generic, 20 of 60 test samples"
     why = rows(shown.tables["readers", f"Readers of {of}"])
     rule = "the recurrent bias is missing at t = 0: by that rule 0 differ"
@@ -312,6 +313,18 @@ def test_the_matrix_is_shown_with_its_reasons(shown):
         f"{bundle}/test_data_set_0/integer_vectors.npz",
     ):
         assert f"{path} is not there: run make deploy-artifacts" in shown.missing
+
+
+def test_a_tick_is_for_a_faithful_reader_alone() -> None:
+    """25 of 175 right is no success, and a reader that ran nothing has shown nothing."""
+    few = {"accuracy": 25 / 175, "correct": 25, "n": 175, "wilson95": [0.0987, 0.2024]}
+    ran = {"accuracy": few, "differing_spikes": 590020, "entries": 2016000}
+    cells = {verdict: readers._verdict({"verdict": verdict, **ran}) for verdict in support.VERDICTS}
+    assert {verdict for verdict, cell in cells.items() if "✓" in cell} == {"faithful"}
+    assert cells["explained"] == "explained: 14.29 %, 590\u202f020 differing spikes"
+    assert cells["wrong"].startswith("✗ wrong: 14.29 %")
+    assert readers._verdict({"verdict": "read"}) == "read, nothing was run"
+    assert readers._verdict({"verdict": "refused"}) == "refused"
 
 
 def test_verdicts_on_another_file_are_not_shown(project, tmp_path, read_page):
