@@ -14,12 +14,15 @@ class Run:
     """One backend on the samples of the golden vectors.
 
     spikes, membranes: by layer (T, N, ...); membranes in units of the threshold, where known.
+    expected: the spikes (T, N, ...) that its own are compared with: those of the trained network, for a
+    chip those of its own graph, which has the chip's numbers, by NIR's rule in floats.
     samples: those of the N that it ran. target: the chip, "" for floats.
     """
 
     name: str
     spikes: dict[str, np.ndarray]
     membranes: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
     samples: frozenset[int]
     target: str = ""
 
@@ -37,41 +40,50 @@ def runs(source: Source, bundle: Bundle) -> list[Run]:
     thresholds = {layer: bundle.plan.nodes[layer]["v_threshold"] for layer in layers}
     membranes = {layer: reference.membranes[layer] / thresholds[layer] for layer in layers}
     everything = frozenset(range(len(events)))
+    trained = {layer: bundle.vectors[layer] for layer in layers}
     return [
-        Run("trained", {layer: bundle.vectors[layer] for layer in layers}, {}, everything),
-        Run("re-imported", again.spikes, {}, everything),
-        Run("reference", reference.spikes, membranes, everything),
+        Run("trained", trained, {}, trained, everything),
+        Run("re-imported", again.spikes, {}, trained, everything),
+        Run("reference", reference.spikes, membranes, trained, everything),
         *(on_chip(bundle, t) for t in source.targets if t.bundle and t.integers),
     ]
 
 
 def on_chip(bundle: Bundle, target: Target) -> Run:
-    """A chip's integers on the samples that its vectors share with `bundle`'s, without its delays."""
+    """A chip's integers on the samples that its vectors share with `bundle`'s, without its delays.
+
+    They are compared with the golden spikes of the chip's bundle, without the delays of its graph.
+    """
     from spyx_nir.bundle.templates.verify_integers import network_of
     from spyx_nir.hardware import simulate
 
     assert target.bundle and target.integers
     network = network_of(target.integers)
     delays = simulate.delays(network)
+    nodes = target.bundle.plan.nodes
+    float_delays = simulate.accumulated(network, lambda _, to: nodes[to].get("spike_delay", 0))
     theirs = target.bundle.manifest["vectors"]["test_samples"]
     pairs = [
         (here, theirs.index(sample))
         for here, sample in enumerate(bundle.manifest["vectors"]["test_samples"])
         if sample in theirs
     ]
-    spikes, membranes = {}, {}
+    spikes, membranes, expected = {}, {}, {}
     for layer in bundle.layers:
-        if f"spikes/{layer}" not in target.integers:
+        if f"spikes/{layer}" not in target.integers or layer not in target.bundle.vectors:
             continue
         golden = bundle.vectors[layer]
         spikes[layer] = np.zeros(golden.shape, np.uint8)
+        expected[layer] = np.zeros(golden.shape, np.uint8)
         membranes[layer] = np.full(golden.shape, np.nan)
         shift = network.profile["state.threshold_shift"]
         threshold = target.integers[f"threshold/{layer}"] << shift
         steps = slice(delays[layer], delays[layer] + len(golden))
+        float_steps = slice(float_delays[layer], float_delays[layer] + len(golden))
         for here, there in pairs:
             spikes[layer][:, here] = target.integers[f"spikes/{layer}"][steps, there] != 0
+            expected[layer][:, here] = target.bundle.vectors[layer][float_steps, there] != 0
             states = target.integers[f"membrane/{layer}"][steps, there]
             membranes[layer][:, here] = states / threshold
     ran = frozenset(here for here, _ in pairs)
-    return Run(f"integers: {target.name}", spikes, membranes, ran, target.name)
+    return Run(f"integers: {target.name}", spikes, membranes, expected, ran, target.name)

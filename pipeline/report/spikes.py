@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pipeline.evaluation import raster_plot
@@ -11,10 +13,15 @@ from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
 TRACED = 6  # neurons of a layer whose membranes can be looked at
+MARKS = (
+    "A mark is a step in which a neuron spikes. Re-imported model and reference are compared with the "
+    "trained network: a diamond is a spike that it does not have, a hollow circle a spike of it that is "
+    "missing. The numbers in each band are of the whole layer and this sample."
+)
 ON_CHIPS = (
-    "A chip's integers are those of the network after quantisation-aware training, shown without the "
-    "chip's delays: where they differ from the trained network, QAT moved the weights or the chip's rule "
-    "is another."
+    "A chip's integers are shown without the chip's delays. They are compared with the same weights as "
+    "floats by NIR's rule, the golden spikes of the chip's own bundle, and not with the trained network, "
+    "whose weights are others. Several spikes of a neuron in a step are one mark."
 )
 
 
@@ -48,6 +55,7 @@ def make(source: Source) -> Part:
             f"are up to {raster_plot.MOST_NEURONS} neurons of a layer, the busiest ones; membranes are "
             f"for the {TRACED} busiest neurons, in units of the threshold: the reference's before the "
             "reset, a chip's after it.",
+            MARKS,
             *([ON_CHIPS] if len(floats) < len(done) else []),
         ],
         choices=choices,
@@ -82,25 +90,44 @@ def busiest(spikes: np.ndarray, most: int) -> np.ndarray:
     return np.argsort(-spikes.sum(axis=0, dtype=np.int64), kind="stable")[:most]
 
 
-def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dict[str, list[int]]:
-    """The spikes of one sample as columns: step `t`, neuron `n`, its `row` on the picture.
+def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dict[str, list[Any]]:
+    """The spikes of one sample as columns: step `t` and `row`, of `neurons`, on the picture.
 
-    `m` says who spiked: bit k is run k. One entry for all runs keeps the page small. `lanes` are the
-    runs that know layer and sample.
+    `m` says who spiked: bit k is run k; `e` who should have, see `Run.expected`. One entry for all runs
+    keeps the page small. `lanes` are the runs that know layer and sample, `counts` a text for each.
     """
     lanes = [k for k, run in enumerate(done) if sample in run.samples and layer in run.spikes]
-    mask = np.zeros((len(done[0].spikes[layer]), len(neurons)), np.int64)
+    shape = len(done[0].spikes[layer]), len(neurons)
+    spiked, expected = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    counts = []
     for k in lanes:
-        spikes = done[k].spikes[layer][:, sample]
-        mask |= (spikes.reshape(len(spikes), -1)[:, neurons] != 0).astype(np.int64) << k
-    step, row = np.nonzero(mask)
+        here, there = (_one(spikes[layer], sample) for spikes in (done[k].spikes, done[k].expected))
+        spiked |= here[:, neurons].astype(np.int64) << k
+        expected |= there[:, neurons].astype(np.int64) << k
+        counts.append(_counted(here, there, compared=k > 0))
+    step, row = np.nonzero(spiked | expected)
     return {
         "t": step.tolist(),
-        "n": neurons[row].tolist(),
         "row": row.tolist(),
-        "m": mask[step, row].tolist(),
+        "m": spiked[step, row].tolist(),
+        "e": expected[step, row].tolist(),
+        "neurons": neurons.tolist(),
         "lanes": lanes,
+        "counts": counts,
     }
+
+
+def _one(spikes: np.ndarray, sample: int) -> np.ndarray:
+    """(T, neurons), whether each spikes in each step of the sample."""
+    return spikes[:, sample].reshape(len(spikes), -1) != 0
+
+
+def _counted(spikes: np.ndarray, expected: np.ndarray, compared: bool) -> str:
+    text = f"{count(int(spikes.sum())).text} spikes"
+    if not compared:
+        return text
+    extra, missing = (count(int(n.sum())).text for n in (spikes & ~expected, expected & ~spikes))
+    return f"{text}, {extra} extra, {missing} missing"
 
 
 def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: str) -> Chart:
@@ -113,7 +140,7 @@ def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: st
     names = [run.name for run in done]
     label = (
         f"Spikes of one sample of {task}: a band for each of {', '.join(names)}, a row per neuron; "
-        "spikes that the trained model has not, or that are missing, are marked"
+        "extra and missing spikes are marked and counted"
     )
     return chart(
         "raster",

@@ -12,7 +12,7 @@ import pytest
 from end_to_end import tiny_task
 
 from pipeline.interop import support
-from pipeline.report import page, readers, runs, sources, targets
+from pipeline.report import page, readers, runs, sources, spikes, targets
 from spyx_nir.bundle import integers
 from spyx_nir.cli.main import main as tool
 from spyx_nir.converter import file
@@ -267,6 +267,57 @@ def test_integers_stand_beside_the_floats_without_the_chips_delays(project):
         assert not run.spikes[layer][:, 0].any()
         # Where a neuron spiked it was reset to 0, in the same step: one more proof of the order.
         assert (run.membranes[layer][:, 1:][run.spikes[layer][:, 1:] != 0] == 0).all()
+
+
+def test_integers_are_compared_with_the_chips_own_graph(project):
+    """Its golden spikes, not the trained ones; a graph whose neurons delay is moved back by as much."""
+    source = sources.read(project, tiny_task("braille", "v_reset"))
+    (target,) = (t for t in source.targets if t.name == CHIP)
+    first, last = source.bundle.layers
+    own = {first: target.bundle.vectors[first] ^ 1, last: target.bundle.vectors[last]}
+    bundle = replace(target.bundle, vectors=own)
+    run = runs.on_chip(source.bundle, replace(target, bundle=bundle))
+    np.testing.assert_array_equal(run.expected[first][:, 1:], own[first])
+    assert not run.expected[first][:, 0].any()  # a sample that the chip has not
+    # One step later, as by NIR's rule if the first layer has `spike_delay` 1.
+    later = {
+        layer: np.concatenate([np.zeros_like(array[:1]), array]) for layer, array in own.items()
+    }
+    nodes = bundle.plan.nodes
+    delaying = replace(bundle.plan, nodes={**nodes, first: {**nodes[first], "spike_delay": 1}})
+    moved = replace(target, bundle=replace(bundle, vectors=later, plan=delaying))
+    again = runs.on_chip(source.bundle, moved)
+    for layer in (first, last):
+        np.testing.assert_array_equal(again.expected[layer], run.expected[layer])
+
+
+def test_missing_spikes_are_counted_and_do_not_look_like_spikes():
+    """By hand: the chip's graph spikes 3 times, the chip once of these and once more."""
+    trained = np.ones((4, 1, 2), np.uint8)
+    expected, chip = np.zeros_like(trained), np.zeros_like(trained)
+    expected[[0, 1, 2], 0, 0] = 1
+    chip[0, 0, 0], chip[3, 0, 1] = 5, 1  # 5 spikes in a step are one mark
+    done = [
+        runs.Run("trained", {"a": trained}, {}, {"a": trained}, frozenset({0})),
+        runs.Run("integers", {"a": chip}, {}, {"a": expected}, frozenset({0}), "chip"),
+    ]
+    found = spikes.packed(done, "a", 0, np.array([0, 1]))
+    assert found["counts"] == ["8 spikes", "2 spikes, 1 extra, 2 missing"]
+    bits = {(t, row): (m >> 1, e >> 1) for t, row, m, e in zip(
+        *(found[key] for key in ("t", "row", "m", "e")), strict=True)}  # fmt: skip
+    assert {at for at, pair in bits.items() if pair == (1, 1)} == {(0, 0)}
+    assert {at for at, pair in bits.items() if pair == (1, 0)} == {(3, 1)}
+    assert {at for at, pair in bits.items() if pair == (0, 1)} == {(1, 0), (2, 0)}
+    chart = spikes._rasters("task", done, {"a": np.array([0, 1])}, "a")
+    drawn = chart.spec["layer"][0]["encoding"]
+    look = {
+        channel: dict(zip(*drawn[channel]["scale"].values(), strict=True))
+        for channel in ("fill", "stroke", "shape")
+    }
+    assert look["fill"]["missing"] == "transparent" and look["fill"]["extra"] == "var(--bad)"
+    for channel in ("stroke", "shape"):
+        assert len(set(look[channel].values())) == 3
+    assert drawn["size"]["condition"]["test"] == "datum.state == 'extra'"
 
 
 def test_a_chip_with_a_profile_of_its_own_is_found_by_the_profiles_name(project, tmp_path):

@@ -93,10 +93,11 @@ def test_rasters_are_the_golden_vectors(shown, small_project, task):
     for r in rows:
         golden = vectors[r["layer"]][:, int(r["sample"])].reshape(manifest["n_steps"], -1)
         if golden.shape[1] <= MOST_NEURONS:
-            spikes = {(t, n) for t, n, m in zip(r["t"], r["n"], r["m"], strict=True) if m & 1}
+            marks = zip(r["t"], r["row"], r["m"], strict=True)
+            spikes = {(t, r["neurons"][row]) for t, row, m in marks if m & 1}
             assert spikes == set(zip(*map(np.ndarray.tolist, np.nonzero(golden)), strict=True))
         # The bundle is verified: all backends agree in its vectors, so nothing is marked.
-        assert set(r["m"]) <= {0b111}
+        assert set(r["m"]) <= {0b111} and r["e"] == r["m"]
 
 
 @pytest.mark.parametrize("task", TASKS)
