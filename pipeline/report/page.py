@@ -64,9 +64,11 @@ def write(root: Path, output: Path) -> None:
         sections = {source.task: parts(source, entries) for source in found}
         changed, silent = status.answer(asked)
     stages = status.stages(root, changed)
+    lines = status.lines(stages, tasks)
     text = render(
-        overview=overview.make(found),
-        lines=status.lines(stages, tasks),
+        overview=overview.make(found, {stage.name for stage in stages if stage.state == "stale"}),
+        banner=status.banner(lines),
+        lines=lines,
         silent=silent,
         sections=sections,
         readers=readers.make(root, found),
@@ -82,7 +84,7 @@ def render(**content: Any) -> str:
     """The page's text.
 
     Args:
-        overview: a `Part`. lines: see `status.lines`. silent: why DVC could not be asked, or "".
+        overview: a `Part`. banner, lines: see `status`. silent: why DVC could not be asked, or "".
         sections: the parts of every task. readers: a `Part`.
     """
     import jinja2

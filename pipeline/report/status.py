@@ -19,8 +19,9 @@ from spyx_nir.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """state: `done`, `stale` or `unknown`; why: what DVC says is changed; feeds: stages behind it.
+    """state: `done`, `stale` or `unknown`; feeds: stages behind it.
 
+    why: what DVC says is changed, and which stages that feed it are out of date.
     depth: how many stages must run before it, one after the other.
     """
 
@@ -66,6 +67,9 @@ def answer(asked: subprocess.Popen[str]) -> tuple[dict[str, Any] | None, str]:
 def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     """All stages of `dvc.lock` and of `changed`, in an order in which they can run.
 
+    DVC compares a stage with the files that are there. A stage behind one that is out of date is out of
+    date too, though its files are still those that it was run with.
+
     Raises:
         UserError: `dvc.lock` is not what DVC writes.
     """
@@ -85,13 +89,13 @@ def stages(root: Path, changed: Mapping[str, Any] | None) -> list[Stage]:
     for name, other in itertools.permutations(names, 2):
         if _meet(makes.get(name, []), uses.get(other, [])):
             feeds[name].append(other)
-    stale = changed or {}
-    state = dict.fromkeys(names, "unknown" if changed is None else "done")
-    state |= dict.fromkeys(stale, "stale")
-    return [
-        Stage(name, state[name], list(_reasons(stale.get(name, []))), feeds[name], depth)
-        for depth, _, name in sorted((_depth(n, feeds), at, n) for at, n in enumerate(names))
-    ]
+    found: list[Stage] = []
+    for depth, _, name in sorted((_depth(n, feeds), at, n) for at, n in enumerate(names)):
+        before = [one.name for one in found if name in one.feeds and one.state == "stale"]
+        why = [*_reasons((changed or {}).get(name, [])), *map("{} is out of date".format, before)]
+        state = "unknown" if changed is None else "stale" if name in changed or before else "done"
+        found.append(Stage(name, state, why, feeds[name], depth))
+    return found
 
 
 def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Stage]]]]:
@@ -102,6 +106,21 @@ def lines(found: list[Stage], tasks: list[str]) -> list[tuple[str, list[list[Sta
         depths = sorted({stage.depth for stage in own})
         made.append((task, [[stage for stage in own if stage.depth == n] for n in depths]))
     return [(task, columns) for task, columns in made if columns]
+
+
+def banner(drawn: list[tuple[str, list[list[Stage]]]]) -> str:
+    """The sentence about what is out of date, "" where nothing is. drawn: see `lines`."""
+    stale = [
+        (task, [stage.title for column in columns for stage in column if stage.state == "stale"])
+        for task, columns in drawn
+    ]
+    parts = [f"{task}: {', '.join(titles)}" for task, titles in stale if titles]
+    if not parts:
+        return ""
+    return (
+        f"Out of date: {'; '.join(parts)}. What this page shows of them is of an earlier run: "
+        "run make repro"
+    )
 
 
 def _meet(made: list[str], used: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -278,11 +279,51 @@ def test_the_pipeline_is_drawn_from_the_lock(tmp_path):
     assert by_name["train@nmnist"].state == "done"
     assert by_name["export@nmnist"].state == "stale"
     assert by_name["export@nmnist"].why == ["changed deps: models/nmnist/weights modified"]
-    assert by_name["deploy@nmnist"].why == ["always changed"]
+    assert by_name["deploy@nmnist"].why == ["always changed", "export@nmnist is out of date"]
     assert {s.state for s in status.stages(tmp_path, None)} == {"unknown"}
     (tmp_path / "dvc.lock").write_text("stages: {train@nmnist: 1}")
     with pytest.raises(UserError, match=r"dvc\.lock: not a lock file of DVC; run make repro"):
         status.stages(tmp_path, None)
+
+
+def test_what_is_behind_a_stage_that_is_out_of_date_is_too(tmp_path):
+    """A changed parameter of training: DVC names train alone, for the files behind it are unchanged."""
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    changed = {"train@nmnist": [{"changed deps": {"params.yaml": {"tasks.nmnist.lr": "modified"}}}]}
+    found = status.stages(tmp_path, changed)
+    assert {stage.name: stage.state for stage in found} == {
+        "train@nmnist": "stale",
+        "export@nmnist": "stale",
+        "deploy@nmnist": "stale",
+        "target@nmnist-loihi": "stale",
+        "train@nmnist_2": "done",
+    }
+    (target,) = (stage for stage in found if stage.name == "target@nmnist-loihi")
+    assert target.why == ["export@nmnist is out of date"]
+    lines = status.lines(found, ["nmnist", "nmnist_2"])
+    assert status.banner(lines).startswith(
+        "Out of date: nmnist: train, export, deploy, target loihi."
+    )
+    assert status.banner(status.lines(status.stages(tmp_path, {}), ["nmnist", "nmnist_2"])) == ""
+
+
+def test_the_page_says_on_top_that_it_shows_an_earlier_run(
+    small_project, tmp_path, read_page, monkeypatch
+):
+    copy = shutil.copytree(
+        small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report")
+    )
+    parity = "  parity@nmnist: {cmd: x, deps: [{path: models/nmnist/model.nir}]}\n"
+    (copy / "dvc.lock").write_text(LOCK + parity)
+    monkeypatch.setattr(status, "ask", lambda root: contextlib.nullcontext())
+    monkeypatch.setattr(status, "answer", lambda asked: ({"train@nmnist": []}, ""))
+    page.write(copy, tmp_path / "page.html")
+    text = read_page(tmp_path / "page.html").text
+    banner = text.index('<p class="banner">Out of date: nmnist: train, ')
+    assert banner < text.index('id="overview"')
+    overview = read_page(tmp_path / "page.html").tables["overview", "Test set of every task"]
+    for task, age in (("nmnist", ", out of date"), ("braille", "")):
+        assert row(overview, task)[4] == files(copy, task)[1]["verdict"] + age
 
 
 def test_without_dvc_the_state_is_unknown_and_the_reason_said(shown):
