@@ -6,13 +6,13 @@ follows light, dark and print without drawing anything again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipeline.report.part import Chart
+from pipeline.report.part import Chart, percent
 
 VEGA_LITE = "6.4"
 SPECIFICATIONS = Path(__file__).parent / "templates" / "charts"
@@ -38,6 +38,24 @@ def chart(
     spec = _filled("theme") | _filled(kind, **values)
     spec |= {"description": label, "data": {"name": "rows", "values": list(rows)}}
     return Chart(id, label, spec | ({"height": height} if height else {}), wide)
+
+
+def shares(id: str, label: str, resources: Iterable[tuple[str, int, int | None]]) -> list[Chart]:
+    """Bars of (what, used, limit) from 0 to 100 %, or to more if that is used; none without a limit."""
+    rows: list[dict[str, Any]] = [
+        {
+            "resource": what,
+            "share": used / limit,
+            "text": percent(used / limit).text,
+            "used": used,
+            "limit": limit,
+        }
+        for what, used, limit in resources
+        if limit
+    ]
+    most = max([1.0, *(row["share"] for row in rows)])
+    height = 24 * len(rows) + 10
+    return [chart("utilisation", id, label, rows, height=height, most=most)] if rows else []
 
 
 def _filled(kind: str, **values: Any) -> dict[str, Any]:

@@ -78,7 +78,11 @@ class Part:
 
 
 def percent(fraction: float) -> Number:
-    """A share with two decimals, without those that are 0."""
+    """A share with two decimals, without those that are 0; neither 0 nor 100 % for what is near it."""
+    if 0 < fraction < 1e-4:
+        return Number(fraction, "< 0.01 %")
+    if 1 - 1e-4 < fraction < 1:
+        return Number(fraction, "> 99.99 %")
     return Number(fraction, f"{100 * fraction:.2f}".rstrip("0").rstrip(".") + " %")
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report.chart import chart
+from pipeline.report import chart
 from pipeline.report.part import (
-    Chart,
     Number,
     Part,
     Table,
@@ -50,7 +49,8 @@ def add(part: Part, task: str, target: Target, entries: Sequence[Mapping[str, An
     if "placed" in found:
         rows = placed(found["placed"], limits(target.fit))
         part.tables.append(_placed(rows, found["placed"]))
-        part.charts.extend(_used(f"placed-{task}-{target.name}", target.name, rows))
+        label = f"Share of {target.name} that is used after place and route; the line is the limit"
+        part.charts.extend(chart.shares(f"placed-{task}-{target.name}", label, rows))
     elif "simulated" in found:
         part.missing.append("not placed and routed here: run make silicon")
     everything = [(key, measured(value)) for key, value in leaves(found)]
@@ -142,15 +142,3 @@ def _placed(rows: list[tuple[str, int, int | None]], found: Mapping[str, Any]) -
         shown.append(("highest clock, MHz", small(mhz), None, None))
     head = ("resource", "used", "of", "share")
     return Table("After place and route", head, shown)
-
-
-def _used(id: str, name: str, rows: list[tuple[str, int, int | None]]) -> list[Chart]:
-    bars: list[dict[str, Any]] = [
-        {"resource": what, "share": used / limit, "used": used, "limit": limit}
-        for what, used, limit in rows
-        if limit
-    ]
-    label = f"Share of {name} that is used after place and route"
-    most = max([1.0, *(bar["share"] for bar in bars)])
-    height = 24 * len(bars) + 10
-    return [chart("utilisation", id, label, bars, height=height, most=most)] if bars else []

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report import accuracy, behaviour, cost, measured, real_time
-from pipeline.report.chart import chart
+from pipeline.report import accuracy, behaviour, chart, cost, measured, real_time
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
 from spyx_nir.cli.fit import PLACEMENT, placement
@@ -178,16 +177,8 @@ def used(id: str, fit: dict[str, Any]) -> list[Chart]:
         for memory in ("kernel", "neuron"):
             what = f"core {row['core']}: {memory} memory"
             limited.append((what, row[memory], row[f"{memory}_memory"]))
-    rows = [
-        {"resource": what, "share": used / limit, "used": used, "limit": limit}
-        for what, used, limit in limited
-        if limit
-    ]
-    if not rows:
-        return []
-    label = f"Share of each limit of {fit['target']} that the network uses"
-    most = max([1.0, *(row["share"] for row in rows)])
-    return [chart("utilisation", id, label, rows, height=24 * len(rows) + 10, most=most)]
+    label = f"Share of each limit of {fit['target']} that the network uses; the line is the limit"
+    return chart.shares(id, label, limited)
 
 
 def _placement(fit: dict[str, Any]) -> list[Table]:

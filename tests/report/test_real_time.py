@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.report import real_time
-from pipeline.report.part import Number, Part
+from pipeline.report import chart, real_time
+from pipeline.report.part import Number, Part, percent
 from pipeline.report.sources import Target
 
 STEP_US = 5000
@@ -93,11 +93,32 @@ def test_bars_of_cells_go_from_nothing_to_the_whole_device() -> None:
         "multipliers": [4, 8, 0.5],
         "highest clock, MHz": [24, None, None],
     }
-    (chart,) = found.charts
-    shares = {bar["resource"]: bar["share"] for bar in chart.spec["data"]["values"]}
+    (drawn,) = found.charts
+    shares = {bar["resource"]: bar["share"] for bar in drawn.spec["data"]["values"]}
     assert shares == {"cells": 0.5, "block RAMs": 0.3, "multipliers": 0.5}
-    assert chart.spec["encoding"]["x"]["scale"]["domain"] == [0, 1]
+    bars, _, limit = drawn.spec["layer"]
+    assert bars["encoding"]["x"]["scale"]["domain"] == [0, 1]
+    assert limit["mark"]["type"] == "rule" and limit["encoding"]["x"] == {"datum": 1}
     assert found.missing == []
+
+
+def test_a_little_of_a_chip_is_a_short_bar_and_not_nothing() -> None:
+    """45 of a million neurons are 0.0045 %; 1_500_000 weights are 150 %, half as much again."""
+    used = [("neurons", 45, 1_000_000), ("weights", 1_500_000, 1_000_000), ("cores", 1, None)]
+    (alone,) = chart.shares("id", "label", used[:1])
+    (bar,) = alone.spec["data"]["values"]
+    assert (bar["share"], bar["text"]) == (4.5e-5, "< 0.01 %")
+    assert alone.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 1]
+    (over,) = chart.shares("id", "label", used)
+    assert [row["text"] for row in over.spec["data"]["values"]] == ["< 0.01 %", "150 %"]
+    assert over.spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [0, 1.5]
+    assert chart.shares("id", "label", used[2:]) == []
+
+
+def test_what_is_near_an_end_is_not_written_as_the_end() -> None:
+    shares = (0, 1e-9, 1e-4, 0.1234, 0.9999, 1 - 1e-9, 1)
+    text = ["0 %", "< 0.01 %", "0.01 %", "12.34 %", "99.99 %", "> 99.99 %", "100 %"]
+    assert [percent(share).text for share in shares] == text
 
 
 def test_a_chip_without_modelled_time_has_no_table() -> None:
