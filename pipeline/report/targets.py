@@ -10,20 +10,6 @@ from pipeline.report.part import Chart, Number, Part, Table, absent, count, perc
 from pipeline.report.sources import Source, Target
 from spyx_nir.cli.fit import PLACEMENT, placement
 
-RUNS = {
-    "float": "trained, float32",
-    "ptq": "PTQ",
-    "integer": "integers",
-    "dequantised": "dequantised, by NIR's rule",
-}
-# Of chips that take events.
-EVENT_RUNS = {
-    "integer": "integers, event by event",
-    "integer_in_steps": "integers, in steps",
-    "float": "trained, float32",
-    "ptq": "PTQ, in steps",
-    "dequantised": "dequantised, by NIR's rule",
-}
 SHOWN = (
     "accuracy", "stream", "leak", "lost_points", "saturated", "layers", "event_by_event",
     "selection", "task", "target", "real_time", "network_of",
@@ -41,8 +27,7 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
     if target.metrics is None:
         part.missing.append(absent(f"metrics/{source.task}-{name}.json", "make deploy-artifacts"))
     else:
-        runs = EVENT_RUNS if "event_by_event" in target.metrics else RUNS
-        found = [(t, target.metrics["accuracy"][run]) for run, t in runs.items()]
+        found = list(accuracy.on_chip(target.metrics).values())
         what = f"{source.task} on {name}"
         rest = {key: value for key, value in target.metrics.items() if key not in SHOWN}
         part.charts.append(accuracy.picture(f"accuracy-{source.task}-{name}", what, found))

@@ -202,6 +202,26 @@ def test_the_chips_numbers_are_those_of_its_files(shown, project):
     ]
 
 
+def test_one_chart_has_all_targets_and_every_accuracy_the_same_axis(shown):
+    """45 % beside 60 % on axes of their own look alike; here 0 to 100 % is the axis of all."""
+    points = shown.charts["accuracy-braille"]["data"]["values"]
+    chips = {p["run"]: (p["target"], p["accuracy"], p["low"], p["high"]) for p in points}
+    assert chips["loihi: PTQ"] == (CHIP, 0.45, 0.25, 0.75)
+    assert chips["loihi: integers"] == (CHIP, 0.55, 0.25, 0.75)
+    assert chips["test: trained, float32"][0] == ""
+    kinds = ("accuracy-", "robustness-", "over-time-", "curve-accuracy-")
+    found = {id: spec for id, spec in shown.charts.items() if id.startswith(kinds)}
+    assert {id.partition("braille")[0] for id in found} >= set(kinds)
+    for id, spec in found.items():
+        axes = [
+            layer["encoding"][axis].get("scale", {}).get("domain")
+            for layer in spec.get("layer", [spec])
+            for axis in "xy"
+            if layer["encoding"][axis].get("title") == "accuracy"
+        ]
+        assert axes and all(domain == [0, 1] for domain in axes), id
+
+
 def test_the_chips_behaviour_is_that_of_its_metrics(shown):
     part = f"braille-target-{CHIP}"
     rates = rows(shown.tables[part, "Rates on the test set, peaks in steps of 5 ms"])
