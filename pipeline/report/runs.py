@@ -13,7 +13,8 @@ from pipeline.report.sources import Bundle, Source, Target
 class Run:
     """One backend on the samples of the golden vectors.
 
-    spikes, membranes: by layer (T, N, ...); membranes in units of the threshold, where known.
+    spikes, membranes: by layer (T, N, ...); a chip's spikes are counts, for it may spike several times
+    in a step; membranes in units of the threshold, where known.
     expected: the spikes (T, N, ...) that its own are compared with: those of the trained network, for a
     chip those of its own graph, which has the chip's numbers, by NIR's rule in floats.
     samples: those of the N that it ran. target: the chip, "" for floats.
@@ -73,7 +74,8 @@ def on_chip(bundle: Bundle, target: Target) -> Run:
         if f"spikes/{layer}" not in target.integers or layer not in target.bundle.vectors:
             continue
         golden = bundle.vectors[layer]
-        spikes[layer] = np.zeros(golden.shape, np.uint8)
+        counts = target.integers[f"spikes/{layer}"]
+        spikes[layer] = np.zeros(golden.shape, counts.dtype)
         expected[layer] = np.zeros(golden.shape, np.uint8)
         membranes[layer] = np.full(golden.shape, np.nan)
         shift = network.profile["state.threshold_shift"]
@@ -81,7 +83,7 @@ def on_chip(bundle: Bundle, target: Target) -> Run:
         steps = slice(delays[layer], delays[layer] + len(golden))
         float_steps = slice(float_delays[layer], float_delays[layer] + len(golden))
         for here, there in pairs:
-            spikes[layer][:, here] = target.integers[f"spikes/{layer}"][steps, there] != 0
+            spikes[layer][:, here] = counts[steps, there]
             expected[layer][:, here] = target.bundle.vectors[layer][float_steps, there] != 0
             states = target.integers[f"membrane/{layer}"][steps, there]
             membranes[layer][:, here] = states / threshold

@@ -12,11 +12,13 @@ from pipeline.report.part import Chart, Choice, Part, Table, count
 from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
+MOST_NAMES = 12  # of classes beside a band
 TRACED = 6  # neurons of a layer whose membranes can be looked at
 MARKS = (
     "A mark is a step in which a neuron spikes. Re-imported model and reference are compared with the "
     "trained network: a diamond is a spike that it does not have, a hollow circle a spike of it that is "
-    "missing. The numbers in each band are of the whole layer and this sample."
+    "missing. The numbers in each band are of the whole layer and this sample. Beside the output layer "
+    "are the classes with their spikes; ◀ marks the class with most spikes, the first of equals."
 )
 ON_CHIPS = (
     "A chip's integers are shown without the chip's delays. They are compared with the same weights as "
@@ -60,7 +62,7 @@ def make(source: Source) -> Part:
         ],
         choices=choices,
         charts=[
-            _rasters(source.task, done, shown, first),
+            _rasters(source.task, done, shown, first, outputs(bundle), bundle.manifest["classes"]),
             _membranes(source.task, done, traced, first),
         ],
         tables=[_counts(bundle.layers, floats)],
@@ -117,6 +119,43 @@ def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dic
     }
 
 
+def labels(
+    done: list[Run], layer: str, sample: int, neurons: np.ndarray, classes: list[str]
+) -> list[dict[str, Any]]:
+    """Texts beside rows of `packed`: a lane, a row, and whether it is the class with most spikes.
+
+    classes: of the output layer, whose rows have the class and its spikes; where there is no room for
+    all, the one with most alone. The most are those in the steps that are shown, the first of equals; a
+    lane without a spike has none. [] for another layer, whose first and last neuron are named.
+    """
+    found = []
+    for k, run in enumerate(done):
+        if sample not in run.samples or layer not in run.spikes:
+            continue
+        counts = run.spikes[layer][:, sample].reshape(len(run.spikes[layer]), -1)
+        totals = counts.sum(axis=0, dtype=np.int64)
+        winner = int(totals.argmax()) if classes and totals.any() else None
+        for row, neuron in enumerate(neurons.tolist()):
+            if not classes:
+                text = f"neuron {neuron}" if row in (0, len(neurons) - 1) else ""
+            elif neuron == winner or len(neurons) <= MOST_NAMES:
+                spikes = count(int(totals[neuron])).text
+                text = f"{'◀ ' if neuron == winner else ''}{classes[neuron]}: {spikes}"
+            else:
+                text = ""
+            if text:
+                found.append({"lane": k, "row": row, "text": text, "most": neuron == winner})
+    return found
+
+
+def outputs(bundle: Bundle) -> str:
+    """The layer whose spikes are the network's output, a neuron for each class; "" if none is."""
+    for layer in bundle.layers:
+        if np.array_equal(bundle.vectors[layer], bundle.vectors["output"]):
+            return layer
+    return ""
+
+
 def _one(spikes: np.ndarray, sample: int) -> np.ndarray:
     """(T, neurons), whether each spikes in each step of the sample."""
     return spikes[:, sample].reshape(len(spikes), -1) != 0
@@ -130,10 +169,23 @@ def _counted(spikes: np.ndarray, expected: np.ndarray, compared: bool) -> str:
     return f"{text}, {extra} extra, {missing} missing"
 
 
-def _rasters(task: str, done: list[Run], shown: dict[str, np.ndarray], first: str) -> Chart:
+def _rasters(
+    task: str,
+    done: list[Run],
+    shown: dict[str, np.ndarray],
+    first: str,
+    output: str,
+    classes: list[str],
+) -> Chart:
+    """output: the layer whose neurons are `classes`, or ""."""
     samples = done[0].spikes[first].shape[1]
     rows = [
-        {"layer": layer, "sample": str(sample), **packed(done, layer, sample, neurons)}
+        {
+            "layer": layer,
+            "sample": str(sample),
+            **packed(done, layer, sample, neurons),
+            "labels": labels(done, layer, sample, neurons, classes if layer == output else []),
+        }
         for layer, neurons in shown.items()
         for sample in range(samples)
     ]

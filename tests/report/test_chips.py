@@ -328,7 +328,7 @@ def test_missing_spikes_are_counted_and_do_not_look_like_spikes():
     assert {at for at, pair in bits.items() if pair == (1, 1)} == {(0, 0)}
     assert {at for at, pair in bits.items() if pair == (1, 0)} == {(3, 1)}
     assert {at for at, pair in bits.items() if pair == (0, 1)} == {(1, 0), (2, 0)}
-    chart = spikes._rasters("task", done, {"a": np.array([0, 1])}, "a")
+    chart = spikes._rasters("task", done, {"a": np.array([0, 1])}, "a", "", [])
     drawn = chart.spec["layer"][0]["encoding"]
     look = {
         channel: dict(zip(*drawn[channel]["scale"].values(), strict=True))
@@ -338,6 +338,34 @@ def test_missing_spikes_are_counted_and_do_not_look_like_spikes():
     for channel in ("stroke", "shape"):
         assert len(set(look[channel].values())) == 3
     assert drawn["size"]["condition"]["test"] == "datum.state == 'extra'"
+
+
+def test_the_output_has_the_names_of_classes_and_the_winner_is_marked():
+    """By hand: the trained network says B; a chip's neuron A spikes 5 times in one step, so it says A."""
+    trained, chip = np.zeros((4, 1, 3), np.uint8), np.zeros((4, 1, 3), np.uint8)
+    trained[:3, 0, 1] = 1
+    trained[0, 0, 0] = 1
+    chip[0, 0, 0], chip[:3, 0, 1] = 5, 1
+    silent = np.zeros_like(chip)
+    done = [
+        runs.Run(name, {"a": array}, {}, {"a": trained}, frozenset({0}))
+        for name, array in (("trained", trained), ("chip", chip), ("silent", silent))
+    ]
+    classes = ["A", "B", "C"]
+    found = spikes.labels(done, "a", 0, np.arange(3), classes)
+    said = [[one["text"] for one in found if one["lane"] == k] for k in range(3)]
+    assert said == [
+        ["A: 1", "◀ B: 3", "C: 0"],
+        ["◀ A: 5", "B: 3", "C: 0"],
+        ["A: 0", "B: 0", "C: 0"],
+    ]
+    assert [one["row"] for one in found if one["most"]] == [1, 0]
+    hidden = spikes.labels(done, "a", 0, np.array([0, 1, 2]), [])
+    assert {one["text"] for one in hidden} == {"neuron 0", "neuron 2"}
+    # Room of its own above and below the rows: none is on the border of its band.
+    chart = spikes._rasters("task", done, {"a": np.arange(3)}, "a", "a", classes)
+    assert chart.spec["layer"][0]["encoding"]["yOffset"]["scale"]["padding"] > 0
+    assert chart.spec["data"]["values"][0]["labels"] == found
 
 
 def test_a_chip_with_a_profile_of_its_own_is_found_by_the_profiles_name(project, tmp_path):
@@ -363,6 +391,8 @@ def test_the_raster_has_a_band_for_the_chip(shown):
     assert {tuple(r["lanes"]) for r in found if r["sample"] == "0"} == {(0, 1, 2)}
     assert {tuple(r["lanes"]) for r in found if r["sample"] == "1"} == {(0, 1, 2, 3)}
     assert any(m & 8 for r in found for m in r["m"])
+    named = {r["layer"] for r in found for one in r["labels"] if one["text"].startswith("A: ")}
+    assert len(named) == 1  # the output's
 
 
 def test_the_matrix_is_shown_with_its_reasons(shown):
