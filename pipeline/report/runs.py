@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ class Run:
     """One backend on the samples of the golden vectors.
 
     spikes, membranes: by layer (T, N, ...); a chip's spikes are counts, for it may spike several times
-    in a step; membranes in units of the threshold, where known.
+    in a step. Membranes are those after the reset, in units of the threshold, where known.
     expected: the spikes (T, N, ...) that its own are compared with: those of the trained network, for a
     chip those of its own graph, which has the chip's numbers, by NIR's rule in floats.
     samples: those of the N that it ran. target: the chip, "" for floats.
@@ -39,7 +40,10 @@ def runs(source: Source, bundle: Bundle) -> list[Run]:
     again = model_backend(loaded.model, imported_names(loaded), set(layers))(events)
     reference = reference_backend(bundle.plan, dt)(events)
     thresholds = {layer: bundle.plan.nodes[layer]["v_threshold"] for layer in layers}
-    membranes = {layer: reference.membranes[layer] / thresholds[layer] for layer in layers}
+    membranes = {
+        layer: after_reset(bundle.plan.nodes[layer], reference.membranes[layer]) / thresholds[layer]
+        for layer in layers
+    }
     everything = frozenset(range(len(events)))
     trained = {layer: bundle.vectors[layer] for layer in layers}
     return [
@@ -48,6 +52,16 @@ def runs(source: Source, bundle: Bundle) -> list[Run]:
         Run("reference", reference.spikes, membranes, trained, everything),
         *(on_chip(bundle, t) for t in source.targets if t.bundle and t.integers),
     ]
+
+
+def after_reset(node: dict[str, Any], u: np.ndarray) -> np.ndarray:
+    """The membranes (T, N, ...) that the next step starts from, of `u` before the reset.
+
+    See docs/contract.md: by `subtract_after_decay` they are `u`.
+    """
+    from spyx_nir.meaning.equations import fire
+
+    return np.asarray(fire(node, u, {})[1]["v"])
 
 
 def on_chip(bundle: Bundle, target: Target) -> Run:

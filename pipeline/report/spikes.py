@@ -13,7 +13,15 @@ from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 
 MOST_NAMES = 12  # of classes beside a band
-TRACED = 6  # neurons of a layer whose membranes can be looked at
+# The neurons of a layer whose membranes can be looked at: value and text of the choice.
+PLACES = [
+    ("0", "most"),
+    ("1", "2nd most"),
+    ("2", "3rd most"),
+    ("3", "4th most"),
+    ("4", "5th most"),
+    ("5", "6th most"),
+]
 MARKS = (
     "A mark is a step in which a neuron spikes. Re-imported model and reference are compared with the "
     "trained network: a diamond is a spike that it does not have, a hollow circle a spike of it that is "
@@ -34,20 +42,21 @@ def make(source: Source) -> Part:
     if bundle is None:
         return Part(id, title, missing=[source.unbundled("test_data_set_0/vectors.npz")])
     done = runs(source, bundle)
-    vectors = bundle.manifest["vectors"]
+    manifest = bundle.manifest
+    vectors = manifest["vectors"]
+    seconds = manifest.get("input_bin_s")  # None: a step has no time
+    step_ms = None if seconds is None else 1000 * seconds
     floats = [run for run in done if not run.target]
     shown = {
         layer: raster_plot.neurons([flat(run.spikes[layer]) for run in floats])
         for layer in bundle.layers
     }
-    traced = {
-        layer: np.sort(busiest(flat(done[0].spikes[layer]), TRACED)) for layer in bundle.layers
-    }
+    traced = {layer: busiest(flat(done[0].spikes[layer]), len(PLACES)) for layer in bundle.layers}
     first = bundle.layers[0]
     choices = [
         Choice("layer", "Layer", [(layer, layer) for layer in bundle.layers]),
         Choice("sample", "Sample", _samples(bundle)),
-        Choice("place", "Membrane of", [(str(i), f"neuron {i + 1}") for i in range(TRACED)]),
+        Choice("place", "Membrane of the neuron that spikes", PLACES),
     ]
     return Part(
         id,
@@ -55,15 +64,17 @@ def make(source: Source) -> Part:
         text=[
             f"The {len(vectors['test_samples'])} test samples of the bundle's golden vectors. Shown "
             f"are up to {raster_plot.MOST_NEURONS} neurons of a layer, the busiest ones; membranes are "
-            f"for the {TRACED} busiest neurons, in units of the threshold: the reference's before the "
-            "reset, a chip's after it.",
+            f"for the {len(PLACES)} busiest neurons, after the reset, in units of the threshold; a "
+            "triangle is a step with a spike. Neurons are numbered from 0, channels first.",
             MARKS,
             *([ON_CHIPS] if len(floats) < len(done) else []),
         ],
         choices=choices,
         charts=[
-            _rasters(source.task, done, shown, first, outputs(bundle), bundle.manifest["classes"]),
-            _membranes(source.task, done, traced, first),
+            _rasters(
+                source.task, done, shown, first, outputs(bundle), manifest["classes"], step_ms
+            ),
+            _membranes(source.task, done, traced, first, step_ms),
         ],
         tables=[_counts(bundle.layers, floats)],
         missing=[
@@ -176,6 +187,7 @@ def _rasters(
     first: str,
     output: str,
     classes: list[str],
+    step_ms: float | None,
 ) -> Chart:
     """output: the layer whose neurons are `classes`, or ""."""
     samples = done[0].spikes[first].shape[1]
@@ -204,17 +216,25 @@ def _rasters(
         first=first,
         names=names,
         targets=[run.target for run in done],
+        step_ms=step_ms,
     )
 
 
-def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first: str) -> Chart:
+def _membranes(
+    task: str,
+    done: list[Run],
+    traced: dict[str, np.ndarray],
+    first: str,
+    step_ms: float | None,
+) -> Chart:
     rows = []
     for layer, neurons in traced.items():
         for run in done:
             if layer not in run.membranes:
                 continue
             steps, samples = run.membranes[layer].shape[:2]
-            flattened = run.membranes[layer].reshape(steps, samples, -1)
+            membranes = run.membranes[layer].reshape(steps, samples, -1)
+            spiked = run.spikes[layer].reshape(steps, samples, -1) != 0
             rows += [
                 {
                     "layer": layer,
@@ -223,13 +243,23 @@ def _membranes(task: str, done: list[Run], traced: dict[str, np.ndarray], first:
                     "neuron": int(neuron),
                     "run": run.name,
                     "target": run.target,
-                    "v": [float(f"{v:.4g}") for v in flattened[:, sample, neuron]],
+                    "v": [float(f"{v:.3g}") for v in membranes[:, sample, neuron]],
+                    "s": "".join("01"[z] for z in spiked[:, sample, neuron].astype(int)),
                 }
                 for sample in sorted(run.samples)
                 for place, neuron in enumerate(neurons)
             ]
-    label = f"Membrane of one neuron of {task} by step; the dashed line is the threshold"
-    return chart("membrane", f"membrane-{task}", label, rows, wide=True, first=first)
+    label = f"Membrane of one neuron of {task} by step, after the reset; the dashed line is the threshold"
+    return chart(
+        "membrane",
+        f"membrane-{task}",
+        label,
+        rows,
+        wide=True,
+        first=first,
+        neurons={layer: neurons.tolist() for layer, neurons in traced.items()},
+        step_ms=step_ms,
+    )
 
 
 def _counts(layers: list[str], done: list[Run]) -> Table:

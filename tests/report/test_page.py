@@ -17,7 +17,7 @@ import pytest
 from end_to_end import ROOT
 
 from pipeline.evaluation.raster_plot import MOST_NEURONS
-from pipeline.report import page, status
+from pipeline.report import page, runs, status
 from pipeline.report.__main__ import main
 from spyx_nir.errors import UserError
 
@@ -126,16 +126,49 @@ def test_charts_hold_the_files_numbers(shown, small_project, task):
             assert row(rates, name)[1] == pytest.approx(spikes.sum() / spikes.size, rel=1e-12)
 
 
-def test_membranes_cross_the_threshold_where_the_neuron_spikes(shown, small_project):
-    """NIR's rule: a spike in the step in which the membrane is above the threshold."""
+def test_membranes_are_those_after_the_reset(shown, small_project):
+    """The network resets to `v_reset` 0: a membrane is 0 where the neuron spikes, else not above 1."""
     *_, vectors = files(small_project, "braille")
-    traces = shown.charts["membrane-braille"]["data"]["values"]
+    chart = shown.charts["membrane-braille"]
+    traces = chart["data"]["values"]
     assert traces
     for trace in traces:
         golden = vectors[trace["layer"]][:, int(trace["sample"]), trace["neuron"]]
-        # Four digits are stored: what lies that near to the threshold may be on either side.
-        clear = np.abs(np.subtract(trace["v"], 1)) > 1e-3
-        assert ((np.array(trace["v"]) > 1) == golden)[clear].all()
+        membranes = np.array(trace["v"])
+        assert (membranes[golden != 0] == 0).all()
+        assert (membranes <= 1).all()
+        assert trace["s"] == "".join(map(str, golden.astype(int)))
+    # The title has the neuron's own index, of which the choice is the place.
+    for layer in {trace["layer"] for trace in traces}:
+        places = {int(t["place"]): t["neuron"] for t in traces if t["layer"] == layer}
+        wanted = f'"{layer}": {[places[k] for k in range(len(places))]}'
+        assert wanted in chart["title"]["text"]["expr"]
+        spikes = vectors[layer].reshape(-1, vectors[layer].shape[-1]).sum(axis=0, dtype=int)
+        assert places[0] == spikes.argmax()
+
+
+@pytest.mark.parametrize(
+    "reset, after",
+    [
+        ("v_reset", [0.5, -0.25, -0.25, 1.0]),
+        ("subtract", [0.5, 0.5, 2.0, 1.0]),
+        ("subtract_after_decay", [0.5, 1.5, 3.0, 1.0]),
+        ("none", [0.5, 1.5, 3.0, 1.0]),
+    ],
+)
+def test_the_reset_is_that_of_the_contract(reset, after):
+    """docs/contract.md, what the next step starts from; a spike is strictly above the threshold 1."""
+    node = {"v_threshold": np.array([1.0]), "v_reset": np.array([-0.25]), "reset": reset}
+    u = np.array([0.5, 1.5, 3.0, 1.0]).reshape(4, 1, 1)
+    assert runs.after_reset(node, u).ravel().tolist() == after
+
+
+@pytest.mark.parametrize("task, step_ms", [("braille", 5.0), ("nmnist", 21.0)])
+def test_steps_have_their_milliseconds(shown, task, step_ms):
+    for kind in ("raster", "membrane"):
+        x = shown.charts[f"{kind}-{task}"]["layer"][0]["encoding"]["x"]
+        assert f"datum.value * {step_ms}" in x["axis"]["labelExpr"]
+        assert "' ms'" in x["axis"]["labelExpr"]
 
 
 def test_the_page_needs_nothing_else(shown, written):
