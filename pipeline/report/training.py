@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from pipeline.report.chart import chart
 from pipeline.report.part import Chart, Number, Part, Table, count, percent, small
@@ -64,6 +65,7 @@ def confusion(source: Source) -> Part:
     pairs = Counter((row["actual"], row["predicted"]) for row in source.confusion)
     names = source.bundle.manifest["classes"] if source.bundle else sorted({a for a, _ in pairs})
     of_class = Counter(row["actual"] for row in source.confusion)
+    most = max((n for (a, p), n in pairs.items() if a != p), default=0)
     rows = [
         {
             "actual": a,
@@ -74,11 +76,24 @@ def confusion(source: Source) -> Part:
         for a in names
         for p in names
     ]
+    for row in rows:
+        row["shade"] = _shade(row, most)
     label = (
         f"Confusion of {source.task} on the test set: rows are actual, columns predicted classes"
     )
+    label += f"; red are errors, {most} where darkest" if most else "; no errors"
     picture = chart("confusion", f"confusion-{source.task}", label, rows, height=28 * len(names))
     return Part(id, title, charts=[picture], tables=[_matrix(names, pairs, of_class)])
+
+
+def _shade(row: dict[str, Any], most: int) -> float:
+    """How dark a cell is, 0 to 1: the share of the class where it is right, errors up to `most`.
+
+    A single error is well apart from none.
+    """
+    if row["actual"] == row["predicted"]:
+        return float(row["share"])
+    return 0.2 + 0.8 * row["samples"] / most if row["samples"] else 0.0
 
 
 def _matrix(names: list[str], pairs: Counter, of_class: Counter) -> Table:

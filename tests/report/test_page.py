@@ -10,14 +10,15 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from end_to_end import ROOT
+from end_to_end import ROOT, tiny_task
 
 from pipeline.evaluation.raster_plot import MOST_NEURONS
-from pipeline.report import page, runs, status
+from pipeline.report import page, runs, sources, status, training
 from pipeline.report.__main__ import main
 from spyx_nir.errors import UserError
 
@@ -124,6 +125,22 @@ def test_charts_hold_the_files_numbers(shown, small_project, task):
         if name not in ("input", "output"):
             # A mean of means, in float64.
             assert row(rates, name)[1] == pytest.approx(spikes.sum() / spikes.size, rel=1e-12)
+
+
+def test_few_errors_are_not_as_pale_as_none(small_project):
+    """2 errors of 1000 are 0.2 % of their class, nearly white by share; errors have a scale."""
+    pairs = {("A", "A"): 990, ("A", "B"): 2, ("A", "C"): 8, ("B", "B"): 4, ("C", "C"): 1}
+    rows = [{"actual": a, "predicted": p} for (a, p), n in pairs.items() for _ in range(n)]
+    source = sources.read(small_project, tiny_task("braille", "v_reset"))
+    part = training.confusion(replace(source, bundle=None, confusion=rows))
+    shades = {
+        (r["actual"], r["predicted"]): r["shade"] for r in part.charts[0].spec["data"]["values"]
+    }
+    assert shades["A", "A"] == 0.99 and shades["B", "B"] == 1
+    assert shades["B", "A"] == 0  # no error
+    assert shades["A", "B"] == pytest.approx(0.2 + 0.8 * 2 / 8)
+    assert shades["A", "C"] == 1
+    assert part.charts[0].label.endswith("; red are errors, 8 where darkest")
 
 
 def test_membranes_are_those_after_the_reset(shown, small_project):
