@@ -55,7 +55,8 @@ class Given:
 
     name: of its file, without the ending. sha256: of the file. graph: with a contract. dt: None where
     nobody gave it, and then no chip takes the graph. reset: of the command line, None: the file's.
-    bin_us: a step of a recording, in microseconds; assumed_bin: whether that is a guess.
+    bin_us: a step of a recording, in microseconds; assumed_bin: whether that is a guess. dialect: its
+    `name`, what `differs` from it, one line each, and `agreement`, a line; None: as NIR means it.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Given:
     classes: Sequence[str]
     bin_us: int
     assumed_bin: bool
+    dialect: Mapping[str, Any] | None = None
 
     @property
     def plan(self) -> Plan:
@@ -205,7 +207,7 @@ def _made(
     source: Given, found: Admission, data: Data, folder: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     assert found.network is not None and found.start is not None and source.dt is not None
-    done = [_changes(found.report), "post-training quantisation"]
+    done = [*_read(source), _changes(found.report), "post-training quantisation"]
     network, fitted, trained = found.network, None, None
     if data.shown.source == "given" or data.train is not None:
         seen = data.shown if data.train is None else data.train
@@ -239,8 +241,16 @@ def _made(
         "done": done,
         "not_done": _not_done(source, network, data),
     }  # fmt: skip
+    if source.dialect is not None:
+        metrics["dialect"] = source.dialect
     _write(folder, source, made, network, metrics, data, trained=bool(trained and trained.epoch))
     return metrics
+
+
+def _read(source: Given) -> list[str]:
+    if source.dialect is None:
+        return []
+    return ["{name}'s dialect, written with NIR's neurons: {agreement}".format(**source.dialect)]
 
 
 def _changes(report: Report) -> str:
@@ -377,7 +387,7 @@ def _as_data(fitted: calibrate.Calibration) -> dict[str, Any]:
 
 def _not_done(source: Given, network: IntegerNetwork, data: Data) -> list[str]:
     """What a task's bundle has and this one has not, and why."""
-    found = []
+    found = [] if source.dialect is None else list(source.dialect["differs"])
     if data.shown.source == "random":
         found.append(
             "no recordings were given: the samples are random events, and classes mean nothing"

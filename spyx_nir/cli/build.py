@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
     )
     show.add_discretization(parser)
+    show.add_dialect(parser, "build it")
     parser.add_argument(
         "--bin-us", type=_microseconds, help="how long a step of a recording is, in microseconds"
     )
@@ -74,6 +77,7 @@ def _above_0(text: str, what: str) -> int:
 def main(arguments: argparse.Namespace) -> int:
     if (arguments.finetune is None) != (arguments.epochs is None):
         raise UsageError("--finetune DATA.npz and --epochs N: give both, or neither")
+    show.check_dialect(arguments)
     chips = _chips(arguments.target)
     out = Path(arguments.output)
     for chip in chips:
@@ -84,30 +88,61 @@ def main(arguments: argparse.Namespace) -> int:
         import optax as optax
     import jinja2 as jinja2  # for the card, which is written at the end
 
-    from spyx_nir.bundle import build
+    from spyx_nir.bundle import build, dialect
 
     path = Path(arguments.file)
 
-    def understood(content: dict[str, Any]) -> PlannedGraph:
+    def understood(content: dict[str, Any]) -> tuple[PlannedGraph, dialect.Reading | None]:
+        reading = None
+        if arguments.dialect is not None:
+            file.check_nodes(content)
+            reading = dialect.as_graph(content, arguments.dialect, arguments.dt)
+            content = reading.content
         if arguments.discretization is not None:
             file.check_nodes(content)
             content = as_euler(content, arguments.dt, arguments.discretization)
-        return planned(content, arguments.reset)
+        return planned(content, arguments.reset), reading
 
-    graph = mendable(arguments.file, understood)
+    graph, reading = mendable(arguments.file, understood)
+    dt = arguments.dt if reading is None else reading.dt
     with about(arguments.file):
-        source = build.given(path, graph, arguments.dt, arguments.reset, arguments.bin_us)
+        source = build.given(path, graph, dt, arguments.reset, arguments.bin_us)
     data = _data(arguments, source)
+    if reading is not None:
+        counted = dialect.compared(reading, data.shown.events)
+        source = dataclasses.replace(source, dialect=_dialect(reading, counted, data.shown.source))
     rows = []
     for chip in chips:
         rows.append(build.build(source, chip, data, out / chip.name, _say))
     if arguments.json:
-        show.as_json({"file": arguments.file, "targets": [_as_data(row) for row in rows]})
+        more = {} if source.dialect is None else {"dialect": source.dialect}
+        targets = [_as_data(row) for row in rows]
+        show.as_json({"file": arguments.file, **more, "targets": targets})
     else:
+        if source.dialect is not None:
+            _print_dialect(source.dialect)
         columns = ("target", "fits", "accuracy or agreement", "saturated", "bundle")
         show.table(columns, [_cells(row) for row in rows])
     made = [row.folder is not None for row in rows]
     return int(not (any(made) if ALL in arguments.target else all(made)))
+
+
+def _dialect(reading: Any, counted: dict[str, Any], source: str) -> dict[str, Any]:
+    """What `build.Given` has as `dialect`."""
+    kind = "recordings of random events" if source == "random" else "recordings"
+    said = "{differing} of {spikes} spikes differ from the dialect's on {recordings} {kind}"
+    return {
+        "name": reading.dialect,
+        "differs": reading.lines,
+        "agreement": said.format(**counted, kind=kind),
+        "compared": counted,
+    }
+
+
+def _print_dialect(found: Mapping[str, Any]) -> None:
+    print(f"as {found['name']} reads it: {found['agreement']}")
+    for line in found["differs"]:
+        print(f"differs: {line}")
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spyx_nir.bundle.dialect import as_graph
 from spyx_nir.cli import mendable, show
+from spyx_nir.converter import file
 from spyx_nir.errors import UsageError, UserError
 from spyx_nir.hardware import facts, findings, profile
 from spyx_nir.hardware.chip_check import check
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reset", choices=RESETS, help="how every neuron resets, whatever the file says"
     )
     show.add_discretization(parser)
+    show.add_dialect(parser, "judge it")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.epilog = (
         "An error does not fit; a change is what `build` and the stage `target` change; a\n"
@@ -46,14 +49,25 @@ def main(arguments: argparse.Namespace) -> int:
         if Path(arguments.target).exists():
             raise
         raise UsageError(f"--target: {error}") from None
-    found = mendable(
-        arguments.file,
-        lambda graph: check(graph, chip, arguments.dt, arguments.reset, arguments.discretization),
-    )
+    show.check_dialect(arguments)
+
+    def judged(graph: dict[str, Any]) -> tuple[findings.Report, list[str]]:
+        if arguments.dialect is None:
+            dt, reset, discretization = arguments.dt, arguments.reset, arguments.discretization
+            return check(graph, chip, dt, reset, discretization), []
+        file.check_nodes(graph)
+        reading = as_graph(graph, arguments.dialect, arguments.dt)
+        return check(reading.content, chip, reading.dt), reading.lines
+
+    found, differs = mendable(arguments.file, judged)
     if arguments.json:
         report = {**findings.as_data(found), "changes": found.changes}
+        if arguments.dialect is not None:
+            report["dialect"] = {"name": arguments.dialect, "differs": differs}
         show.as_json({"file": arguments.file, **report})
     else:
+        for line in differs:
+            print(f"differs from {arguments.dialect}: {line}")
         _print(arguments.file, found)
     return int(not found.fits)
 

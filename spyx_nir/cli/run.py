@@ -14,7 +14,7 @@ from spyx_nir.cli import check_name, mendable, show
 from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
-from spyx_nir.errors import GraphError, UsageError, about
+from spyx_nir.errors import GraphError, about
 from spyx_nir.files import atomic
 from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.equations import RESETS
@@ -50,11 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dt", type=show.step, help="the step; default: the contract's")
     parser.add_argument("--reset", choices=RESETS, help="overrides what the file says about resets")
     show.add_discretization(parser)
-    parser.add_argument(
-        "--dialect",
-        choices=sorted(dialects.DIALECTS),
-        help="run it as that framework reads it, see docs/peers.md; its own reset and step",
-    )
+    show.add_dialect(parser, "run it")
     parser.add_argument(
         "--bin-us",
         type=_microseconds,
@@ -68,10 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     if arguments.output:
         check_name(arguments.output, ".npz", "--output")
-    if arguments.dialect and (arguments.reset or arguments.discretization):
-        raise UsageError(
-            "--dialect has its own reset and step: leave --reset and --discretization out"
-        )
+    show.check_dialect(arguments)
 
     def planned(content: dict[str, Any]) -> tuple[nir.NIRGraph, Plan]:
         file.check_nodes(content)

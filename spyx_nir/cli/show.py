@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from spyx_nir.errors import UsageError
+from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
 
 
@@ -84,6 +86,20 @@ def add_discretization(parser: argparse.ArgumentParser, what: str = "") -> None:
     """The flag --discretization; `what` is its help."""
     said = what or "how a step follows from the equations, whatever the file says"
     parser.add_argument("--discretization", choices=DISCRETIZATIONS, help=said)
+
+
+def add_dialect(parser: argparse.ArgumentParser, what: str) -> None:
+    """The flag --dialect; `what` is what is done with the file."""
+    said = f"{what} as that framework reads it, see docs/convert.md; its own reset and step"
+    parser.add_argument("--dialect", choices=sorted(DIALECTS), help=said)
+
+
+def check_dialect(arguments: argparse.Namespace) -> None:
+    """Refuse --dialect beside --reset or --discretization."""
+    if arguments.dialect and (arguments.reset or arguments.discretization):
+        raise UsageError(
+            "--dialect has its own reset and step: leave --reset and --discretization out"
+        )
 
 
 def step(text: str) -> float:
