@@ -38,6 +38,7 @@ from spyx_nir.meaning import reference
 from spyx_nir.meaning.plan import Plan, step_dt
 
 THREADS = 2  # that simulate recordings; what they find does not depend on it
+AT_ONCE = 10  # recordings of a thread: the windows of a convolution stay in the processor's cache
 VECTORS = 4  # golden samples of a bundle
 CALIBRATED_ON = 16  # recordings, of small networks
 CALIBRATED_STEPS = (
@@ -306,7 +307,8 @@ def _simulated(
 
         return assess(network, made.plan, recorded, watch), agreement, floats
 
-    parts = np.array_split(shown.events, min(THREADS, len(shown)))
+    least = min(THREADS, len(shown))
+    parts = np.array_split(shown.events, max(least, math.ceil(len(shown) / AT_ONCE)))
     with ThreadPoolExecutor(THREADS) as threads:
         (found, agreement, floats), *others = threads.map(part, parts)
     for more, agreeing, classes in others:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import os
 import sys
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -94,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
 
     def command() -> int:
+        if given[:1] == ["build"] and "numpy" not in sys.modules:
+            # NumPy reads it when it is imported. Threads of OpenBLAS and of `build` wait for each other.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         known = commands(given[:1])
         parsed = build_parser(given[:1], known).parse_args(given)
         parsed.whole_parser = whole_parser  # for the completion of all commands
