@@ -21,7 +21,7 @@ from spyx_nir.meaning.plan import Plan, check_dt, components, make_plan, settled
 
 CONTRACT = ("reset", "spike_delay", "v_init")  # of a neuron
 MOST_RECORDINGS = 16
-MOST_STEPS = 12_000_000  # of neurons, that are compared
+MOST_STEPS = 40_000_000  # of neurons, that are compared
 
 SEVERAL = "at most one spike a step, where {} gives as many as thresholds fit into the membrane"
 FLOOR = "no floor at -v_threshold"
@@ -104,24 +104,26 @@ def compared(reading: Reading, events: np.ndarray) -> dict[str, Any]:
             allow.
 
     Returns:
-        `recordings` that were run, `spikes` of the dialect, `differing` spikes (in a step of a neuron,
-        the difference of the counts), and `nodes`: the latter two by node.
+        `recordings` that were run; `same_class`, how many of them have the same largest output;
+        `spikes` of the dialect, `differing` spikes (in a step of a neuron, the difference of the counts),
+        and `nodes`: the latter two by node.
     """
     neurons = sum(math.prod(reading.plan.shapes[p]) for p in reading.plan.nodes)
     most = MOST_STEPS // max(1, neurons * events.shape[1])
     some = events[: max(1, min(MOST_RECORDINGS, most))]
     x = np.swapaxes(some, 0, 1)
-    theirs = dialects.run(reading.plan, x, reading.dialect, reading.dt).spikes
-    ours = reference.run(reading.content, x, reading.dt).spikes
+    theirs = dialects.run(reading.plan, x, reading.dialect, reading.dt)
+    ours = reference.run(reading.content, x, reading.dt)
+    same = reference.predict(theirs.output) == reference.predict(ours.output)
     nodes = {
         path: {
             "spikes": int(spikes.sum(dtype=np.int64)),
-            "differing": int(np.abs(spikes - ours[path].astype(np.int64)).sum()),
+            "differing": int(np.abs(spikes - ours.spikes[path].astype(np.int64)).sum()),
         }
-        for path, spikes in theirs.items()
+        for path, spikes in theirs.spikes.items()
     }
     total = {name: sum(node[name] for node in nodes.values()) for name in ("spikes", "differing")}
-    return {"recordings": len(some), **total, "nodes": nodes}
+    return {"recordings": len(some), "same_class": int(same.sum()), **total, "nodes": nodes}
 
 
 def _cyclic_biases(plan: Plan) -> Iterator[str]:

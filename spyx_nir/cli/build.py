@@ -129,12 +129,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _dialect(reading: Any, counted: dict[str, Any], source: str) -> dict[str, Any]:
     """What `build.Given` has as `dialect`."""
-    kind = "recordings of random events" if source == "random" else "recordings"
-    said = "{differing} of {spikes} spikes differ from the dialect's on {recordings} {kind}"
+    said = (
+        f"{counted['differing']} of {counted['spikes']} spikes differ from the dialect's on "
+        f"{show.count(counted['recordings'], 'recording')}{' of random events' * (source == 'random')}; "
+        f"the class is the same in {counted['same_class']}"
+    )
     return {
         "name": reading.dialect,
         "differs": reading.lines,
-        "agreement": said.format(**counted, kind=kind),
+        "agreement": said,
         "compared": counted,
     }
 

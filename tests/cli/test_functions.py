@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +151,16 @@ def test_a_place_in_front_keeps_what_an_error_carries() -> None:
     again = error.within("model.nir", node="other")
     assert str(again) == "model.nir: LIF: `tau` is 0"
     assert (again.node, again.field, again.code) == ("lif", "tau", "field-value")
+
+
+@pytest.mark.parametrize("own", [None, "3"])
+def test_openblas_has_one_thread_in_build_unless_the_user_says_more(own: str | None) -> None:
+    code = (
+        "import os, sys; from spyx_nir.cli.main import main; assert 'numpy' not in sys.modules; "
+        "assert main(['build', 'no.nir', '--target', 'loihi', '-o', 'no']) == 1; "
+        "assert 'numpy' in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    told = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    told |= {"OPENBLAS_NUM_THREADS": own} if own else {}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=told)
+    assert found.stdout == f"{own or 1}\n", found.stderr

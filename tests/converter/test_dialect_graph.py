@@ -165,7 +165,7 @@ def test_the_bundle_of_a_dialect_says_so(tmp_path: Path, capsys: Any) -> None:
     assert main([*words, "--dialect", "sinabs", "--reset", "none"]) == 2
     assert "--dialect has its own reset" in capsys.readouterr().err
     assert main([*words, "--dialect", "sinabs"]) == 0
-    said = "24 of 18 spikes differ from the dialect's on 2 recordings"
+    said = "24 of 18 spikes differ from the dialect's on 2 recordings; the class is the same in 2"
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == f"as sinabs reads it: {said}"
     assert lines[0] == f"differs: `n1`: {SEVERAL}"
