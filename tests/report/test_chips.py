@@ -328,7 +328,7 @@ def test_missing_spikes_are_counted_and_do_not_look_like_spikes():
     assert {at for at, pair in bits.items() if pair == (1, 1)} == {(0, 0)}
     assert {at for at, pair in bits.items() if pair == (1, 0)} == {(3, 1)}
     assert {at for at, pair in bits.items() if pair == (0, 1)} == {(1, 0), (2, 0)}
-    chart = spikes._rasters("task", done, {"a": np.array([0, 1])}, "a", "", [])
+    chart = spikes._rasters("task", done, {"a": np.array([0, 1])}, "a", "", [], None)
     drawn = chart.spec["layer"][0]["encoding"]
     look = {
         channel: dict(zip(*drawn[channel]["scale"].values(), strict=True))
@@ -363,7 +363,7 @@ def test_the_output_has_the_names_of_classes_and_the_winner_is_marked():
     hidden = spikes.labels(done, "a", 0, np.array([0, 1, 2]), [])
     assert {one["text"] for one in hidden} == {"neuron 0", "neuron 2"}
     # Room of its own above and below the rows: none is on the border of its band.
-    chart = spikes._rasters("task", done, {"a": np.arange(3)}, "a", "a", classes)
+    chart = spikes._rasters("task", done, {"a": np.arange(3)}, "a", "a", classes, None)
     assert chart.spec["layer"][0]["encoding"]["yOffset"]["scale"]["padding"] > 0
     assert chart.spec["data"]["values"][0]["labels"] == found
 
