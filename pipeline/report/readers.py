@@ -73,7 +73,7 @@ def _verdicts(measured: list[dict[str, Any]]) -> Table:
 
 def _column(entry: dict[str, Any]) -> str:
     """The task and target of models/TASK/deploy/TARGET, and how many recordings the readers got."""
-    return f"{' '.join(Path(entry['bundle']).parts[1::2])}, {entry['samples']} samples"
+    return f"{' '.join(Path(entry['bundle']).parts[1::2])}, {count(entry['samples']).text} samples"
 
 
 def _verdict(row: dict[str, Any]) -> str:
@@ -82,7 +82,8 @@ def _verdict(row: dict[str, Any]) -> str:
     text = f"{MARKS.get(verdict, '')}{verdict}"
     if hit := row.get("accuracy"):
         differing = count(row["differing_spikes"]).text
-        return f"{text}: {percent(hit['accuracy']).text}, {differing} differing spikes"
+        right = percent(hit["accuracy"]).text.replace(" ", "\u00a0")  # no line ends within
+        return f"{text}: {right}, {differing} differing spikes"
     return f"{text}, nothing was run" if verdict == "read" else text
 
 

@@ -397,7 +397,7 @@ def test_the_raster_has_a_band_for_the_chip(shown):
 
 def test_the_matrix_is_shown_with_its_reasons(shown):
     verdicts = rows(shown.tables["readers", "Verdicts on every bundle"])
-    assert verdicts["norse 1.1.0"] == ["explained: 50 %, 17 differing spikes"]
+    assert verdicts["norse 1.1.0"] == ["explained: 50\u00a0%, 17 differing spikes"]
     assert verdicts["snntorch 1.0.0, profile snntorch"] == ["refused"]
     of = "models/braille/deploy/generic, 20 of 60 test samples"
     why = rows(shown.tables["readers", f"Readers of {of}"])
@@ -422,8 +422,8 @@ def test_a_tick_is_for_a_faithful_reader_alone() -> None:
     ran = {"accuracy": few, "differing_spikes": 590020, "entries": 2016000}
     cells = {verdict: readers._verdict({"verdict": verdict, **ran}) for verdict in support.VERDICTS}
     assert {verdict for verdict, cell in cells.items() if "✓" in cell} == {"faithful"}
-    assert cells["explained"] == "explained: 14.29 %, 590\u202f020 differing spikes"
-    assert cells["wrong"].startswith("✗ wrong: 14.29 %")
+    assert cells["explained"] == "explained: 14.29\u00a0%, 590\u202f020 differing spikes"
+    assert cells["wrong"].startswith("✗ wrong: 14.29\u00a0%")
     assert readers._verdict({"verdict": "read"}) == "read, nothing was run"
     assert readers._verdict({"verdict": "refused"}) == "refused"
 
