@@ -190,7 +190,7 @@ def _rasters(
     step_ms: float | None,
 ) -> Chart:
     """output: the layer whose neurons are `classes`, or ""."""
-    samples = done[0].spikes[first].shape[1]
+    steps, samples = done[0].spikes[first].shape[:2]
     rows = [
         {
             "layer": layer,
@@ -216,6 +216,7 @@ def _rasters(
         first=first,
         names=names,
         targets=[run.target for run in done],
+        steps=steps,
         step_ms=step_ms,
     )
 
