@@ -85,7 +85,7 @@ def to_nir(
     output_shape: Mapping[str, Sequence[int]],
     dt: float = 1.0,
     *,
-    strict: bool = False,
+    strict: bool = True,
     recurrent: str = "nested",
     check: bool = True,
     **metadata: Any,
@@ -100,7 +100,8 @@ def to_nir(
             `{"input": (2, 34, 34)}`; one of each for a Sequential. A module gets several inputs as a
             mapping by these names; its outputs are named in their order, or by its own names.
         dt: the step; time constants come out in its unit, tau = dt/(1-beta).
-        strict: raise on a layer that NIR cannot express instead of leaving it out with a warning.
+        strict: raise on a layer that NIR cannot express; False leaves it out with a warning, and the
+            graph then does something else than the model.
         recurrent: "nested" writes a recurrent layer as a subgraph of 4 nodes, "flat" as a cycle.
         check: run the model and its graph on random inputs, and raise where they differ, naming the
             first layer that does. Compiles every layer and the model once. Not done where a layer was

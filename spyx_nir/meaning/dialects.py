@@ -28,8 +28,8 @@ class Rule:
 
     steps: by the type of the node that they are for. starts_empty: an edge that closes a cycle carries
     nothing in the first step, not even a bias. nir_alone: the contract is not read, so that neurons reset
-    to v_reset, spikes leave in their step and membranes start at 0. sets: what it takes in place of
-    `v_reset` or `v_init`, where it is `nir_alone`.
+    to v_reset, spikes leave in their step, membranes start at 0 and steps are Euler's. sets: what it
+    takes in place of `v_reset` or `v_init`, where it is `nir_alone`.
     """
 
     text: str
@@ -41,7 +41,8 @@ class Rule:
     def plan(self, plan: Plan) -> Plan:
         """The plan as the reader understands it."""
         if self.nir_alone:
-            plan = replace(plan, nodes={p: self._alone(n) for p, n in plan.nodes.items()})
+            nodes = {path: self._alone(node) for path, node in plan.nodes.items()}
+            plan = replace(plan, nodes=nodes, metadata={**plan.metadata, "discretization": "euler"})
             set_order(plan)
         return replace(plan, quiet=[]) if self.starts_empty else plan
 

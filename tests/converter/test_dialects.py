@@ -66,6 +66,15 @@ def test_a_membrane_at_the_threshold_spikes_in_spikingjelly(engine: str) -> None
 
 
 @pytest.mark.parametrize("engine", ["reference", "jax"])
+def test_a_dialect_does_not_read_of_exact_steps(engine: str) -> None:
+    """sinabs, 0.5 a step, tau 2: 0.5, 0.803 and 0.987 by exp(-1/2). With tau of an exact step, 0.837."""
+    exact = {"contract_version": 2, "dt": 1.0, "time_unit": "step", "discretization": "exact"}
+    x = np.full((3, 1, 3), 0.5, np.float32)
+    given = chain(lif(tau=2.0, r=2.0, v_threshold=0.82), metadata=exact)
+    assert run_by(engine, given, x, "sinabs") == [0, 0, 1]
+
+
+@pytest.mark.parametrize("engine", ["reference", "jax"])
 def test_a_recurrent_bias_is_missing_in_norses_first_step(engine: str) -> None:
     """Bias 0.5, no input: NIR's membrane is 0.5, 1, 1.5 and spikes then; Norse's a step later."""
     names = {"in": nir.Input(np.array([3])), "if": IF, "out": nir.Output(np.array([3]))}

@@ -1119,9 +1119,22 @@ def test_a_layer_and_a_port_of_one_name_are_told_apart():
 def test_what_nir_lacks_is_left_out_with_a_warning_that_names_it():
     model = snn.Sequential(snn.IF((3,)), snn.ALIF((3,), 0.5, 0.5, rngs=RNGS))
     with pytest.warns(UserWarning, match=r"layer 1 \(ALIF\): spyx.nn.ALIF .* left out") as caught:
-        found = to_nir(model, *FLAT)
+        found = to_nir(model, *FLAT, strict=False)
     assert len(caught) == 1
     assert sorted(found.nodes) == ["if_0", "input", "output"]
+
+
+@pytest.mark.parametrize(
+    ("between", "words"),
+    [
+        (nnx.relu, "layer 1"),
+        (lambda x: x * x, "`mul` between layers has no node in NIR"),
+        (nnx.LayerNorm(3, rngs=RNGS), "layer 1 (LayerNorm)"),
+    ],
+)
+def test_what_nir_lacks_is_refused_where_nobody_asked_to_leave_it_out(between, words):
+    model = snn.Sequential(nnx.Linear(3, 3, rngs=RNGS), between, snn.IF((3,)))
+    refused(lambda: to_nir(model, *FLAT), words)
 
 
 def test_a_model_of_which_nothing_is_left_is_refused():

@@ -210,6 +210,23 @@ def test_the_picture_has_the_same_bytes_twice(tmp_path):
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_picture_draws_a_missing_spike_hollow_and_no_larger_than_an_extra_one():
+    """Of three spikes one is missing, at step 2 of neuron 2, and one is more, at step 3 of neuron 1."""
+    z = spikes((1, 0, 1), (2, 0, 2), (4, 0, 0), shape=(6, 1, 3))
+    other = spikes((1, 0, 1), (4, 0, 0), (3, 0, 1), shape=(6, 1, 3))
+    recordings = {
+        "trained": Recording(z, {"a": z}, {}),
+        "other": Recording(other, {"a": other}, {}),
+    }
+    _, panel = raster_plot.drawn("braille", recordings, ["a"]).axes
+    both, extra, missing = panel.lines
+    assert sorted(zip(*both.get_data(), strict=True)) == [(1, 1), (4, 0)]
+    assert list(zip(*extra.get_data(), strict=True)) == [(3, 1)]
+    assert list(zip(*missing.get_data(), strict=True)) == [(2, 2)]
+    assert missing.get_fillstyle() == "none" and extra.get_markersize() == both.get_markersize()
+    assert panel.get_title() == "other: 1 missing, 1 more"
+
+
 def test_the_picture_shows_neurons_that_differ_before_busy_ones():
     busy = np.ones((4, raster_plot.MOST_NEURONS + 10), np.uint8)
     busy[:, -1] = 0
