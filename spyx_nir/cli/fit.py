@@ -102,7 +102,7 @@ def _print(name: str, report: findings.Report) -> None:
                 row.resource,
                 str(row.used),
                 "?" if row.limit is None else str(row.limit),
-                "" if row.limit is None else f"{100 * row.used / row.limit:.1f} %",
+                "" if row.limit is None else show.share(row.used / row.limit, 1),
             )
             for row in report.table
         ],

@@ -82,6 +82,14 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
+def share(fraction: float, digits: int = 0) -> str:
+    """A percentage that rounding takes neither to 0 nor to 100: `< 0.1 %`, `> 99.9 %` with 1 digit."""
+    text, least = f"{100 * fraction:.{digits}f}", 10**-digits
+    if fraction > 0 and float(text) == 0:
+        return f"< {least:g} %"
+    return f"> {100 - least:g} %" if fraction < 1 and float(text) >= 100 else f"{text} %"
+
+
 def add_discretization(parser: argparse.ArgumentParser, what: str = "") -> None:
     """The flag --discretization; `what` is its help."""
     said = what or "how a step follows from the equations, whatever the file says"

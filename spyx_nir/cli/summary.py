@@ -215,7 +215,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         parity += "" if found["verdict"] == "pass" else f" {found['verdict']}"
     fits = {None: NONE, FITS: "yes", REFUSED: "no"}.get(row["fits"], "changed")
     if found := row["tightest"]:
-        tightest = f"{found['resource'].rpartition(': ')[2]} {_share(found)}"
+        tightest = f"{found['resource'].rpartition(': ')[2]} {show.share(found['share'])}"
     cells = [row["task"], row["target"], accuracy, lost, parity, fits, tightest]
     if "problems" in row:
         cells.append("FAIL" if row["problems"] else "pass")
@@ -228,8 +228,3 @@ def _percent(share: float) -> str:
 
 def _points(lost: float) -> str:
     return f"{lost:.1f}".replace("-0.0", "0.0")
-
-
-def _share(use: Mapping[str, float]) -> str:
-    small = use["used"] > 0 and use["share"] < 0.01
-    return "< 1 %" if small else f"{100 * use['share']:.0f} %"

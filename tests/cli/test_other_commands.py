@@ -18,6 +18,7 @@ import pytest
 from old_files import clean, put
 from terminal import shown
 
+from spyx_nir.cli import show
 from spyx_nir.cli.main import COMMANDS, main
 
 LIF = "node/nodes/lif"
@@ -496,3 +497,20 @@ def test_bash_completes_commands_and_flags() -> None:
     )
     ran = subprocess.run(["bash"], input=script, capture_output=True, text=True)
     assert ran.stdout.splitlines() == ["lint", "--json", "zsh", "loihi", "nir-1.0.4"]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "digits", "said"),
+    [
+        (0, 1, "0.0 %"),
+        (19 / 1_000_000, 1, "< 0.1 %"),  # 0.0019 %
+        (0.0005, 1, "0.1 %"),
+        (0.9996, 1, "> 99.9 %"),
+        (1, 1, "100.0 %"),
+        (1.2, 1, "120.0 %"),
+        (0.004, 0, "< 1 %"),
+        (0.996, 0, "> 99 %"),
+    ],
+)
+def test_rounding_takes_no_share_to_nothing_or_all(fraction, digits, said):
+    assert show.share(fraction, digits) == said
