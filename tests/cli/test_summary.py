@@ -91,7 +91,7 @@ def test_the_bundles_of_a_project(
         (fit(), "yes", "-"),
         (fit(row("neurons", 3, None)), "yes", "-"),
         (fit(row("neurons", 5, 10), row("fan-in", 9, 10)), "yes", "fan-in 90 %"),
-        (fit(row("neurons", 1, 101)), "yes", "neurons < 1 %"),
+        (fit(row("neurons", 1, 201)), "yes", "neurons < 1 %"),
         (fit(row("multipliers", 0, 8)), "yes", "multipliers 0 %"),
         (fit(row("multipliers", 0, 0)), "yes", "-"),
         (fit(row("neurons", 1, 2), verdict="fits when changed"), "changed", "neurons 50 %"),
