@@ -213,9 +213,7 @@ def _cells(row: Any) -> tuple[str, ...]:
     accuracy = row.metrics["accuracy"]
     if accuracy:
         before, after = (accuracy[key] for key in ("float", "integer"))
-        seen = (
-            f"accuracy {after['accuracy']:.4f}, as floats {before['accuracy']:.4f}, n {after['n']}"
-        )
+        seen = f"accuracy {after['accuracy']:.4f}, float {before['accuracy']:.4f}, n {after['n']}"
     elif (share := row.metrics["agreement"]) is not None:
         seen = f"agreement {share:.4f}"
     else:
