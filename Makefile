@@ -116,9 +116,9 @@ conformance: $(READY) ## the conformance pack for readers of NIR: conformance/
 conformance-peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## the pack through every other framework: the support table of docs/conformance.md
 	@$(BIN)/python -m pipeline.interop.conformance
 
-repro: $(READY) scm ## rebuild whatever is out of date (dvc repro)
+repro: $(READY) scm ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
 	@$(BIN)/python -m pipeline.params
-	@$(BIN)/dvc repro
+	@$(BIN)/python -m pipeline.repro $(if $(JOBS),--jobs $(JOBS))
 
 # DVC takes any folder above for the checkout, as git does; an archive of the project may be in none.
 scm: $(READY)
