@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from spyx_nir.hardware.topology import PlannedGraph
     from spyx_nir.meaning.plan import Plan
 
-JUDGED_ON = 500  # recordings, of a chip that takes events: seconds instead of a minute an epoch
+# Recordings that an epoch is judged on, of the training split or event by event: seconds, not a minute.
+JUDGED_ON = 500
 BALANCED_ON = 64  # training recordings that set the thresholds training starts from
 
 
@@ -171,8 +172,8 @@ def train(
 ) -> tuple[IntegerNetwork, dict[str, Any]]:
     """Quantisation-aware training: the network, and what it got right on the split that chose the epoch.
 
-    That is the validation split; where there is none, the training split, which shows at least an
-    epoch that diverged. A chip that takes events is judged on at most `JUDGED_ON` of them.
+    That is the validation split; where there is none, at most `JUDGED_ON` recordings of the training
+    split, which show at least an epoch that diverged. A chip that takes events is judged on as many.
 
     Args:
         network: after post-training quantisation. model: the plan of the float network.
@@ -186,6 +187,9 @@ def train(
     split = Split(*data.stream("train"))
     on = "validation" if task.data.validation else "train"
     judged = Split(*data.stream(on))
+    few = slice(None, None, -(-len(judged.labels) // JUDGED_ON))
+    if on == "train":
+        judged = Split(judged.events[few], judged.labels[few])
     some = split.events[:BALANCED_ON]
     floats = reference.run(model, np.swapaxes(some, 0, 1)).spikes
     rates = {path: float(spikes.mean()) for path, spikes in floats.items()}
@@ -195,9 +199,9 @@ def train(
         from pipeline.datasets import recordings
         from pipeline.training.event_qat import EventForward
 
-        few = slice(None, None, -(-len(judged.labels) // JUDGED_ON))
+        labels = data.stream(on)[1]
         split = Split(recordings.read(task, data, "train", root), split.labels)
-        judged = Split(recordings.read(task, data, on, root)[few], judged.labels[few])
+        judged = Split(recordings.read(task, data, on, root)[few], labels[few])
         forward = EventForward(network, task, name)
         network, by_event = fine_tuned(forward, task, name, split, judged, on)
         curve = {**by_event, "start_in_steps": curve["start"], "best_in_steps": curve["best"]}
