@@ -30,7 +30,14 @@ from spyx_nir.errors import Parser, UserError, exit_status
 
 # What DVC prints before a stage, and what says nothing about one.
 RUNNING = "Running stage '"
-OF_DVC = ("> ", "Use `dvc push`", "To track the changes", "\tgit add", "To enable auto staging")
+OF_DVC = (
+    "> ",
+    "Use `dvc push`",
+    "Updating lock file",
+    "To track the changes",
+    "To enable auto",
+    "\t",
+)
 FATAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -234,7 +241,11 @@ class _Display:
 
     def line(self, job: Job) -> None:
         """Show what `job` printed last, or that its next stage has begun."""
-        text = f"{job.stage}: {job.line or 'begins'}"
+        key = job.stage.partition("@")[2]
+        line = job.line
+        for said in (f"{key}: ", f"{key.replace('-', ' on ', 1)}: "):  # stages name their task, too
+            line = line.removeprefix(said)
+        text = f"{job.stage}: {line or 'begins'}"
         if self._live is None:
             print(text, flush=True)
         else:
