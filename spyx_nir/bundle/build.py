@@ -29,7 +29,7 @@ from spyx_nir.hardware import calibrate, chip_check, costs, quantise, registry, 
 from spyx_nir.hardware.evaluate import Assessment, assess
 from spyx_nir.hardware.evaluate_events import counts
 from spyx_nir.hardware.facts import Profile
-from spyx_nir.hardware.findings import FITS, REFUSED, Report
+from spyx_nir.hardware.findings import Report
 from spyx_nir.hardware.judge import Admission
 from spyx_nir.hardware.layer_errors import Agreement
 from spyx_nir.hardware.network import IntegerNetwork, Run
@@ -101,16 +101,6 @@ class Row:
     metrics: Mapping[str, Any] | None = None
     folder: Path | None = None
     reason: str = ""
-
-    @property
-    def how(self) -> str:
-        """`fits`, `fits after: ...`, or `does not fit: ...`, as `spyx-nir fit` says."""
-        if self.report.verdict == REFUSED:
-            return f"does not fit: {self.reason}"
-        said = self.report.changes or [
-            f.reason for f in self.report.findings if f.severity == "change"
-        ]
-        return FITS if not said else f"{FITS} after: {', '.join(said)} (costs QAT)"
 
 
 def given(
@@ -190,10 +180,7 @@ def build(
     found = chip_check.admission(source.graph.content, profile, source.dt, source.reset)
     row = Row(profile.name, found.report)
     if not found.report.fits:
-        first = next(f for f in found.report.findings if f.severity == "error")
-        where = f"`{first.layer}`: " if first.layer else ""
-        fix = f"; {first.fix}" if first.fix else ""
-        return dataclasses.replace(row, reason=f"{where}{first.reason}{fix}")
+        return dataclasses.replace(row, reason=found.report.first_error)
     if found.network is None:
         why = "nothing here computes in its integers: its limits alone were checked"
         return dataclasses.replace(row, reason=why)

@@ -9,27 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spyx_nir.cli import mendable, show
+from spyx_nir.cli import mendable, show, targets
 from spyx_nir.converter import file
 from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError, UsageError, UserError, about
-from spyx_nir.hardware import facts, profile
-from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning.equations import RESETS
-
-ALL = "all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file, whoever wrote it")
-    parser.add_argument(
-        "--target",
-        required=True,
-        action="append",
-        help=f"one of {', '.join(facts.names())}, a profile of your own (a .yaml file), or {ALL}; can be "
-        "given several times",
-    )
+    targets.add_argument(parser)
     parser.add_argument(
         "-o", "--output", metavar="FOLDER", required=True, help="gets FOLDER/<target>, one a bundle"
     )
@@ -56,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "events, whose folders are the labels. Accuracy is measured on --calibrate, without it on the\n"
         "part of --finetune that chooses the epoch. Without recordings the vectors are random events.\n"
         "exit code 0: a bundle of every target; 1: a target has none, its row says why (with\n"
-        f"`--target {ALL}`: no target has one); 2: wrong command line, or a package is missing"
+        f"`--target {targets.ALL}`: no target has one); 2: wrong command line, or a package is missing"
     )
 
 
@@ -78,7 +68,7 @@ def main(arguments: argparse.Namespace) -> int:
     if (arguments.finetune is None) != (arguments.epochs is None):
         raise UsageError("--finetune DATA.npz and --epochs N: give both, or neither")
     show.check_dialect(arguments)
-    chips = _chips(arguments.target)
+    chips = targets.chips(arguments.target)
     out = Path(arguments.output)
     for chip in chips:
         if (place := out / chip.name).exists():
@@ -116,15 +106,15 @@ def main(arguments: argparse.Namespace) -> int:
         rows.append(build.build(source, chip, data, out / chip.name, _say))
     if arguments.json:
         more = {} if source.dialect is None else {"dialect": source.dialect}
-        targets = [_as_data(row) for row in rows]
-        show.as_json({"file": arguments.file, **more, "targets": targets})
+        made_of = [_as_data(row) for row in rows]
+        show.as_json({"file": arguments.file, **more, "targets": made_of})
     else:
         if source.dialect is not None:
             _print_dialect(source.dialect)
         columns = ("target", "fits", "accuracy or agreement", "saturated", "bundle")
         show.table(columns, [_cells(row) for row in rows])
     made = [row.folder is not None for row in rows]
-    return int(not (any(made) if ALL in arguments.target else all(made)))
+    return int(not (any(made) if targets.ALL in arguments.target else all(made)))
 
 
 def _dialect(reading: Any, counted: dict[str, Any], source: str) -> dict[str, Any]:
@@ -150,26 +140,6 @@ def _print_dialect(found: Mapping[str, Any]) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _chips(names: list[str]) -> list[Profile]:
-    """The targets, each once, in the order given.
-
-    Raises:
-        UsageError: there is no such target.
-        UserError: a profile is not readable.
-    """
-    wanted = [n for name in names for n in (facts.names() if name == ALL else [name])]
-    found: dict[str, Profile] = {}
-    for name in wanted:
-        try:
-            chip = profile.load(name)
-        except UserError as error:
-            if Path(name).exists():
-                raise
-            raise UsageError(f"--target: {error}") from None
-        found.setdefault(chip.name, chip)
-    return list(found.values())
 
 
 def _data(arguments: argparse.Namespace, source: Any) -> Any:
@@ -208,7 +178,8 @@ def _data(arguments: argparse.Namespace, source: Any) -> Any:
 
 def _cells(row: Any) -> tuple[str, ...]:
     if row.metrics is None:
-        why = row.how if not row.report.fits else f"{row.how}; no bundle: {row.reason}"
+        how = row.report.how
+        why = how if not row.report.fits else f"{how}; no bundle: {row.reason}"
         return row.target, why, "", "", ""
     accuracy = row.metrics["accuracy"]
     if accuracy:
@@ -218,14 +189,14 @@ def _cells(row: Any) -> tuple[str, ...]:
         seen = f"agreement {share:.4f}"
     else:
         seen = "{equal} of {n} classes".format(**row.metrics["same_class"])
-    return row.target, row.how, seen, str(row.metrics["saturated"]), str(row.folder)
+    return row.target, row.report.how, seen, str(row.metrics["saturated"]), str(row.folder)
 
 
 def _as_data(row: Any) -> dict[str, Any]:
     return {
         "target": row.target,
         "verdict": row.report.verdict,
-        "how": row.how,
+        "how": row.report.how,
         "reason": row.reason,
         "bundle": None if row.folder is None else str(row.folder),
         "metrics": row.metrics,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from spyx_nir.bundle.dialect import as_graph
-from spyx_nir.cli import mendable, show
+from spyx_nir.cli import mendable, show, targets
 from spyx_nir.converter import file
-from spyx_nir.errors import UsageError, UserError
-from spyx_nir.hardware import facts, findings, profile
+from spyx_nir.hardware import findings
 from spyx_nir.hardware.chip_check import check
+from spyx_nir.hardware.facts import Profile
 from spyx_nir.meaning.equations import RESETS
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
@@ -20,11 +20,7 @@ PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cor
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="a .nir file, whoever wrote it")
-    parser.add_argument(
-        "--target",
-        required=True,
-        help=f"one of {', '.join(facts.names())}, or a profile of your own (a .yaml file)",
-    )
+    targets.add_argument(parser)
     parser.add_argument(
         "--dt", type=show.step, help="the step, to judge decays; default: the contract's"
     )
@@ -38,38 +34,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "An error does not fit; a change is what `build` and the stage `target` change; a\n"
         "warning may not mean the same; a note is a known difference. A limit of ? is one that no\n"
         "source gives.\n"
-        "exit code 0: fits, as it is or after changes; 1: does not; 2: wrong command line"
+        "exit code 0: fits, as it is or after changes; 1: does not, of several targets one (with\n"
+        f"`--target {targets.ALL}`: none) does not; 2: wrong command line"
     )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    try:
-        chip = profile.load(arguments.target)
-    except UserError as error:
-        if Path(arguments.target).exists():
-            raise
-        raise UsageError(f"--target: {error}") from None
+    chips = targets.chips(arguments.target)
     show.check_dialect(arguments)
-
-    def judged(graph: dict[str, Any]) -> tuple[findings.Report, list[str]]:
-        if arguments.dialect is None:
-            dt, reset, discretization = arguments.dt, arguments.reset, arguments.discretization
-            return check(graph, chip, dt, reset, discretization), []
-        file.check_nodes(graph)
-        reading = as_graph(graph, arguments.dialect, arguments.dt)
-        return check(reading.content, chip, reading.dt), reading.lines
-
-    found, differs = mendable(arguments.file, judged)
+    reports, differs = [], list[str]()
+    for chip in chips:
+        judged = functools.partial(_judged, chip=chip, arguments=arguments)
+        found, differs = mendable(arguments.file, judged)
+        reports.append(found)
+    several = targets.ALL in arguments.target or len(chips) > 1
     if arguments.json:
-        report = {**findings.as_data(found), "changes": found.changes}
+        data = [{**findings.as_data(found), "changes": found.changes} for found in reports]
+        more = {}
         if arguments.dialect is not None:
-            report["dialect"] = {"name": arguments.dialect, "differs": differs}
-        show.as_json({"file": arguments.file, **report})
+            more["dialect"] = {"name": arguments.dialect, "differs": differs}
+        report = {"targets": data} if several else data[0]
+        show.as_json({"file": arguments.file, **report, **more})
     else:
         for line in differs:
             print(f"differs from {arguments.dialect}: {line}")
-        _print(arguments.file, found)
-    return int(not found.fits)
+        if several:
+            show.table(("target", "fits"), [(found.profile.name, found.how) for found in reports])
+        else:
+            _print(arguments.file, found)
+    fits = [found.fits for found in reports]
+    return int(not (any(fits) if targets.ALL in arguments.target else all(fits)))
+
+
+def _judged(
+    graph: dict[str, Any], chip: Profile, arguments: argparse.Namespace
+) -> tuple[findings.Report, list[str]]:
+    """The report, and what stays different from the dialect of `--dialect`."""
+    if arguments.dialect is None:
+        dt, reset, discretization = arguments.dt, arguments.reset, arguments.discretization
+        return check(graph, chip, dt, reset, discretization), []
+    file.check_nodes(graph)
+    reading = as_graph(graph, arguments.dialect, arguments.dt)
+    return check(reading.content, chip, reading.dt), reading.lines
 
 
 def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -88,7 +94,6 @@ def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 def _print(name: str, report: findings.Report) -> None:
     chip = report.profile
-    errors = [f for f in report.findings if f.severity == "error"]
     show.table(
         ("", "code", "layer", "reason", "what would fix it"),
         [(f.severity, f.code, f.layer or "graph", f.reason, f.fix) for f in report.findings],
@@ -111,18 +116,14 @@ def _print(name: str, report: findings.Report) -> None:
         print()
         show.table(PLACEMENT, placement(report.cores))
     print()
+    errors = [found for found in report.findings if found.severity == "error"]
     if errors:
-        first = errors[0]
-        where = f"`{first.layer}`: " if first.layer else ""
+        source = f" (source: {errors[0].source})" if errors[0].source else ""
         print(f"{name}: does not fit {chip.name} ({show.count(len(errors), 'error')})")
-        source = f" (source: {first.source})" if first.source else ""
-        print(f"first: {where}{first.reason}{f'; {first.fix}' if first.fix else ''}{source}")
-        return
-    fits = f"{name}: fits {chip.name}"
-    changes = [f.reason for f in report.findings if f.severity == "change"]
-    if report.changes or changes:
-        print(f"{fits} after: {', '.join(report.changes or changes)} (costs QAT), {chip.chip}")
-    elif not chip.has_integers:
-        print(f"{fits}, {chip.chip}, by its limits; it has no integer semantics here")
+        print(f"first: {report.first_error}{source}")
+    elif report.verdict == findings.FITS and not report.changes and not chip.has_integers:
+        print(
+            f"{name}: fits {chip.name}, {chip.chip}, by its limits; it has no integer semantics here"
+        )
     else:
-        print(f"{fits}, {chip.chip}")
+        print(f"{name}: {report.how.replace(findings.FITS, f'fits {chip.name}', 1)}, {chip.chip}")

@@ -114,6 +114,23 @@ class Report:
         return REFUSED if "error" in found else CHANGED if "change" in found else FITS
 
     @property
+    def how(self) -> str:
+        """`fits`, `fits after: ... (costs QAT)`, or `does not fit: ...` with the first error."""
+        if self.verdict == REFUSED:
+            return f"does not fit: {self.first_error}"
+        said = self.changes or [f.reason for f in self.findings if f.severity == "change"]
+        return FITS if not said else f"{FITS} after: {', '.join(said)} (costs QAT)"
+
+    @property
+    def first_error(self) -> str:
+        """The first error with its place and what would fix it; "" where there is none."""
+        first = next((found for found in self.findings if found.severity == "error"), None)
+        if first is None:
+            return ""
+        where = f"`{first.layer}`: " if first.layer else ""
+        return f"{where}{first.reason}{f'; {first.fix}' if first.fix else ''}"
+
+    @property
     def fits(self) -> bool:
         """No error was found."""
         return self.verdict != REFUSED

@@ -29,7 +29,12 @@ CASES = {
     "snntorch_rleaky_bias_zero": (1e-4, None),
     "snntorch_rleaky_subtract": (1e-4, "subtract_after_decay"),
     "spikingjelly_cnn": (1e-3, None),
+    "chips_sinabs": (1.0, None),
+    "chips_norse": (1.0, None),
+    "chips_snntorch": (1e-4, None),
+    "chips_spikingjelly": (1e-3, None),
 }
+ROCKPOOL = ("rockpool_chain", "chips_rockpool")
 
 
 def recording(name):
@@ -40,7 +45,7 @@ def recording(name):
 
 
 def test_every_golden_file_has_a_case():
-    assert {path.stem for path in GOLDEN.glob("*.nir")} == {*CASES, "rockpool_chain"}
+    assert {path.stem for path in GOLDEN.glob("*.nir")} == {*CASES, *ROCKPOOL}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -64,13 +69,14 @@ def test_imported_model_gives_the_output_of_the_other_framework(name):
     assert (np.asarray(out) != expected[-1]).sum() == 0
 
 
-def test_rockpools_file_is_repaired_and_its_spikes_are_those_of_its_rule():
+@pytest.mark.parametrize("name", ROCKPOOL)
+def test_rockpools_file_is_repaired_and_its_spikes_are_those_of_its_rule(name):
     """It declares an Input with a batch of one, and means other neurons than NIR: counts, exp decays."""
-    content, faults = repair(file.read_dict(GOLDEN / "rockpool_chain.nir"))
+    content, faults = repair(file.read_dict(GOLDEN / f"{name}.nir"))
     assert [(fault.code, fault.node) for fault in faults] == [
         ("declared-shape", "input"), ("declared-shape", "output"),
     ]  # fmt: skip
-    x, expected = recording("rockpool_chain")
+    x, expected = recording(name)
     assert all(spikes.max() > 1 for spikes in expected)
     plan = make_plan(content)
     own = dialects.run(plan, x, "rockpool", 1e-3)

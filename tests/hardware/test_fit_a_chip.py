@@ -18,7 +18,7 @@ import pytest
 from spyx_nir.cli.main import main
 from spyx_nir.converter import file
 from spyx_nir.errors import GraphError
-from spyx_nir.hardware import constraints, findings, judge, profile, quantise
+from spyx_nir.hardware import constraints, facts, findings, judge, profile, quantise
 from spyx_nir.hardware.constrain import variant
 from spyx_nir.hardware.placement import place
 
@@ -385,6 +385,23 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "known are brainscales-2" in capsys.readouterr().err
     assert main(["fit", fits, "--target", "loihi", "--dt", "1"]) == 2
     assert main(["fit", str(tmp_path / "no.nir"), "--target", "loihi"]) == 1
+
+
+def test_several_targets_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The trained network of the paper fits Xylo and not Speck, as the tests above find one by one."""
+    words = ["fit", write(tmp_path, braille()), "--target", "xylo-audio-2", "--target", "speck-2f"]
+    assert main(words) == 1
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    assert [row.split()[:2] for row in rows] == [["xylo-audio-2", "fits"], ["speck-2f", "does"]]
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["targets"]
+    assert [(row["target"], row["verdict"]) for row in found] == [
+        ("xylo-audio-2", "fits"),
+        ("speck-2f", "refused"),
+    ]
+    assert main([*words[:2], "--target", "all"]) == 0  # one at least
+    out = capsys.readouterr().out
+    assert [row.split()[0] for row in out.splitlines()[-len(facts.names()) :]] == facts.names()
 
 
 def test_a_file_that_says_too_little_is_told_so(

@@ -46,8 +46,8 @@ def save(name, graph, x, spikes):
 # ------------------------------------------------------------------------------------------ sinabs
 
 
-def sinabs_cnn(name, reset, hooked_pool):
-    """Convolutions (stride, padding, one without bias), IF neurons, sum pooling, Flatten, Linear."""
+def sinabs_cnn(name, reset, hooked_pool, bias=True):
+    """Convolutions (stride, padding, `bias` of the second), IF neurons, sum pooling, Flatten, Linear."""
     import sinabs.layers as sl
     from sinabs.activation import SingleSpike
     from sinabs.nir import to_nir
@@ -65,7 +65,7 @@ def sinabs_cnn(name, reset, hooked_pool):
     layers = [
         torch.nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False),
         neuron(),
-        torch.nn.Conv2d(4, 6, 3, padding=1),
+        torch.nn.Conv2d(4, 6, 3, padding=1, bias=bias),
         neuron(),
         *pool,
         torch.nn.Flatten(),
@@ -76,7 +76,7 @@ def sinabs_cnn(name, reset, hooked_pool):
     with torch.no_grad():
         for layer in layers:
             if hasattr(layer, "weight"):
-                layer.weight *= 4 if isinstance(layer, torch.nn.Linear) else 1.5
+                layer.weight *= 4 if isinstance(layer, torch.nn.Linear) else 1.5 if bias else 2.5
     x = events(2, 12, 12)
     flat = x.transpose(0, 1).reshape(BATCH * STEPS, *x.shape[2:])  # squeezed layers want B first
     spikes = []
@@ -92,6 +92,39 @@ def sinabs_cnn(name, reset, hooked_pool):
 
 
 # ------------------------------------------------------------------------------------------- norse
+
+
+def norse_for_chips(name):
+    """Leaky neurons, one tau a layer, no leak and no bias."""
+    import norse.torch as norse
+    from norse.torch.utils.export_nir import to_nir
+
+    def leaky(threshold, size):
+        parameters = norse.LIFBoxParameters(
+            tau_mem_inv=torch.full((size,), 80.0),
+            v_leak=torch.zeros(size),
+            v_th=torch.full((size,), threshold),
+            v_reset=torch.zeros(size),
+        )
+        return norse.LIFBoxCell(parameters, dt=0.001)
+
+    layers = [
+        torch.nn.Linear(12, 20, bias=False),
+        leaky(0.05, 20),
+        torch.nn.Linear(20, 6, bias=False),
+        leaky(0.04, 6),
+    ]
+    network, x, spikes = norse.SequentialState(*layers), events(12), [[], []]
+    for number, index in enumerate((1, 3)):
+        network[index].register_forward_hook(
+            lambda _, __, out, number=number: spikes[number].append(out[0].detach())
+        )
+    state = None
+    with torch.no_grad():
+        for x_t in x:
+            _, state = network(x_t, state)
+    recorded = [torch.stack(s) for s in spikes]
+    save(name, to_nir(network, x[0, 0], dt=1000.0), x, recorded)
 
 
 def norse_chain(name, sizes):
@@ -203,7 +236,62 @@ def snntorch_recurrent(name, kind, reset, bias, at_once):
     save(name, graph, x, recorded)
 
 
+def snntorch_for_chips(name):
+    """A recurrent leaky layer and a leaky one, one beta a layer, no bias; reset to 0 at once."""
+    import snntorch
+    from snntorch.export_nir import export_to_nir
+
+    options = {"reset_mechanism": "zero", "init_hidden": True, "reset_delay": False}
+    hidden = snntorch.RLeaky(0.875, linear_features=16, threshold=torch.full((16,), 0.5), **options)
+    hidden.recurrent = torch.nn.Linear(16, 16, bias=False)
+    out = snntorch.Leaky(torch.full((7,), 0.75), threshold=torch.full((7,), 0.4), **options)
+    network = torch.nn.Sequential(
+        torch.nn.Linear(12, 16, bias=False), hidden, torch.nn.Linear(16, 7, bias=False), out
+    )
+    x, spikes = events(12), [[], []]
+    for number, layer in enumerate((hidden, out)):
+        layer.register_forward_hook(
+            lambda _, __, out, number=number: spikes[number].append(out.detach())
+        )
+    with torch.no_grad():
+        network(x[0])  # the first call makes the states
+        hidden.reset_mem(), out.reset_mem()
+        for record in spikes:
+            record.clear()
+        for x_t in x:
+            network(x_t)
+    recorded = [torch.stack(s) for s in spikes]
+    save(name, export_to_nir(network, x[0], ignore_dims=[0]), x, recorded)
+
+
 # ------------------------------------------------------------------------------------ spikingjelly
+
+
+def spikingjelly_for_chips(name):
+    """A convolution, IF, LIF whose input does not decay; no bias, no pooling, reset to 0."""
+    from spikingjelly.activation_based import functional, layer, neuron
+    from spikingjelly.activation_based.nir_exchange import export_to_nir
+
+    network = torch.nn.Sequential(
+        layer.Conv2d(2, 4, 3, stride=2, padding=1, bias=False),
+        neuron.IFNode(v_threshold=0.7, v_reset=0.0),
+        layer.Flatten(),
+        layer.Linear(4 * 6 * 6, 5, bias=False),
+        neuron.LIFNode(tau=4.0, decay_input=False, v_threshold=0.3, v_reset=0.0),
+    )
+    functional.set_step_mode(network, "m")
+    with torch.no_grad():
+        network[0].weight *= 2
+        network[3].weight *= 4
+    x, spikes = events(2, 12, 12), []
+    for part in network:
+        if isinstance(part, neuron.BaseNode):
+            part.register_forward_hook(lambda _, __, out: spikes.append(out.detach()))
+    with torch.no_grad():
+        network(x)
+    recorded, spikes[:] = list(spikes), []
+    functional.reset_net(network)
+    save(name, export_to_nir(network, x, dt=1e-3), x, recorded)
 
 
 def spikingjelly_cnn(name):
@@ -245,8 +333,11 @@ def spikingjelly_cnn(name):
 # ---------------------------------------------------------------------------------------- rockpool
 
 
-def rockpool_chain(name):
-    """Current-based leaky neurons with a tau and a threshold each, two layers; spikes are counts."""
+def rockpool_chain(name, uniform=False):
+    """Current-based leaky neurons, two layers, each with a tau and a threshold; spikes are counts.
+
+    `uniform`: one tau and one threshold a layer, no bias.
+    """
     from pipeline.interop import quirks
 
     quirks.leave_out_samna()
@@ -254,12 +345,15 @@ def rockpool_chain(name):
     from rockpool.nn.modules.torch import LIFTorch, LinearTorch
     from rockpool.nn.modules.torch.nir import to_nir
 
+    def between(first, last, width):
+        return torch.full((width,), last) if uniform else torch.linspace(first, last, width)
+
     def neurons(width):
         return LIFTorch(
             width,
-            tau_mem=torch.linspace(0.004, 0.012, width),
-            tau_syn=torch.linspace(0.002, 0.005, width).reshape(width, 1),
-            threshold=torch.linspace(0.6, 1.2, width),
+            tau_mem=between(0.004, 0.012, width),
+            tau_syn=between(0.002, 0.005, width).reshape(width, 1),
+            threshold=between(0.6, 1.2, width),
             bias=torch.zeros(width),
             dt=1e-3,
         )
@@ -267,12 +361,13 @@ def rockpool_chain(name):
     layers = [
         LinearTorch((12, 16), has_bias=False),
         neurons(16),
-        LinearTorch((16, 5), has_bias=True),
+        LinearTorch((16, 5), has_bias=not uniform),
         neurons(5),
     ]
     with torch.no_grad():
         layers[0].weight *= 0.5
-        layers[2].bias.copy_(torch.linspace(-0.05, 0.05, 5))
+        if not uniform:
+            layers[2].bias.copy_(torch.linspace(-0.05, 0.05, 5))
     x = events(12)
     recorded, now = [], x.transpose(0, 1)  # Rockpool's modules take (B, T, ...)
     with torch.no_grad():
@@ -284,11 +379,11 @@ def rockpool_chain(name):
     save(name, to_nir(network), x, recorded)
 
 
-def sinabs_case(name, reset, pooled):
+def sinabs_case(name, reset, pooled, bias=True):
     """`reset` is the name of one of sinabs' reset functions."""
     import sinabs.activation
 
-    sinabs_cnn(name, getattr(sinabs.activation, reset)(), pooled)
+    sinabs_cnn(name, getattr(sinabs.activation, reset)(), pooled, bias)
 
 
 CASES = {
@@ -301,8 +396,15 @@ CASES = {
     "snntorch_rleaky_bias_zero": (snntorch_recurrent, "RLeaky", "zero", True, True),
     "snntorch_rleaky_subtract": (snntorch_recurrent, "RLeaky", "subtract", True, False),
     "spikingjelly_cnn": (spikingjelly_cnn,),
+    "chips_sinabs": (sinabs_case, "MembraneReset", True, False),
+    "chips_norse": (norse_for_chips,),
+    "chips_snntorch": (snntorch_for_chips,),
+    "chips_spikingjelly": (spikingjelly_for_chips,),
 }
-IN_VENDORS = {"rockpool_chain": (rockpool_chain,)}  # Rockpool lives in the other environment
+IN_VENDORS = {
+    "rockpool_chain": (rockpool_chain,),
+    "chips_rockpool": (rockpool_chain, True),
+}  # Rockpool lives in the other environment
 
 
 def main():
