@@ -18,7 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pipeline import environment
-from pipeline.stage import keep_memory
+from spyx_nir.memory import keep_memory
 
 
 def main(who: str, name: str, steps: int, batch: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spyx_nir.errors import Parser, exit_status
+from spyx_nir.memory import keep_memory
 
 COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["build"] and "numpy" not in sys.modules:
             # NumPy reads it when it is imported. Threads of OpenBLAS and of `build` wait for each other.
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            keep_memory()
         known = commands(given[:1])
         parsed = build_parser(given[:1], known).parse_args(given)
         parsed.whole_parser = whole_parser  # for the completion of all commands
