@@ -26,6 +26,7 @@ from spyx_nir.hardware.families.integer.rtl_code import (
 from spyx_nir.hardware.findings import Finding, Row, against
 
 PORT_BYTES = 512  # rtl/uart.v
+COUNT_BYTES = 4  # of a class; rtl/classes.v
 STEP, PASS, SEND = 4, 6, 4  # clock cycles besides those that are counted
 FIELDS = {"name": str, "clock": int, "source": str}
 SHAPE: Check = (
@@ -121,7 +122,7 @@ def memories(counts: Counts, profile: Profile) -> list[Memory]:
         found.append(Memory(largest, "membranes", behind, lanes * state))
     classes = counts.layout.classes
     found.append(Memory("", "bytes that wait at the serial port", PORT_BYTES, 8))
-    found.append(Memory("", "counts of the classes", classes, SUM_BITS))
+    found.append(Memory("", "counts of the classes", COUNT_BYTES * classes, 8))
     tables = min(2, sum(one.tables for one in counts.neurons))  # of sums and of membranes
     found += [Memory(largest, "decays", all_words, lanes * FACTOR_BITS)] * tables
     return found

@@ -239,6 +239,7 @@ class Plan:
             "CHANNEL_BITS": bits(channels - 1),
             "ROW_BITS": bits(height - 1),
             "COLUMN_BITS": bits(width - 1),
+            "EVENT_BITS": bits(self.events),
             "NEURONS": found.neurons,  # words of a dump of membranes
             "CURRENTS": found.currents,  # of one of currents
             "SPIKE_WORDS": found.words,  # of one of spikes
@@ -271,7 +272,6 @@ class Plan:
         parts = list(self.parts.values())
         currents = [p for p in parts if p.population.decay_syn is not None]
         inner = {
-            "COUNT_BITS": bits(self.events),
             "LANES": self.lanes,
             "LANE_BITS": bits(self.lanes - 1),
             "SUM_BITS": SUM_BITS,

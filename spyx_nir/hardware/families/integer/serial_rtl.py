@@ -9,7 +9,7 @@ from spyx_nir.hardware.families.integer.layout import as_map
 from spyx_nir.hardware.network import IntegerNetwork
 
 TEXTS = Path(__file__).with_name("rtl")
-SHARED = ("uart.v", "serial.v")
+SHARED = ("uart.v", "serial.v", "classes.v")
 BOARDS = {  # board -> its top and its pins
     "icebreaker": ("top_icebreaker.v", "icebreaker.pcf"),
     "ulx3s": ("top_ulx3s.v", "ulx3s.lpf"),
@@ -17,7 +17,7 @@ BOARDS = {  # board -> its top and its pins
 
 
 def serial_files(network: IntegerNetwork, *boards: str) -> dict[str, str]:
-    """Name below the bundle -> text: rtl/sizes.vh, rtl/uart.v, rtl/serial.v, and each board's files.
+    """Name below the bundle -> text: rtl/sizes.vh, `SHARED`, and each board's files.
 
     boards: of `BOARDS`.
     """
@@ -34,7 +34,7 @@ def sizes(network: IntegerNetwork) -> str:
     numbers["CLASSES"] = found.classes
     names = {"CHANNELS": "CHANNEL", "HEIGHT": "ROW", "WIDTH": "COLUMN", "CLASSES": "CLASS"}
     numbers |= {f"{names[key]}_BITS": _bits(n) for key, n in numbers.items()}
-    numbers |= {"CURRENTS": found.currents, "MOST_EVENTS": event_limit(network)}
+    numbers |= {"EVENT_BITS": event_limit(network).bit_length(), "CURRENTS": found.currents}
     lines = "\n".join(f"`define MODEL_{key} {value}" for key, value in numbers.items())
     return "// Sizes of the network, generated.\n`ifndef MODEL_CHANNELS\n" + lines + "\n`endif\n"
 

@@ -49,7 +49,7 @@ COMPILER, SIMULATOR = "iverilog", "vvp"
 FLAGS = ("-g2005", "-Wall")
 BENCH = "bench.v"
 # Modules that the bench does not have: the serial port and the boards.
-OTHERS = ("uart.v", "serial.v", "top_*.v")
+OTHERS = ("uart.v", "serial.v", "classes.v", "top_*.v")
 QUICK = 18_000  # neurons times steps: what is simulated unless something else is asked for
 
 

@@ -36,7 +36,7 @@ module dump #(
     reg [ADDRESS_BITS-1:0] address;
     reg [CHANNEL_BITS-1:0] channel;
     reg [4:0] bit_of_word;
-    reg ended;  // the population has no more
+    reg ended;  // the population has no more; zeros fill a word of spikes
     reg load;  // the next neuron is in another word
 
     wire [POPULATION_BITS-1:0] end_population = what == 1 ? LAST_CURRENT : LAST_POPULATION;
@@ -63,7 +63,7 @@ module dump #(
                 address <= first;
                 channel <= 0;
                 bit_of_word <= 0;
-                data <= 0;
+                ended <= 1'b0;
                 if (what == 1 && !has_current) begin
                     if (population == LAST_POPULATION) mode <= IDLE;
                     else population <= population + 1'b1;
@@ -71,19 +71,18 @@ module dump #(
             end
             LOAD: mode <= TAKE;
             TAKE: begin
-                if (what == 0) data[bit_of_word] <= spikes[lane];
+                if (what == 0) data <= {!ended && spikes[lane], data[31:1]};
                 else data <= {{(32 - STATE_BITS){state[STATE_BITS-1]}}, state};
                 bit_of_word <= bit_of_word + 1'b1;
                 channel <= end_of_place ? 0 : channel + 1'b1;
                 if (end_of_word) address <= address + 1'b1;
-                ended <= end_of_population;
+                ended <= ended || end_of_population;
                 load <= end_of_word;
-                if (what != 0 || bit_of_word == 31 || end_of_population) mode <= SEND;
-                else if (end_of_word) mode <= LOAD;
+                if (what != 0 || bit_of_word == 31) mode <= SEND;
+                else if (end_of_word && !ended && !end_of_population) mode <= LOAD;
             end
             SEND:
                 if (ready) begin
-                    data <= 0;
                     if (!ended) mode <= load ? LOAD : TAKE;
                     else if (population == end_population) mode <= IDLE;
                     else begin

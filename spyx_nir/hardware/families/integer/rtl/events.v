@@ -17,11 +17,11 @@ module events #(
     input [ROW_BITS-1:0] in_y,
     input [COLUMN_BITS-1:0] in_x,
     output counts,  // whether the event of `take` is walked
+    output reg [COUNT_BITS-1:0] count,  // how many were, in this step
     output reg [CHANNEL_BITS-1:0] channel,
     output reg [ROW_BITS-1:0] y,
     output reg [COLUMN_BITS-1:0] x
 );
-    reg [COUNT_BITS-1:0] count;
     wire is_inside = in_channel < CHANNELS && in_y < HEIGHT && in_x < WIDTH;
 
     assign counts = is_inside && count != MOST_EVENTS;

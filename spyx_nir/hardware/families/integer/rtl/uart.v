@@ -19,10 +19,8 @@ module uart_receive #(
         seen <= {seen[1:0], line};
         valid <= 1'b0;
         if (left == 0) begin
-            if (falls) begin
-                left <= 4'd9;
-                wait_for <= DIVIDER + DIVIDER / 2 - 2;  // the middle of the first bit
-            end
+            wait_for <= DIVIDER + DIVIDER / 2 - 2;  // the middle of the first bit
+            if (falls) left <= 4'd9;
         end else if (wait_for != 0) wait_for <= wait_for - 1'b1;
         else begin
             wait_for <= DIVIDER - 1;
@@ -56,15 +54,13 @@ module uart_send #(
     assign line = bits[0];
 
     always @(posedge clk) begin
-        if (left == 0) begin
+        wait_for <= ready || wait_for == 0 ? DIVIDER - 1 : wait_for - 1'b1;
+        if (ready) begin
             if (valid) begin
                 bits <= {1'b1, data, 1'b0};
                 left <= 4'd10;
-                wait_for <= DIVIDER - 1;
             end
-        end else if (wait_for != 0) wait_for <= wait_for - 1'b1;
-        else begin
-            wait_for <= DIVIDER - 1;
+        end else if (wait_for == 0) begin
             bits <= {1'b1, bits[9:1]};
             left <= left - 1'b1;
         end
@@ -83,29 +79,23 @@ module uart_buffer (
     input [7:0] in_data,
     output reg out_valid,
     input out_ready,
-    output reg [7:0] out_data
+    output [7:0] out_data
 );
-    reg [7:0] bytes [0:511];
     reg [8:0] head, tail;  // the next to be taken, the next to be written
-    reg reading;
     wire [8:0] after_tail = tail + 1'b1;
+    wire write = in_valid && after_tail != head;
+    memory #(.BITS(8), .WORDS(512), .ADDRESS_BITS(9)) bytes (
+        .clk(clk), .write(write), .write_address(tail), .write_data(in_data),
+        .read_address(head), .read_data(out_data)
+    );
 
     always @(posedge clk) begin
-        if (in_valid && after_tail != head) begin
-            bytes[tail] <= in_data;
-            tail <= after_tail;
-        end
-        out_data <= bytes[head];
-        reading <= head != tail && !out_valid && !reading;
-        if (reading) out_valid <= 1'b1;
-        else if (out_valid && out_ready) begin
-            out_valid <= 1'b0;
-            head <= head + 1'b1;
-        end
+        if (write) tail <= after_tail;
+        if (out_valid && out_ready) head <= head + 1'b1;
+        out_valid <= head != tail && !(out_valid && out_ready);
         if (rst) begin
             head <= 0;
             tail <= 0;
-            reading <= 1'b0;
             out_valid <= 1'b0;
         end
     end
