@@ -95,13 +95,27 @@ def simulate(
     Raises:
         RuntimeError: the simulator fails or says something, or too little comes back.
     """
+    return exchange(rtl, [SIMULATOR, "-n", str(program.absolute())], x, network, states)
+
+
+def exchange(
+    rtl: Path,
+    command: Sequence[str],
+    x: np.ndarray,
+    network: dict[str, Any],
+    states: int | None = None,
+    ends_in: str = "",
+) -> dict[str, np.ndarray]:
+    """As `simulate`, by a command that runs the bench.
+
+    ends_in: what it says at the end when all is well.
+    """
     most = network["chip"]["neuron.input_spikes_per_step"]
     with tempfile.TemporaryDirectory() as folder:
         sent, came = Path(folder) / "commands", Path(folder) / "answers"
         sent.write_bytes(commands(x, most, states))
-        command = [SIMULATOR, "-n", str(program.absolute())]
-        said = _run([*command, f"+commands={sent}", f"+answers={came}"], rtl)
-        if said:
+        said = _run([*command, f"+commands={sent}", f"+answers={came}"], rtl).strip()
+        if said := said.removesuffix(ends_in):
             raise RuntimeError(" ".join(said.split())[:300])
         steps, samples = x.shape[:2]
         return answers(came.read_bytes(), network, steps, samples, states)
