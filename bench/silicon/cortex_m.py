@@ -64,14 +64,20 @@ WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
 FLAGS = (
     *verify_c.FLAGS, *WARNINGS, "-mthumb", "-ffreestanding", "-fno-tree-loop-distribute-patterns",
 )  # fmt: skip
-STATES_OF = 2  # recordings whose states are read where a step has many; the spikes of all are
-MANY = 1000  # neurons
 TIMEOUT_S = 900.0
 
 
 def missing() -> list[str]:
     """The programs that are not installed."""
     return [name for name in PACKAGES if shutil.which(name) is None]
+
+
+def absent() -> list[str]:
+    """What is not installed: the command that installs it."""
+    if not (names := missing()):
+        return []
+    packages = " ".join(dict.fromkeys(PACKAGES[name] for name in names))
+    return [f"{', '.join(names)}: not installed; apt-get install {packages}"]
 
 
 def compile_for(core: str, sources: Path, place: Path) -> dict[str, int]:
@@ -151,25 +157,20 @@ def measure(bundle: Path, core: str, machine: Machine, recordings: int) -> dict[
         arrays = {key: first(key, loaded[key], recordings) for key in loaded.files}
     network, x = verify_c.network_of(arrays), arrays["input"]
     steps, samples = x.shape[:2]
-    neurons = sum(int(np.prod(n["shape"])) for n in network["neurons"])
-    states = samples if neurons < MANY else min(STATES_OF, samples)
     most = network["chip"]["neuron.input_spikes_per_step"]
-    whole, without = protocol.layouts(network, steps)
-    due = states * whole.itemsize + (samples - states) * without.itemsize
+    due = samples * protocol.layouts(network, steps)[0].itemsize
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         sizes = compile_for(core, bundle / "c", place)
         program = link(core, machine.script, place)
-        sent = b"T" + verify_c.commands(x, most, states)
+        sent = b"T" + verify_c.commands(x, most)
         answer = emulate(program, machine.name, sent, due + 5)
     nothing = int.from_bytes(answer[1:5], "little")
-    found = verify_c.answers(answer[5:], network, steps, samples, states)
+    found = verify_c.answers(answer[5:], network, steps, samples)
     if problems := verify_c.differences(found, arrays):
         raise UserError(f"{bundle.parent.parent.name} on {machine.name}: {problems[0]}")
     calls = found["events"].astype(np.int64) + 1
     instructions = (found["ticks"] - calls * nothing) / machine.ticks_per_instruction
-    entries = sum(found[key].size for key in found if key.startswith("spikes/"))
-    compared = sum(found[k].size for k in found if k.startswith(("membrane/", "current/")))
     synops = synaptic_operations(arrays, network)
     return {
         "core": core,
@@ -179,11 +180,41 @@ def measure(bundle: Path, core: str, machine: Machine, recordings: int) -> dict[
             "mean": float(instructions.mean()), "most": float(instructions.max()),
         },
         "instructions_per_synaptic_operation": float(instructions.sum() / max(synops, 1)),
-        "recordings": samples,
-        "spike_entries": entries,
-        "state_entries": compared,
-        "differing": 0,
+        **entries(arrays),
     }  # fmt: skip
+
+
+def entries(arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many recordings, entries of spikes and of states integer_vectors.npz has; 0 differ."""
+    sizes = {"spike_entries": ("spikes/",), "state_entries": ("membrane/", "current/")}
+    return {
+        "recordings": arrays["input"].shape[1],
+        **{
+            name: sum(array.size for key, array in arrays.items() if key.startswith(kinds))
+            for name, kinds in sizes.items()
+        },
+        "differing": 0,
+    }
+
+
+def golden_on_host(bundle: Path) -> dict[str, int] | None:
+    """The golden recordings in C on this computer; None where there is no C compiler.
+
+    Raises:
+        UserError: a spike or a state differs.
+    """
+    if (cc := verify_c.compiler()) is None:
+        return None
+    if problems := verify_c.check(bundle, cc):
+        raise UserError(f"{bundle.parent.parent.name} on this computer: {problems[0]}")
+    with np.load(bundle / verify_c.VECTORS, allow_pickle=False) as loaded:
+        found = entries(dict(loaded))
+    print(
+        f"{bundle.parent.parent.name} in C on this computer: {found['recordings']} golden recordings, "
+        f"{found['spike_entries']} entries of spikes, {found['state_entries']} of states, 0 differ",
+        flush=True,
+    )
+    return found
 
 
 def on_host(task: str, bundle: Path, chunk: int = 100) -> int | None:
@@ -204,7 +235,7 @@ def on_host(task: str, bundle: Path, chunk: int = 100) -> int | None:
     network = verify_c.network_of(arrays)
     most = network["chip"]["neuron.input_spikes_per_step"]
     events, _ = prepared.read(data).subset("test")
-    entries = 0
+    compared = 0
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "host"
         verify_c.build(bundle / "c", program, cc)
@@ -219,13 +250,13 @@ def on_host(task: str, bundle: Path, chunk: int = 100) -> int | None:
                     raise UserError(
                         f"{task}: spikes of `{name}` differ in C, from recording {start}"
                     )
-                entries += spikes.size
+                compared += spikes.size
     print(
-        f"{task}: {len(events)} test recordings in C on this computer: {entries} entries of spikes, "
+        f"{task}: {len(events)} test recordings in C on this computer: {compared} entries of spikes, "
         "0 differ",
         flush=True,
     )
-    return entries
+    return compared
 
 
 def first(key: str, array: np.ndarray, recordings: int) -> np.ndarray:
@@ -292,17 +323,18 @@ def _run(command: list[str]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.silicon.cortex_m", description=__doc__)
     parser.add_argument("--recordings", type=int, default=16, help="golden recordings that are run")
+    parser.add_argument("--only", metavar="TASK", help="one of them")
     arguments = parser.parse_args()
-    if names := missing():
-        packages = " ".join(dict.fromkeys(PACKAGES[name] for name in names))
-        raise UserError(f"{', '.join(names)}: not installed; apt-get install {packages}")
-    bundles = sorted((ROOT / "models").glob("*/deploy/cortex-m"))
+    if lines := absent():
+        raise UserError(lines[0])
+    bundles = sorted((ROOT / "models").glob(f"{arguments.only or '*'}/deploy/cortex-m"))
     if not bundles:
         raise UserError("models/*/deploy/cortex-m: no bundle; run make repro")
     for bundle in bundles:
         task = bundle.parent.parent.name
         try:
             found = report(bundle, arguments.recordings)
+            found["host_golden"] = golden_on_host(bundle)
             found["host_spike_entries"] = on_host(task, bundle)
         except (RuntimeError, subprocess.CalledProcessError) as error:
             raise UserError(f"{bundle.relative_to(ROOT)}: {error}") from None

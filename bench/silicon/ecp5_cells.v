@@ -1,6 +1,7 @@
 // Cells of the ECP5 that Yosys has no model of: block RAM and multiplier, written here, for the modes that
-// Yosys makes of our Verilog. From Lattice's memory usage guide FPGA-TN-02204 and Yosys' own maps
-// (share/lattice/brams_map_16kd.v, dsp_map_18x18.v). The models of all other cells are Yosys'.
+// Yosys makes of our Verilog; other modes are said. Ports, widths, enables of bytes and the order of the
+// initial bits are those of Yosys' maps (share/lattice: brams_16kd.txt, brams_map_16kd.v,
+// dsp_map_18x18.v); no cell of Lattice was at hand to compare with.
 
 // 18 kbit in 2048 bytes of 9 bits. A port is 36, 18, 9, 4, 2 or 1 bits wide; its address counts bits, of which
 // a narrow port has 8 of 9 in a byte. What is as wide as two ports goes through both: DIA and DIB, DOA and

@@ -15,7 +15,7 @@ import random_networks
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bench.silicon import fpga
+from bench.silicon import fpga, verilator
 from spyx_nir.bundle import integers
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import profile, simulate
@@ -261,15 +261,17 @@ def test_verilator_has_nothing_to_say(small: Path) -> None:
 
 
 @needs_icarus
+@pytest.mark.skipif(bool(verilator.missing()), reason="no Verilator: see make silicon")
 def test_make_silicon_counts_what_it_compares(small: Path) -> None:
     """2 recordings of 3 steps; 180 + 216 + 3 neurons have a current each. A weight off by 64 is found."""
     rtl = small / "rtl"
     with np.load(small / verify_rtl.VECTORS, allow_pickle=False) as loaded:
         arrays = dict(loaded)
-    found = fpga.simulated(rtl, arrays, 16)
+    found = fpga.simulated(rtl, arrays, 1)
     neurons = 5 * 36 + 6 * 36 + 3
     assert (found["recordings"], found["spike_entries"]) == (2, 2 * 3 * neurons)
     assert found["state_entries"] == 2 * found["spike_entries"] and found["differing"] == 0
+    assert (found["beside"]["recordings"], found["beside"]["spike_entries"]) == (1, 3 * neurons)
     steps = found["cycles_per_step"]
     assert (
         2 * neurons / 2 < steps["mean"] <= steps["most"]
