@@ -103,9 +103,8 @@ endef
 vendors: $(READY) $(VENDORS)/.ready ## our integer simulators against XyloSim, Lava, sinabs and SANA-FE, spike by spike
 	@$(BIN)/python -m bench.vendors.compare
 
-silicon: $(READY) $(SILICON)/.ready ## the C of the bundles on emulated Cortex-M cores, their Verilog in Icarus, Yosys and nextpnr
-	@$(BIN)/python -m bench.silicon.cortex_m
-	@$(BIN)/python -m bench.silicon.fpga
+silicon: $(READY) $(SILICON)/.ready ## the C of the bundles on emulated Cortex-M cores, their Verilog in Icarus, Verilator, Yosys and nextpnr
+	@$(BIN)/python -m bench.silicon
 
 peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## every bundle through every other framework: verdicts, docs/peers.md
 	@$(BIN)/python -m pipeline.interop

