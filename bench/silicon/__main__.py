@@ -1,6 +1,6 @@
 """All of `make silicon`: each task and target in a process of its own, two at a time.
 
-Writes metrics/emulated/; see cortex_m.py and fpga.py.
+Writes metrics/emulated/ (cortex_m.py, fpga.py), and tables of docs/ by it (pages.py).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.silicon import cortex_m, fpga
+from bench.silicon import cortex_m, fpga, pages
 from spyx_nir.errors import UserError, exit_status
 
 AT_ONCE = 2
@@ -37,7 +37,7 @@ def main() -> int:
     commands = [[sys.executable, "-m", *job] for job in jobs()]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         done = list(pool.map(lambda command: subprocess.run(command).returncode, commands))
-    return max(done)
+    return max(done) or pages.write()
 
 
 if __name__ == "__main__":
