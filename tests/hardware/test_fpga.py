@@ -119,6 +119,11 @@ def test_what_does_not_fit_is_named_with_its_place() -> None:
     assert error.reason.startswith(
         "weights: 5140 words of 64 bits, in 84 block RAMs; with all others"
     )
+    # 800 + 2304 + 1152 + 128 * 256 + 256 * 10 weights in 19,792 words of 16 bits: two of 16,384; 8,970
+    # sums of 32 bits: two. Spikes of 1 bit in 2,048 x 2: five; serial port and counts: two.
+    assert error.reason.endswith(
+        "the memories would fit, by an estimate: 4 of 4 large RAMs, 7 of 30 block RAMs"
+    )
     assert "large RAM is not used" in error.reason and error.source == SMALL.source(
         "fpga.block_rams"
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spyx_nir.hardware.facts import TEXT, Check, Profile, list_of, whole
 from spyx_nir.hardware.families.integer.boards import is_board
@@ -141,6 +141,44 @@ def placed(counts: Counts, profile: Profile) -> list[Placed]:
     return [Placed(m, blocks(m, shapes)) for m in memories(counts, profile)]
 
 
+def loaded_at_start(counts: Counts, profile: Profile) -> tuple[list[Placed], list[Placed]]:
+    """An estimate: memories in large RAM and in block RAM, were the large RAM filled at start-up.
+
+    Large RAM has one port, so that a sum is read and written in two cycles, one neuron at a time:
+    weights, sums of 32 bits and membranes are in it, all else in block RAM. Nothing here generates that.
+    """
+    state = profile["state.bits"]
+    names = [one.name for one in counts.neurons]
+    neurons = sum(math.prod(counts.layout.places[name].shape) for name in names)
+    stored = {link.node: _rows(link) * (link.shape[0] // link.groups) for link in counts.links}
+    weight_bits = profile["weights.bits"]
+    width = max(bits for _, bits in profile["fpga.large_ram_shapes"])
+    words = -(-sum(stored.values()) * weight_bits // width)
+    large = [Memory(max(stored, key=stored.__getitem__), "weights", words, width)]
+    large.append(Memory("", "sums", neurons, SUM_BITS))
+    if any(one.current for one in counts.neurons):
+        large.append(Memory("", "membranes", neurons, state))
+    others = [m for m in memories(counts, profile) if m.what not in {m.what for m in large}]
+    small = [replace(m, words=neurons, bits=1) if m.what == "spikes" else m for m in others]
+    return (
+        [Placed(m, blocks(m, profile["fpga.large_ram_shapes"])) for m in large],
+        [Placed(m, blocks(m, profile["fpga.block_ram_shapes"])) for m in small],
+    )
+
+
+def _of_large(counts: Counts, profile: Profile) -> str:
+    """Whether the network would fit with large RAM, in words."""
+    large, small = loaded_at_start(counts, profile)
+    used = {"large": total(large), "block": total(small)}
+    has = {kind: profile[f"fpga.{kind}_rams"] for kind in used}
+    fits = all(used[kind] <= has[kind] for kind in used)
+    return (
+        "; large RAM is not used, as the bitstream does not fill it: loaded at start-up, with a neuron "
+        f"at a time, the memories would {'fit' if fits else 'not fit'}, by an estimate: "
+        + ", ".join(f"{used[kind]} of {has[kind]} {kind} RAMs" for kind in used)
+    )
+
+
 def total(found: Sequence[Placed]) -> int:
     """How many block RAMs are taken."""
     return sum(one.blocks for one in found)
@@ -214,7 +252,7 @@ def place(counts: Counts, profile: Profile) -> list[Finding]:
     largest = max(found, key=lambda one: one.blocks)
     why = f"{largest}; with all others {used} are needed, the target has {limit}"
     if profile["fpga.large_rams"]:
-        why += "; large RAM is not used, as the bitstream does not fill it"
+        why += _of_large(counts, profile)
     return [
         against(
             profile, "fpga.block_rams", "memory", largest.memory.node, why,
