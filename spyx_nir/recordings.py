@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.errors import GraphError, UsageError, about, one_line
+from spyx_nir.limits import check_limit, limit
 from spyx_nir.meaning import reference
 from spyx_nir.meaning.equations import Shape
 from spyx_nir.meaning.plan import single_number
 
-MAX_BYTES = 2**31  # of data, unpacked
-MOST_STEPS = 100_000
 # Read by NumPy, and by the package faery.
 EVENTS = (".bin", ".aedat4", ".es", ".raw", ".dat")
 
@@ -58,7 +57,7 @@ def read(
     metadata = metadata or {}
     seconds, count = (single_number(metadata.get(key)) for key in ("input_bin_s", "n_steps"))
     length = bin_us or (round(seconds * 1e6) if 1e-6 <= seconds < 1e6 else None)
-    steps = int(count) if 1 <= count <= MOST_STEPS else None
+    steps = int(count) if 1 <= count <= limit("steps") else None
     with about(path):
         place = Path(path)
         if place.is_dir():
@@ -138,9 +137,7 @@ def _loaded(path: str) -> dict[str, np.ndarray]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            what = f"unpacks to {size} bytes; at most {MAX_BYTES} are read"
-            raise GraphError(what, code="too-large")
+        check_limit("data", size, f"unpacks to {size} bytes")
         with np.load(path, allow_pickle=False) as loaded:
             return {name: loaded[name] for name in loaded.files}
     _check_size(Path(path))
@@ -152,8 +149,8 @@ def _loaded(path: str) -> dict[str, np.ndarray]:
 
 
 def _check_size(path: Path) -> None:
-    if path.stat().st_size > MAX_BYTES:
-        raise GraphError(f"is larger than {MAX_BYTES} bytes", code="too-large")
+    size = path.stat().st_size
+    check_limit("data", size, f"is of {size} bytes")
 
 
 # ------------------------------------------------------------------------------------------ events
@@ -207,11 +204,9 @@ def _binned(
     longest = max(int(e["t"].max()) // bin_us + 1 if len(e) else 1 for _, e in samples)
     steps = steps or longest
     size = steps * len(samples) * int(np.prod(shape))
-    if steps > MOST_STEPS or size > MAX_BYTES:
-        what = (
-            f"{steps} steps of {bin_us} us for {len(samples)} recordings are too many; longer bins?"
-        )
-        raise GraphError(what, code="too-large")
+    claims = f"{steps} steps of {bin_us} us for {len(samples)} recordings: longer bins?"
+    check_limit("steps", steps, f"{claims} They are {steps} steps")
+    check_limit("data", size, f"{claims} They are {size} bytes")
     made = np.zeros((steps, len(samples), *shape), np.uint8)
     for index, (of, events) in enumerate(samples):
         with about(of):

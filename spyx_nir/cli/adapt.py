@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="where to write, a .nir file; replaced if it is there")
     parser.add_argument("--reader", required=True, choices=sorted(adapt.DIALECTS))
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

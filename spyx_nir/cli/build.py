@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bin-us", type=_microseconds, help="how long a step of a recording is, in microseconds"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser, "delay", "data", "steps", "paths")
     parser.epilog = (
         "DATA is what `run` reads: a .npz of `x`, counts of events, (T, N, *shape) or with labels\n"
         "(N, T, *shape), channels first, and `y` (N,), numbers or names of classes; or recordings of\n"

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dt", type=show.step, help="the step of the runs; default: the contracts'"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser, "delay", "data", "steps")
     parser.epilog = (
         "Compared are nodes, their fields, edges and contract; not: the type a number is stored in, "
         "the order\nof anything, or a field that says nothing or a `v_reset` of 0 that one file leaves "

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="OUT.svg", help="where to write; default: standard output"
     )
     parser.add_argument("--json", action="store_true", help="print JSON; needs --output")
+    show.add_limits(parser)
     parser.epilog = (
         "Subgraphs are dissolved. A + is where several edges add up. Dashed edges close a cycle: they\n"
         "carry the output of the step before. Any browser shows the picture."

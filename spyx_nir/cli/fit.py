@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_discretization(parser)
     show.add_dialect(parser, "judge it")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser, "paths")
     parser.epilog = (
         "An error does not fit; a change is what `build` and the stage `target` change; a\n"
         "warning may not mean the same; a note is a known difference. A limit of ? is one that no\n"

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     show.add_discretization(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def inspect(
         GraphError: the file is no readable graph. One that can be read but not run is shown; the
             entry `refused` then says why it cannot be run.
     """
-    content = hdf5.read(path)
+    content, digest = hdf5.survey(path)
     graph_dict = file.outline(content, path)
     metadata = dict(graph_dict.get("metadata", {}))
     if dt is None and isinstance(metadata.get("dt"), (float, np.floating)) and metadata["dt"] > 0:
@@ -65,7 +66,7 @@ def inspect(
     return {
         "file": str(path),
         "nir_version": version if isinstance(version, str) else None,
-        "digest": file.content_digest(content),
+        "digest": digest,
         "contract": metadata,
         "dt": dt,
         "discretization": "exact" if exact else "euler",
@@ -102,7 +103,7 @@ def _along(plan: Plan) -> list[str]:
 def _numbers(node: dict[str, Any]) -> dict[str, np.ndarray]:
     """The fields of a node that hold parameters: real numbers, no sizes."""
     return {
-        name: np.asarray(value)
+        name: np.asanyarray(value)
         for name, value in node.items()
         if name != "metadata" and name not in file.WHOLE and np.asarray(value).dtype.kind in "biuf"
     }
@@ -116,6 +117,7 @@ def _node(
     path: str, node: dict[str, Any], plan: Plan | None, dt: float | None, exact: bool
 ) -> dict[str, Any]:
     numbers = {name: value for name, value in _numbers(node).items() if value.size}
+    ranges = {name: hdf5.ends(value) for name, value in numbers.items()}
     sizes = {n: v for n, v in node.items() if n in file.WHOLE}
     made: dict[str, Any] = {
         "path": path,
@@ -127,8 +129,8 @@ def _node(
             name: {
                 "shape": list(value.shape),
                 "dtype": str(value.dtype),
-                "min": value.min(),
-                "max": value.max(),
+                "min": ranges[name][0],
+                "max": ranges[name][1],
             }
             for name, value in numbers.items()
         },
@@ -140,9 +142,9 @@ def _node(
         with np.errstate(all="ignore"):
             made["decays"] = {
                 name: [decay.min(), decay.max()]
-                for name, value in numbers.items()
-                if name.startswith("tau")
-                for rate in [dt / value.astype(np.float64)]
+                for name, ends in ranges.items()
+                if name.startswith("tau")  # a decay grows with its time constant
+                for rate in [dt / np.asarray(ends, np.float64)]
                 for decay in [np.exp(-rate) if exact else 1 - rate]
             }
     return made

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="warnings count as errors")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser)
     codes = "\n".join(f"  {code:17} {text}" for code, text in CODES.items())
     parser.epilog = (
         f"codes:\n{codes}\n\nexit code 0: no error; 1: an error (--strict: or a warning)"

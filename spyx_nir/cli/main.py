@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from spyx_nir.errors import Parser, exit_status
 from spyx_nir.memory import keep_memory
+from spyx_nir.limits import LIMITS, raised_limits
 
 COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
@@ -104,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = build_parser(given[:1], known).parse_args(given)
         parsed.whole_parser = whole_parser  # for the completion of all commands
         tool = importlib.import_module(known[parsed.command].module)
-        code: int = tool.main(parsed)
+        with raised_limits(**_given_limits(parsed)):
+            code: int = tool.main(parsed)
         sys.stdout.flush()
         return code
 
@@ -112,6 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warn  # type: ignore[assignment]
         return exit_status(command)
+
+
+def _given_limits(parsed: argparse.Namespace) -> dict[str, int]:
+    """The limits that the command line gives by --max-NAME, by name."""
+    given = {name: getattr(parsed, f"max_{name}", None) for name in LIMITS}
+    return {name: most for name, most in given.items() if most is not None}
 
 
 def _warn(message: Warning | str, *_: object) -> None:

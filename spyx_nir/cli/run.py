@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT.npz", help="where to write the results")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser, "delay", "data", "steps")
     parser.epilog = EPILOG
 
 

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.errors import UsageError
+from spyx_nir.limits import LIMITS
 from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
+
+OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "text")
 
 
 def table(
@@ -100,6 +103,22 @@ def add_dialect(parser: argparse.ArgumentParser, what: str) -> None:
     """The flag --dialect; `what` is what is done with the file."""
     said = f"{what} as that framework reads it, see docs/convert.md; its own reset and step"
     parser.add_argument("--dialect", choices=sorted(DIALECTS), help=said)
+
+
+def add_limits(parser: argparse.ArgumentParser, *names: str) -> None:
+    """A flag --max-NAME for each of these limits, and for those of reading a .nir file."""
+    group = parser.add_argument_group(
+        "limits", "what a file may cost; a number replaces the default"
+    )
+    for name in (*OF_A_FILE, *names):
+        said = f"{LIMITS[name].what}; default: {LIMITS[name].most}"
+        group.add_argument(f"--max-{name}", type=_limit, metavar="N", help=said)
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text[:20]) < 2**63 or len(text) > 19:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 2^63, got {text:.40}")
+    return int(text)
 
 
 def check_dialect(arguments: argparse.Namespace) -> None:

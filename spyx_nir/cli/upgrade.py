@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nir-version", choices=file.NIR_VERSIONS, default="1.0.8", help="default: %(default)s"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    show.add_limits(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,8 @@ import nir
 import numpy as np
 
 from spyx_nir.errors import GraphError, one_line
+from spyx_nir.limits import check_limit
 from spyx_nir.meaning.equations import graph_error
-from spyx_nir.meaning.plan import MOST_NESTED
 
 
 def as_dict(
@@ -34,8 +34,8 @@ def as_dict(
     nodes = {}
     for name, node in nir_graph.nodes.items():
         if isinstance(node, nir.NIRGraph):
-            if len(within) > MOST_NESTED:
-                raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
+            claims = f"subgraph `{path}{name}` is nested {len(within) + 1} deep"
+            check_limit("depth", len(within) + 1, claims, own)
             nodes[name] = as_dict(node, f"{path}{name}.", (*within, id(nir_graph)))
         elif isinstance(node, nir.ir.NIRNode):
             try:

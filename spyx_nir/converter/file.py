@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from spyx_nir.converter import hdf5
 from spyx_nir.converter.as_dict import as_dict
 from spyx_nir.errors import GraphError, about, one_line
 from spyx_nir.files import hdf5 as hdf5_file
+from spyx_nir.limits import check_limit
 from spyx_nir.meaning.equations import (
     DEFAULTS,
     EQUATIONS,
@@ -27,13 +29,12 @@ from spyx_nir.meaning.equations import (
     same_shape,
     says_nothing,
 )
-from spyx_nir.meaning.plan import MOST_NESTED, check_type
+from spyx_nir.meaning.plan import check_type
 
 # What a function for files takes: a file's name, a graph, or a graph's dictionary.
 Source: TypeAlias = str | os.PathLike[str] | nir.NIRGraph | Mapping[str, Any]
 
 NIR_VERSIONS = ("1.0.8", "1.0.4")
-MAX_NODES = 1024
 # Values of one parameter. A damaged file may declare any shape; above this, one number stays one number.
 MOST_WRITTEN_OUT = 2**24
 # Nodes that have no metadata in nir 1.0.4: it fails where there is some.
@@ -96,21 +97,21 @@ def outline(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, 
         if not isinstance(kind, str) or kind != "NIRGraph":
             what = f"`node` is of type {kind!r:.60}; a NIRGraph is needed"
             raise GraphError(what, node="", code="no-graph")
-        return _graph(graph_dict, "", [0], 0)
+        return _graph(graph_dict, "", Counter(), 0)
 
 
-def _graph(group: dict[str, Any], prefix: str, count: list[int], depth: int) -> dict[str, Any]:
+def _graph(group: dict[str, Any], prefix: str, count: Counter[str], depth: int) -> dict[str, Any]:
     own = prefix[:-1]
-    if depth > MOST_NESTED:
-        raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
+    check_limit("depth", depth, f"subgraph `{own}` is nested {depth} deep", own)
     members = group.get("nodes")
     if not isinstance(members, dict):
         raise graph_error(own, ": the group `nodes` is missing", "missing-field", "nodes")
     result = {**group, "nodes": {}, "edges": _edges(group.get("edges"), own)}
+    count["edges"] += len(result["edges"])
+    check_limit("edges", count["edges"], f"there are {count['edges']} edges", "")
     for name, node in members.items():
-        count[0] += 1
-        if count[0] > MAX_NODES:
-            raise GraphError(f"more than {MAX_NODES} nodes", node="", code="too-large")
+        count["nodes"] += 1
+        check_limit("nodes", count["nodes"], f"there are {len(members)} nodes or more", "")
         path = prefix + name
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, str):
@@ -403,13 +404,7 @@ def content_digest(content: dict[str, Any]) -> str:
     """As `digest`, for what `hdf5.read` gave."""
     total = hashlib.sha256()
     for name, value in sorted(_flat(content, ""), key=lambda found: found[0]):
-        array = np.asarray(value)
-        if array.dtype.kind in "OU":
-            body, kind = b"\0".join(e.encode() for e in array.ravel().tolist()), "text"
-        else:
-            array = array.astype(array.dtype.newbyteorder("<"))
-            body, kind = array.tobytes(), array.dtype.str
-        total.update(f"{name}\0{kind}\0{array.shape}\0".encode() + body + b"\0")
+        hdf5.add_to_digest(total, name, value)
     return total.hexdigest()
 
 

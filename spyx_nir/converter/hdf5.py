@@ -7,33 +7,35 @@ that are in the file itself, each under exactly one name.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
 
 from spyx_nir.errors import GraphError, one_line
+from spyx_nir.limits import check_limit
 from spyx_nir.meaning.equations import Shape
 
-# Limits of one file. The largest networks that chips of today run have some ten million weights.
-MAX_VALUES = 2**28  # numbers, all arrays together
-MAX_BYTES = 2**31  # the same unpacked, whole chunks counted
-MAX_OBJECTS = 2**13  # groups and arrays: about 1000 nodes; each costs half a millisecond
-MAX_DEPTH = 40  # groups inside groups; a subgraph takes two
+T = TypeVar("T")
+
+OBJECTS = 16  # groups and arrays of a node: its own, its metadata's, ten fields
 MAX_NAME = 256  # characters of a name
-MAX_TEXT = 2**24  # bytes of all texts together
 
 # What deflate can do at best (1032 to 1) and a bit: an array that claims to unpack to more than its
 # file could hold is not worth allocating.
 UNPACKS = 1100
 SMALL = 2**24  # bytes that are cheap enough not to ask
+MEDIUM = 2**28  # bytes that unpack in a second, however well they are packed
+SKETCHED = 2**20  # bytes of an array from which on `survey` does not keep it
+BLOCK = 2**23  # bytes of an array that `survey` has in memory
 
 FILTERS = {
     h5py.h5z.FILTER_DEFLATE: "gzip",
@@ -46,15 +48,68 @@ FILTERS = {
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Everything in an HDF5 file as nested dictionaries.
 
+    What it may cost is in `spyx_nir.limits`.
+
     Returns:
         Groups as dictionaries in order of name; numbers as arrays, or NumPy scalars where the shape
         is (), in the byte order of this machine; texts as `str`, or arrays of `str` (dtype object).
         An empty dataspace is an array of shape (0,).
 
     Raises:
-        GraphError: not to be read, damaged, beyond the limits above, or anything but groups,
-            numbers and texts; one line that names file, place and value.
+        GraphError: not to be read, damaged, beyond the limits, or anything but groups, numbers and
+            texts; one line that names file, place and value.
     """
+    return _opened(path, _Reader.contents)
+
+
+class Sketch(np.ndarray):
+    """Shape, type and range of an array that was not kept, in no memory.
+
+    Every entry reads as the one of largest magnitude, so that checks of finite numbers hold.
+    """
+
+    low: Any
+    high: Any
+
+
+def ends(array: np.ndarray) -> tuple[Any, Any]:
+    """The least and the largest of an array, or of what a `Sketch` stands for."""
+    if isinstance(array, Sketch) and hasattr(array, "low"):
+        return array.low, array.high
+    return array.min(), array.max()
+
+
+def survey(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """As `read`, with a `Sketch` in the place of every large array, and the digest of the content.
+
+    Large arrays are read block by block, each once. One that holds NaN, an infinite number or a time
+    constant that is not above 0 is kept, because a message names the place.
+
+    Raises:
+        GraphError: as `read`.
+    """
+    return _opened(path, _Reader.surveyed)
+
+
+def add_to_digest(total: Any, name: str, value: Any) -> None:
+    """Add a text or an array, under the name of its place, to the digest of a file's content."""
+    array = np.asarray(value)
+    if array.dtype.kind in "OU":
+        total.update(_head(name, "text", array.shape))
+        total.update(b"\0".join(text.encode() for text in array.ravel().tolist()))
+    else:
+        dtype = array.dtype.newbyteorder("<")
+        total.update(_head(name, dtype.str, array.shape))
+        total.update(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
+    total.update(b"\0")
+
+
+def _head(name: str, kind: str, shape: Shape) -> bytes:
+    return f"{name}\0{kind}\0{shape}\0".encode()
+
+
+def _opened(path: str | os.PathLike[str], work: Callable[[_Reader, h5py.File], T]) -> T:
+    """What `work` makes of a file that was opened for reading."""
     path = Path(path)
     try:
         if not path.exists():
@@ -69,9 +124,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             if creation.get_userblock() or creation.get_sizes() != (8, 8):
                 what = "HDF5 with a user block or addresses of other than 64 bits"
                 raise GraphError(f"{what}; nir.write makes neither")
-            return _Reader(size, _Heap(stream, size)).contents(file)
+            return work(_Reader(size, _Heap(stream, size)), file)
     except GraphError as error:
-        error.code = "unreadable"
+        error.code = error.code or "unreadable"
         raise error.within(path) from None
     except OSError as error:
         reason = error.strerror if error.errno and error.strerror else one_line(error)
@@ -154,8 +209,9 @@ class _Heap:
         self.spent += size
         if min(offset, size) < 0 or offset + size > self.size:
             raise _error(place, "is outside the file")
-        if self.spent > 4 * MAX_TEXT:
-            raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
+        check_limit(
+            "text", self.spent // 4, f"`{place}`: texts take {self.spent} bytes of the file"
+        )
         self.file.seek(offset)
         return self.file.read(size)
 
@@ -195,6 +251,24 @@ class _Reader:
     text: int = 0
 
     def contents(self, file: h5py.File) -> dict[str, Any]:
+        found = self.described(file)
+        for group, name, array in self.arrays:
+            group[name] = self.value(array)
+        return found
+
+    def surveyed(self, file: h5py.File) -> tuple[dict[str, Any], str]:
+        found, total = self.described(file), hashlib.sha256()
+        for group, name, array in sorted(self.arrays, key=lambda one: one[2].place):
+            large = not array.text and math.prod(array.shape) * array.dtype.itemsize >= SKETCHED
+            if large and array.shape:
+                group[name] = self.sketch(array, total)
+            else:
+                group[name] = self.value(array)
+                add_to_digest(total, array.place[1:], group[name])
+        return found, total.hexdigest()
+
+    def described(self, file: h5py.File) -> dict[str, Any]:
+        """The groups; every array was weighed, and none was read."""
         found: dict[str, Any] = {}
         self.once(file.id, "/")
         self.look(file.id, "", found, 0)
@@ -203,21 +277,43 @@ class _Reader:
                 f"the arrays claim {self.unpacked} bytes, more than a file of {self.size} "
                 "bytes can hold"
             )
-        for group, name, array in self.arrays:
-            group[name] = self.value(array)
+        if self.unpacked > MEDIUM:
+            claims = f"the arrays unpack to {self.unpacked} bytes, from a file of {self.size}"
+            check_limit("ratio", -(-self.unpacked // self.size), claims)
         return found
+
+    def sketch(self, array: _Array, total: Any) -> np.ndarray:
+        dtype = array.dtype.newbyteorder("<")
+        total.update(_head(array.place[1:], dtype.str, array.shape))
+        lows, highs = [], []
+        for block in _blocks(array):
+            total.update(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
+            lows.append(block.min())
+            highs.append(block.max())
+        total.update(b"\0")
+        low, high = np.min(lows), np.max(highs)
+        tau = array.place.rpartition("/")[2].startswith("tau")
+        if not np.isfinite([low, high]).all() or (tau and low <= 0):
+            return np.asarray(self.value(array))
+        largest = low if abs(float(low)) > abs(float(high)) else high
+        made = np.broadcast_to(np.asarray(largest), array.shape).view(Sketch)
+        made.low, made.high = low, high
+        return made
 
     def once(self, item: Any, place: str) -> None:
         info = h5py.h5o.get_info(item)
         first = self.seen.setdefault((info.fileno, info.addr), place)
         if first != place:
             raise _error(place, f"and `{first}` are one object: a cycle, or a second name")
-        if len(self.seen) > MAX_OBJECTS:
-            raise GraphError(f"more than {MAX_OBJECTS} groups and arrays")
+        claims = (
+            f"`{place}`: there are {len(self.seen)} groups and arrays, {OBJECTS} a node are read"
+        )
+        check_limit("nodes", len(self.seen) // OBJECTS, claims)
 
     def look(self, group: Any, prefix: str, found: dict[str, Any], depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise GraphError(f"`{prefix[:60]}...`: groups nested more than {MAX_DEPTH} deep")
+        # A subgraph takes two groups, a node's metadata three more.
+        claims = f"`{prefix[:60]}...`: groups nested {depth} deep, two for each subgraph"
+        check_limit("depth", (depth - 6) // 2, claims)
         links = group.links
         for raw, name in _names(group, prefix):
             place = f"{prefix}/{name}"
@@ -270,13 +366,16 @@ class _Reader:
             stored = max(math.prod(whole), math.prod(chunks))
         self.values += count
         self.unpacked += stored * dtype.itemsize
-        if self.values > MAX_VALUES or self.unpacked > MAX_BYTES:
-            raise GraphError(
-                f"`{place}` has shape {_shape(shape)}: the file claims {self.values} values or more "
-                f"({self.unpacked} bytes); at most {MAX_VALUES} ({MAX_BYTES} bytes) are read"
-            )
+        # The reference and the tools compute in float64.
+        most = max(self.unpacked, 8 * self.values)
+        claims = (
+            f"`{place}` has shape {_shape(shape)}: the file claims {self.values} values or more"
+        )
+        check_limit("bytes", most, f"{claims}, {most} bytes as float64")
         if text and (len(shape) > 2 or math.prod(shape[1:]) > 64):
             raise _error(place, f"holds texts in shape {_shape(shape)}; pairs are read")
+        if text and shape:
+            check_limit("edges", shape[0], f"`{place}` holds {shape[0]} texts or pairs of texts")
         return _Array(place, item, dtype, shape, text)
 
     def value(self, array: _Array) -> Any:
@@ -295,19 +394,34 @@ class _Reader:
 
     def decoded(self, place: str, raw: bytes) -> str:
         self.text += len(raw)
-        if self.text > MAX_TEXT:
-            raise GraphError(f"`{place}`: more than {MAX_TEXT} bytes of text in one file")
+        check_limit("text", self.text, f"`{place}`: {self.text} bytes of text")
         try:
             return raw.decode("utf8")
         except UnicodeDecodeError:
             raise _error(place, f"holds {raw[:40]!r}, which is no UTF-8 text") from None
 
 
+def _blocks(array: _Array) -> Iterator[np.ndarray]:
+    """An array (n, ...) as parts (m, ...) in order, of about `BLOCK` bytes; every chunk is in one."""
+    creation = array.item.get_create_plist()
+    chunked = creation.get_layout() == h5py.h5d.CHUNKED
+    least = creation.get_chunk()[0] if chunked else 1
+    row = math.prod(array.shape[1:]) * array.dtype.itemsize
+    rows = max(1, BLOCK // max(1, row * least)) * least
+    zeros = (0,) * (len(array.shape) - 1)
+    for start in range(0, array.shape[0], rows):
+        shape = (min(rows, array.shape[0] - start), *array.shape[1:])
+        where = array.item.get_space()
+        where.select_hyperslab((start, *zeros), shape)
+        block = np.empty(shape, array.dtype)
+        array.item.read(h5py.h5s.create_simple(shape), where, block)
+        yield block
+
+
 def _names(group: Any, prefix: str) -> Iterator[tuple[bytes, str]]:
     """The names in a group, as stored and as text, in order of text."""
     count = group.get_num_objs()
-    if count > MAX_OBJECTS:
-        raise GraphError(f"`{prefix}/` has {count} members; at most {MAX_OBJECTS} are read")
+    check_limit("nodes", count, f"`{prefix}/` has {count} members")
     found = []
     for raw in group:
         name = raw.decode("utf8", "backslashreplace")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_nodes, graphs, nodes
+from spyx_nir.converter.hdf5 import MAX_NAME
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, SIZES, Shape, same_shape, says_nothing
 from spyx_nir.meaning.plan import Plan, inline, make_plan, modern, neighbours
@@ -153,27 +155,65 @@ def _edges(graph_dict: dict[str, Any]) -> Iterator[Fault]:
         for name, node in part["nodes"].items():
             if node["type"] == "NIRGraph":
                 around[f"{path}.{name}" if path else name] = (name, part)
+    known = _Known()
     for path, part in graphs(graph_dict):
-        kept: list[tuple[str, str]] = []
+        kept: dict[tuple[str, str], None] = {}
+        times = Counter(part["edges"])
         for edge in part["edges"]:
             if edge in kept:
-                yield Fault("duplicate-edge", path, f"edge {edge} is there twice", "one removed")
+                if times[edge] > 1:
+                    yield _duplicate(path, edge, times.pop(edge))
             elif all(end in part["nodes"] for end in edge):
-                kept.append(edge)
-            elif made := _across(edge, part, *around[path]):
+                kept[edge] = None
+            elif made := _across(edge, part, *around[path], known):
                 better, reason = made
-                if better is None or better in kept or better in part["edges"]:
+                if better is None or better in kept or better in known.edges(part):
                     yield Fault("dangling-edge", path, reason, f"edge {edge} removed")
                 else:
-                    kept.append(better)
+                    kept[better] = None
                     yield Fault("dangling-edge", path, reason, f"edge {edge} is now {better}")
             else:
-                kept.append(edge)  # not understood: the reference names it and refuses
-        part["edges"] = kept
+                kept[edge] = None  # not understood: the reference names it and refuses
+        part["edges"] = list(kept)
+        known.forget(part)
+
+
+def _duplicate(path: str, edge: tuple[str, str], times: int) -> Fault:
+    if times == 2:
+        return Fault("duplicate-edge", path, f"edge {edge} is there twice", "one removed")
+    reason = f"edge {edge} is there {times} times"
+    return Fault("duplicate-edge", path, reason, f"{times - 1} removed")
+
+
+class _Known:
+    """Sets of the edges of graphs, and of what is connected to their ports; each is made once."""
+
+    def __init__(self) -> None:
+        self._edges: dict[int, set[tuple[str, str]]] = {}
+        self._ports: dict[tuple[int, str], tuple[list[str], set[str]]] = {}
+
+    def edges(self, part: dict[str, Any]) -> set[tuple[str, str]]:
+        """Of a graph as it is now."""
+        if id(part) not in self._edges:
+            self._edges[id(part)] = {*part["edges"]}
+        return self._edges[id(part)]
+
+    def forget(self, part: dict[str, Any]) -> None:
+        """A graph has other edges now."""
+        self._edges.pop(id(part), None)
+
+    def ports(self, part: dict[str, Any], kind: str) -> tuple[list[str], set[str]]:
+        """The nodes of this type, and what leads to them, or what an Input leads to."""
+        if (id(part), kind) not in self._ports:
+            names = [name for name, node in part["nodes"].items() if node["type"] == kind]
+            here, there = (1, 0) if kind == "Output" else (0, 1)
+            near = {edge[there] for edge in part["edges"] if edge[here] in names[:1]}
+            self._ports[id(part), kind] = names, near
+        return self._ports[id(part), kind]
 
 
 def _across(
-    edge: tuple[str, str], part: dict[str, Any], own: str, outer: dict[str, Any]
+    edge: tuple[str, str], part: dict[str, Any], own: str, outer: dict[str, Any], known: _Known
 ) -> tuple[tuple[str, str] | None, str] | None:
     """What an edge with an unknown end means: (the edge to have instead or None, why).
 
@@ -184,18 +224,18 @@ def _across(
         reason = f"edge {edge} names a node that is in a subgraph"
         (name, inner), (other, inner_other) = source, target
         if inner and inner_other:
-            there = name == other and (inner, inner_other) in part["nodes"][name]["edges"]
-            return (None, reason) if there else None
-        if inner and not _at_port(part["nodes"][name], inner, "Output"):
+            there = (inner, inner_other) in known.edges(part["nodes"][name])
+            return (None, reason) if name == other and there else None
+        if inner and not _at_port(part["nodes"][name], inner, "Output", known):
             return None
-        if inner_other and not _at_port(part["nodes"][other], inner_other, "Input"):
+        if inner_other and not _at_port(part["nodes"][other], inner_other, "Input", known):
             return None
         return (name, other), reason
     ends = []
     for end in edge:
         inside = end in part["nodes"] or end == own or end.startswith(f"{own}.")
         ends.append(own if own and inside else end)
-    if tuple(ends) in outer["edges"]:
+    if tuple(ends) in known.edges(outer):
         return None, f"edge {edge} belongs to the graph around this subgraph, which has it"
     return None
 
@@ -206,22 +246,19 @@ def _place(end: str, part: dict[str, Any], own: str) -> tuple[str, str] | None:
         return end, ""
     if own and end.startswith(f"{own}.") and (short := end[len(own) + 1 :]) in part["nodes"]:
         return short, ""
-    for name, node in part["nodes"].items():
-        if node["type"] == "NIRGraph" and end.startswith(f"{name}."):
-            for inner in (end, end[len(name) + 1 :]):
+    for at in (at for at, letter in enumerate(end[: MAX_NAME + 1]) if letter == "."):
+        node = part["nodes"].get(end[:at])
+        if node is not None and node["type"] == "NIRGraph":
+            for inner in (end, end[at + 1 :]):
                 if inner in node["nodes"]:
-                    return name, inner
+                    return end[:at], inner
     return None
 
 
-def _at_port(sub: dict[str, Any], inner: str, kind: str) -> bool:
+def _at_port(sub: dict[str, Any], inner: str, kind: str, known: _Known) -> bool:
     """Whether a subgraph's node is its Input or Output, or the only one that is connected to it."""
-    ports = [name for name, node in sub["nodes"].items() if node["type"] == kind]
-    if len(ports) != 1:
-        return False
-    here, there = (1, 0) if kind == "Output" else (0, 1)
-    neighbours = {edge[there] for edge in sub["edges"] if edge[here] == ports[0]}
-    return inner == ports[0] or neighbours == {inner}
+    ports, near = known.ports(sub, kind)
+    return len(ports) == 1 and (inner == ports[0] or near == {inner})
 
 
 def _legacy(graph_dict: dict[str, Any]) -> Iterator[Fault]:

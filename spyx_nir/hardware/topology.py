@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from spyx_nir import neurobench
 from spyx_nir.converter import file
 from spyx_nir.converter.discretize import as_euler
 from spyx_nir.errors import GraphError
+from spyx_nir.limits import check_limit, limit
 from spyx_nir.meaning.equations import EQUATIONS
 from spyx_nir.meaning.plan import Plan, components, make_plan
 
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
 SHAPING = ("SumPool2d", "AvgPool2d", "Flatten")
-MOST_LINKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,19 @@ class Topology:
 
     def into(self, path: str) -> list[Link]:
         """The links that end in a population."""
-        return [link for link in self.links if link.target == path]
+        return self._into.get(path, [])
 
     def out_of(self, path: str) -> list[Link]:
         """The links that start in a population or an input."""
-        return [link for link in self.links if link.source == path]
+        return self._out_of.get(path, [])
+
+    @cached_property
+    def _into(self) -> dict[str, list[Link]]:
+        return _grouped(self.links, "target")
+
+    @cached_property
+    def _out_of(self) -> dict[str, list[Link]]:
+        return _grouped(self.links, "source")
 
     def synapses(self, weight: str) -> int:
         """Connections of a weight node; see `spyx_nir.neurobench.synapses`."""
@@ -126,11 +135,18 @@ class Topology:
         return array.shape[1] * taps, array.shape[0] // groups * math.prod(reached)
 
 
+def _grouped(links: Iterable[Link], end: str) -> dict[str, list[Link]]:
+    found: dict[str, list[Link]] = {}
+    for link in links:
+        found.setdefault(getattr(link, end), []).append(link)
+    return found
+
+
 def analyse(plan: Plan) -> Topology:
     """Populations and links of a plan.
 
     Raises:
-        GraphError: sums of paths make more than `MOST_LINKS` links.
+        GraphError: sums of paths make more links than the limit `paths`.
     """
     neurons = {p for p, n in plan.nodes.items() if _is_population(n)}
     links: list[Link] = []
@@ -139,8 +155,7 @@ def analyse(plan: Plan) -> Topology:
     ends = [path for path in plan.order if path in neurons]
     for target in [*ends, *plan.outputs]:
         for link in _back(plan, target, neurons):
-            if len(links) + len(loose) >= MOST_LINKS:
-                raise GraphError(f"more than {MOST_LINKS} paths between populations")
+            check_limit("paths", len(links) + len(loose) + 1, "too many paths between populations")
             if target in neurons:
                 links.append(link)
             elif link.source in neurons and not any(
@@ -153,7 +168,8 @@ def analyse(plan: Plan) -> Topology:
         ends, [(link.source, link.target) for link in links if link.source in neurons]
     )
     cycle = {path: number for number, part in enumerate(parts) for path in part}
-    order = [path for part in parts for path in sorted(part, key=plan.order.index)]
+    rank = {path: place for place, path in enumerate(plan.order)}
+    order = [path for part in parts for path in sorted(part, key=rank.__getitem__)]
     linked = [_bare(plan, link, cycle.get(link.source) == cycle[link.target]) for link in links]
     return Topology(plan, tuple(order), tuple(linked), tuple(outputs), tuple(loose))
 
@@ -180,8 +196,8 @@ def _back(plan: Plan, target: str, neurons: set[str]) -> Iterator[Link]:
             if source in path:
                 raise GraphError(f"`{source}` is on a cycle without neurons", node=source)
             count += 1
-            if count > 10 * MOST_LINKS:
-                raise GraphError(f"more than {MOST_LINKS} paths lead into `{target}`")
+            if count > 10 * limit("paths"):
+                check_limit("paths", count, f"too many paths lead into `{target}`", target)
             if source in neurons or source in plan.inputs:
                 yield Link(source, target, path)
             else:

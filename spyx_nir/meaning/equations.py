@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from spyx_nir.errors import GraphError
+from spyx_nir.limits import check_limit
 
 RESETS = ("v_reset", "subtract", "subtract_after_decay", "none")
 # How an equation becomes a step: forward Euler, or its solution for an input constant over the step.
 DISCRETIZATIONS = ("euler", "exact")
-MOST_VALUES = 2**28  # of an image with its padding, 2 GiB in float64
 # Whose factor undoes Euler's dt/tau.
 GAINS = {"tau": "r", "tau_mem": "r", "tau_syn": "w_in"}
 # With tau = 2^60 dt and r = 2^60, v + dt/tau * (r*x - v) is v + x to the last bit.
@@ -154,11 +154,10 @@ def text(value: Any) -> Any:
 def check_padding(shape: Shape, pads: Any) -> None:
     """Refuse (low, high) padding of a (C, ...) image that no memory holds: a file may say any number."""
     sizes = [shape[0], *(n + low + high for n, (low, high) in zip(shape[1:], pads, strict=True))]
-    if math.prod(sizes) > MOST_VALUES:
-        what = f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}"
-        raise GraphError(
-            f"{what}; at most {MOST_VALUES} values are allowed", field="padding", code="too-large"
-        )
+    what = (
+        f"padding {list(pads)} makes {tuple(sizes)} of {tuple(shape)}, {8 * math.prod(sizes)} bytes"
+    )
+    check_limit("bytes", 8 * math.prod(sizes), what, field="padding")
 
 
 def whole(node: Node, name: str, count: int) -> list[int]:
@@ -399,12 +398,21 @@ def delay_steps(delay: Any, dt: float) -> np.ndarray:
 
 
 def step_delay(node: Node, x: np.ndarray, state: State, dt: float) -> Step:
-    steps = np.broadcast_to(delay_steps(node["delay"], dt), x.shape[1:])
-    past = [x, *state.get("past", [])][: steps.max() + 1]
-    y = np.zeros_like(x)
-    for k, then in enumerate(past):
-        y = np.where(steps == k, then, y)
-    return y, {"past": past}
+    if not state:
+        steps = np.broadcast_to(delay_steps(node["delay"], dt), x.shape[1:])
+        length = int(steps.max()) + 1
+        check_limit(
+            "delay", length * x.size, f"a delay of {length - 1} steps keeps {length * x.size}"
+        )
+        state = {"steps": steps, "past": np.zeros((length, *x.shape)), "t": 0}
+    steps, past, t = (
+        state["steps"],
+        state["past"],
+        state["t"],
+    )  # the input of step t is past[t % length]
+    past[t % len(past)] = x
+    at = np.broadcast_to((t - steps) % len(past), x.shape)[None]
+    return np.take_along_axis(past, at, axis=0)[0], {**state, "t": t + 1}
 
 
 def step_if(node: Node, x: np.ndarray, state: State, dt: float) -> Step:

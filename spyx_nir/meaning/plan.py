@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from spyx_nir.errors import GraphError
+from spyx_nir.limits import check_limit
 from spyx_nir.meaning.equations import (
     DEFAULTS,
     DISCRETIZATIONS,
@@ -38,9 +39,6 @@ from spyx_nir.meaning.equations import (
 CONTRACT_VERSION = 2
 # What files without a contract call Euler's step; other names may mean more than one step.
 EULER = ("euler", "forward_euler", "forward euler", "explicit_euler")
-# More than any network of ours; a file that nests shared subgraphs can name far more than it holds.
-MOST_NODES = 100_000
-MOST_NESTED = 16  # subgraphs inside subgraphs
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -116,8 +114,7 @@ def check_type(path: str, kind: Any) -> None:
 def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], list[str]]:
     """Put the nodes and edges of `graph` and its subgraphs into `plan` under dotted paths."""
     own = prefix[:-1]
-    if depth > MOST_NESTED:
-        raise graph_error(own, f": nested more than {MOST_NESTED} deep", "too-large")
+    check_limit("depth", depth, f"subgraph `{own}` is nested {depth} deep", own)
     if not isinstance(graph, Mapping) or "nodes" not in graph or "edges" not in graph:
         what = " is no NIR graph: `nodes` or `edges` is missing"
         raise graph_error(own, what, "no-graph")
@@ -144,8 +141,8 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
         else:
             if path in plan.nodes:
                 raise node_error(path, "two nodes have this path", "name")
-            if len(plan.nodes) == MOST_NODES:
-                raise graph_error(own, f": there are more than {MOST_NODES} nodes", "too-large")
+            # A graph that nests shared subgraphs can name far more than it holds.
+            check_limit("nodes", len(plan.nodes) + 1, "there are too many nodes", own)
             plan.nodes[path] = dict(node)
             ports[name] = ([path], [path])
         if depth and kind in ("Input", "Output"):
@@ -158,6 +155,7 @@ def inline(graph: Any, prefix: str, plan: Plan, depth: int) -> tuple[list[str], 
                 has = f"subgraph `{prefix}{at}` has {len(found)} {what} nodes, exactly 1 is needed"
                 raise GraphError(f"{edge}: {has}", node=prefix + at, code="ports")
         plan.edges.append((leaving[0], arriving[0]))
+    check_limit("edges", len(plan.edges), f"there are {len(plan.edges)} edges", "")
     inputs, outputs = (
         [prefix + name for name, node in nodes.items() if node["type"] == kind]
         for kind in ("Input", "Output")
@@ -350,17 +348,27 @@ def _check_fields(path: str, node: Node) -> None:
         node[name] = array = _numbers(value, path, name, kind)
         if array.size == 0:
             raise refuse(f"`{name}` is empty, shape {array.shape}", name, "empty-field")
-        finite = array[~_endless(path, node, name)]
-        if finite.dtype.kind == "f" and not np.isfinite(finite).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            what = f"`{name}` holds {array[place]} at {place}; finite numbers are needed"
-            raise refuse(what, name)
-        if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
-            largest = finite.flat[np.argmax(np.abs(finite))]
-            raise refuse(f"`{name}` holds {largest}, more than float32 can", name)
-        if name.startswith("tau") and not (array > 0).all():
-            raise refuse(f"`{name}` holds {array.min()}; a time constant is above 0", name)
+        # Without a copy of a large array: its ends, of which NaN is one where there is one.
+        with np.errstate(invalid="ignore"):
+            low, high = array.min(), array.max()
+        if not -FLOAT32 <= low <= high <= FLOAT32:
+            _check_large(array[~_endless(path, node, name)], array, name, refuse)
+        if name.startswith("tau") and not low > 0:
+            raise refuse(f"`{name}` holds {low}; a time constant is above 0", name)
     _warn_of_endless(node, f"{kind} node `{path}`")
+
+
+def _check_large(
+    finite: np.ndarray, array: np.ndarray, name: str, refuse: Callable[[str, str], GraphError]
+) -> None:
+    """Refuse a field with a number that float32 lacks; `finite` has those that must be numbers."""
+    if finite.dtype.kind == "f" and not np.isfinite(finite).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        what = f"`{name}` holds {array[place]} at {place}; finite numbers are needed"
+        raise refuse(what, name)
+    if np.abs(finite, dtype=np.float64).max(initial=0) > FLOAT32:
+        largest = finite.flat[np.argmax(np.abs(finite))]
+        raise refuse(f"`{name}` holds {largest}, more than float32 can", name)
 
 
 def _endless(path: str, node: Mapping[str, Any], name: str) -> np.ndarray:
@@ -382,9 +390,9 @@ def _endless(path: str, node: Mapping[str, Any], name: str) -> np.ndarray:
 def _warn_of_endless(node: Mapping[str, Any], where: str) -> None:
     """Say how a neuron is read whose time constant is infinite."""
     for tau, gain in GAINS.items():
-        if tau in node and gain in node and np.isinf(node[tau]).any():
+        if tau in node and gain in node and np.max(node[tau]) == np.inf:
             how = "infinite, too: its input counts once"
-            if not np.isinf(node[gain]).any():
+            if np.max(node[gain]) != np.inf:
                 how = "finite: its input has no effect"
             message = f"{where}: `{tau}` is infinite, so nothing leaks; `{gain}` is {how}"
             warnings.warn(message, UserWarning, stacklevel=4)

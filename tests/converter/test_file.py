@@ -19,9 +19,10 @@ import pytest
 from node_examples import examples
 
 from spyx_nir.cli.main import main
-from spyx_nir.converter import file, hdf5, load
+from spyx_nir.converter import file, load
 from spyx_nir.converter.registry import KINDS
 from spyx_nir.errors import GraphError
+from spyx_nir.limits import raised_limits
 
 TEXT = h5py.string_dtype()
 SHARED = Path(__file__).parents[3] / "shared" / "graphs"
@@ -375,7 +376,10 @@ def without(name: str) -> Callable[[h5py.File], None]:
 
 HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "gigantic": (gigantic, r"`/node/nodes/fc/weight` has shape \(1048576, 1048576\): .* at most"),
-    "many big": (many_big, r"`/node/metadata/x3` .*268435463 values or more .*; at most 268435456"),
+    "many big": (
+        many_big,
+        r"`/node/metadata/x3` .*268435463 values or more, .*; at most 2147483648 are allowed",
+    ),
     "claims more than is stored": (
         unstored,
         r"the arrays claim 2684\d+ bytes, more than a file of",
@@ -393,8 +397,11 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "virtual": (virtual, r"`/node/nodes/fc/weight` is put together from other arrays"),
     "cycle": (cyclic, r"`/node/nodes/fc/again` and `/node` are one object: a cycle"),
     "billion laughs": (laughs, r"`/g0[/0]*/1` and `/g0[/0]*/0` are one object"),
-    "deep": (deep, r"groups nested more than 40 deep"),
-    "many objects": (many, r"`/node/metadata/` has 201 members; at most 150 are read"),
+    "deep": (
+        deep,
+        r"groups nested 40 deep, .*; at most 16 are allowed \(`--max-depth` raises that\)",
+    ),
+    "many objects": (many, r"`/node/metadata/` has 201 members; at most 50 are .*`--max-nodes`"),
     "name not UTF-8": (bad_name, r"`/node/nodes/` has the name b'\\xff\\xfe'; names are printable"),
     "name of two lines": (newline_name, r"has the name b'a\\nerror: b'; names are printable"),
     "long name": (long_name, r"`/node/nodes/` has a name of 1000 characters; 256 are read"),
@@ -414,7 +421,10 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         r"Linear node `fc`: `weight` holds nothing at all; numbers are needed",
     ),
     "filter": (unknown_filter, r"`/node/nodes/fc/weight` is packed with filter 6; known are gzip"),
-    "much text": (much_text, r"more than 16777216 bytes of text in one file"),
+    "much text": (
+        much_text,
+        r"`/node/edges`: 17825792 bytes of text; at most 16777216 are .*`--max-text`",
+    ),
     "text never written": (unwritten_text, r"`/node/edges` stores its texts in a way that is not"),
     "text elsewhere": (lost_text, r"`/node/edges` is outside the file"),
     "text too long": (long_text, r"`/node/edges` points to a text that is not in the file"),
@@ -495,8 +505,14 @@ HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         field("in", "shape", np.ones(1000, int)),
         r"Input node `in`: `shape` has shape \(1000,\); a few numbers are needed",
     ),
-    "nested graphs": (nested, r"nested more than 16 deep"),
-    "many nodes": (many_nodes, r"more than 50 nodes"),
+    "nested graphs": (
+        nested,
+        r"is nested 17 deep; at most 16 are allowed \(`--max-depth` raises that\)",
+    ),
+    "many nodes": (
+        many_nodes,
+        r"`/node/nodes/` has 54 members; at most 50 are allowed \(`--max-nodes` raises",
+    ),
 }
 
 
@@ -519,16 +535,14 @@ def test_hostile_files(
     what: str,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(file, "MAX_NODES", 50)  # files at the real limits take seconds to make
-    monkeypatch.setattr(hdf5, "MAX_OBJECTS", 150)
     change, message = HOSTILE[what]
     path = good(tmp_path / "a.nir")
     file.read(path)
     with h5py.File(path, "r+") as f:
         change(f)
-    with pytest.raises(GraphError) as caught:
+    # Files at the real limit of nodes take seconds to make.
+    with raised_limits(nodes=50), pytest.raises(GraphError) as caught:
         file.read(path)
     text = str(caught.value)
     assert text.startswith(f"{path}: ") and re.search(message, text), text

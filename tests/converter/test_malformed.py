@@ -219,13 +219,13 @@ NODES = {
         lambda: chain(conv2d(padding=(0, 2**31)), **IMAGE),
         "Conv2d node `n0`",
         "padding",
-        "268435456 values",
+        "`--max-bytes`",
     ),
     "pool padding of gigabytes": (
         lambda: chain(pool(padding=(2**31, 0)), **IMAGE),
         "SumPool2d node `n0`",
         "padding",
-        "268435456 values",
+        "`--max-bytes`",
     ),
     "padding of bytes that are no text": (
         lambda: chain(conv2d(padding=b"\xff"), **IMAGE),
@@ -524,7 +524,7 @@ STRUCTURE = {
         "`d`",
     ),
     "graph that contains itself": (itself, "contains itself"),
-    "nested too deep": (lambda: nested(20), "nested more than 16 deep"),
+    "nested too deep": (lambda: nested(20), "nested 17 deep; at most 16"),
     "empty subgraph": (lambda: with_subgraph({}, []), "subgraph `n0` is empty"),
     "subgraph without output": (
         lambda: with_subgraph({"i": port(), "l": lif()}, [("i", "l")]),
