@@ -16,7 +16,7 @@ from spyx_nir.limits import LIMITS
 from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
 
-OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "text")
+OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "cycles", "text")
 
 
 def table(

@@ -32,6 +32,7 @@ MAX_NAME = 256  # characters of a name
 # What deflate can do at best (1032 to 1) and a bit: an array that claims to unpack to more than its
 # file could hold is not worth allocating.
 UNPACKS = 1100
+KEPT_OPEN = 2**13  # bytes that an open array takes HDF5: smaller ones are read at once
 SMALL = 2**24  # bytes that are cheap enough not to ask
 MEDIUM = 2**28  # bytes that unpack in a second, however well they are packed
 SKETCHED = 2**20  # bytes of an array from which on `survey` does not keep it
@@ -145,7 +146,7 @@ class _Array:
     """An array that was weighed and may be read."""
 
     place: str
-    item: h5py.h5d.DatasetID
+    item: Any  # a DatasetID; None: it was read
     dtype: np.dtype
     shape: Shape
     text: bool
@@ -240,7 +241,7 @@ class _Heap:
 
 @dataclass
 class _Reader:
-    """One pass that looks at every object, then one that reads the arrays."""
+    """One pass that looks at every object, then one that reads the large arrays."""
 
     size: int
     heap: _Heap
@@ -253,7 +254,8 @@ class _Reader:
     def contents(self, file: h5py.File) -> dict[str, Any]:
         found = self.described(file)
         for group, name, array in self.arrays:
-            group[name] = self.value(array)
+            if array.item is not None:
+                group[name] = self.value(array)
         return found
 
     def surveyed(self, file: h5py.File) -> tuple[dict[str, Any], str]:
@@ -263,12 +265,13 @@ class _Reader:
             if large and array.shape:
                 group[name] = self.sketch(array, total)
             else:
-                group[name] = self.value(array)
+                if array.item is not None:
+                    group[name] = self.value(array)
                 add_to_digest(total, array.place[1:], group[name])
         return found, total.hexdigest()
 
     def described(self, file: h5py.File) -> dict[str, Any]:
-        """The groups; every array was weighed, and none was read."""
+        """The groups, and small arrays; every large one was weighed, and none was read."""
         found: dict[str, Any] = {}
         self.once(file.id, "/")
         self.look(file.id, "", found, 0)
@@ -331,8 +334,12 @@ class _Reader:
                 found[name] = inner
                 self.look(item, place, inner, depth + 1)
             elif isinstance(item, h5py.h5d.DatasetID):
-                found[name] = None
-                self.arrays.append((found, name, self.weigh(place, item)))
+                array = self.weigh(place, item)
+                small = math.prod(array.shape) * array.dtype.itemsize <= KEPT_OPEN
+                found[name] = self.value(array) if small else None
+                if small:
+                    array.item = None
+                self.arrays.append((found, name, array))
             else:
                 raise _error(place, "is a named type; only groups and arrays are read")
 

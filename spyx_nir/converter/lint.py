@@ -236,8 +236,10 @@ def _foreign(graph_dict: dict[str, Any]) -> Iterator[Finding]:
 
 def _numbers(plan: Plan, dt: float | None) -> Iterator[Finding]:
     if dt is not None:
-        for path, text in too_long(plan, dt):
-            yield _finding("dt-too-large", path, text, step_meant(plan, dt))
+        longer = [*too_long(plan, dt)]
+        meant = step_meant(plan, dt) if longer else ""
+        for path, text in longer:
+            yield _finding("dt-too-large", path, text, meant)
     if "contract_version" not in plan.metadata and (small := writers.like_norse(plan)):
         yield _finding(
             "norse-tau",

@@ -315,6 +315,8 @@ def _no_leak(node: dict[str, Any], profile: Profile, dt: float | None) -> bool:
 
 def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Finding]:
     kind, key, per = profile["neuron.decay"], "neuron.decay", "neuron.decay_per"
+    longer = set() if dt is None else {path for path, _ in plan.too_long(graph.plan, dt)}
+    meant = step_meant(graph.plan, dt) if longer and dt is not None else ""
     for path in graph.populations:
         node = graph.plan.nodes[path]
         for name in ("tau", "tau_syn", "tau_mem"):
@@ -328,10 +330,10 @@ def _decays(graph: Topology, profile: Profile, dt: float | None) -> Iterator[Fin
             if kind not in ("shift", "fraction") or dt is None or not tau.size:
                 continue
             wrong = functools.partial(against, profile, key, "decay", path)
-            too_long = any(at == path for at, _ in plan.too_long(graph.plan, dt))
+            too_long = path in longer
             if too_long or (kind == "shift" and float(tau.min()) <= dt):
                 fix = f"train with {name} of 2 dt or more"
-                fix = step_meant(graph.plan, dt) if too_long else fix
+                fix = meant if too_long else fix
                 value, limit = f"{tau.min():.6g}", f"above dt = {dt:.6g}"
                 why = f"{name} is {value}, time constants must be longer than dt = {dt:.6g}"
                 yield wrong(why, fix, number=value, limit=limit)

@@ -75,8 +75,11 @@ def admit(
 
 
 def _admitted(report: Report, graph: PlannedGraph, profile: Profile, dt: float | None) -> Admission:
-    not_given = [f for f in report.findings if f.code == "reset" and f.severity == "warning"]
-    report.findings = [_as("error", f) if f in not_given else f for f in report.findings]
+    not_given = any(f.code == "reset" and f.severity == "warning" for f in report.findings)
+    report.findings = [
+        _as("error", f) if f.code == "reset" and f.severity == "warning" else f
+        for f in report.findings
+    ]
     if dt is None and "dt" not in graph.plan.metadata:
         why = "no contract says the step, without which no number becomes an integer"
         fix = "say it: `--dt DT`"

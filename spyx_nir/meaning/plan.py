@@ -569,19 +569,7 @@ def set_order(plan: Plan) -> None:
     stateless = [e for e in plan.edges if not stateful[e[0]] and not stateful[e[1]]]
     parts = components([p for p in plan.nodes if not stateful[p]], stateless)
     edges = [edge for edge in plan.edges if edge[0] not in ready]
-    closing: set[tuple[str, str]] = set()
-    todo = [list(plan.nodes)]
-    while todo:
-        inside = set(todo.pop())
-        within = [e for e in edges if e not in closing and e[0] in inside and e[1] in inside]
-        for part in components(inside, within):
-            members = set(part)
-            ring = [e for e in within if e[0] in members and e[1] in members]
-            if not ring:
-                continue
-            entries = {t for s, t in plan.edges if t in members and s not in members} or members
-            closing |= {edge for edge in ring if edge[1] in entries}
-            todo.append(part)
+    closing = _closing(plan, edges)
     plan.sources = {path: [] for path in plan.nodes}
     for source, target in plan.edges:
         plan.sources[target].append((source, (source, target) in closing))
@@ -590,6 +578,35 @@ def set_order(plan: Plan) -> None:
     free = [edge for edge in edges if edge not in closing]
     plan.quiet = [part[0] for part in parts if part[0] not in plan.inputs]
     plan.order = [part[0] for part in components(plan.nodes, free)]
+
+
+def _closing(plan: Plan, edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of `edges` that close a cycle, see `set_order`."""
+    closing: set[tuple[str, str]] = set()
+    work = 0
+    # A part of the graph, the edges inside it, and all edges that lead into it.
+    todo: list[tuple[Iterable[str], list[tuple[str, str]], list[tuple[str, str]]]]
+    todo = [(plan.nodes, edges, plan.edges)]
+    while todo:
+        inside, within, into = todo.pop()
+        work += len(within)
+        check_limit("cycles", work, "the graph has cycles in cycles in cycles", "")
+        parts = components(inside, within)
+        place = {path: number for number, part in enumerate(parts) for path in part}
+        rings: dict[int, list[tuple[str, str]]] = {}
+        for edge in within:
+            if place[edge[0]] == place[edge[1]]:
+                rings.setdefault(place[edge[0]], []).append(edge)
+        arriving: dict[int, list[tuple[str, str]]] = {number: [] for number in rings}
+        for edge in into:
+            if place[edge[1]] in rings:
+                arriving[place[edge[1]]].append(edge)
+        for number, ring in rings.items():
+            fed = {t for s, t in arriving[number] if place.get(s) != number} or {*parts[number]}
+            closing |= {edge for edge in ring if edge[1] in fed}
+            left = [edge for edge in ring if edge[1] not in fed]
+            todo.append((parts[number], left, arriving[number]))
+    return closing
 
 
 def components(nodes: Any, edges: list[tuple[str, str]]) -> list[list[str]]:

@@ -335,7 +335,7 @@ def test_run_refuses_data(path: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     np.save(cut, np.ones((200, 1, 3)))
     cut.write_bytes(cut.read_bytes()[:500])
     for name, message in {
-        "bomb.npz": "unpacks to 4294967294 bytes; at most 2147483648 are allowed (`--max-data` raises that)",
+        "bomb.npz": "unpacks to 4294967294 bytes; at most 2147483648 are allowed",
         "object.npy": "no .npy or .npz file of numbers: ",
         "nan.npy": "input `input` holds NaN or infinite values",
         "wide.npy": "input `input` must be time-major (T, B, 3), got shape (2, 1, 4)",
