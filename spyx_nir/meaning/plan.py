@@ -556,10 +556,11 @@ def set_order(plan: Plan) -> None:
     stateful = {p: EQUATIONS[n["type"]].stateful for p, n in plan.nodes.items()}
     ready = {path for path, node in plan.nodes.items() if node.get("spike_delay")}
     # A Delay of 0 carries nothing from one step to the next.
-    idle = [p for p, n in plan.nodes.items() if not stateful[p] or not np.all(n.get("delay", 1))]
+    idle = {p for p, n in plan.nodes.items() if not stateful[p] or not np.all(n.get("delay", 1))}
     open_edges = [e for e in plan.edges if e[0] in idle and e[1] in idle]
+    loops = {source for source, target in open_edges if source == target}
     for part in components(idle, open_edges):
-        if len(part) > 1 or (part[0], part[0]) in open_edges:
+        if len(part) > 1 or part[0] in loops:
             raise GraphError(
                 f"cycle without state through {', '.join(f'`{p}`' for p in sorted(part))}: nothing "
                 "in it carries a value from one step to the next; put a neuron or a Delay into it",
