@@ -81,14 +81,12 @@ def names(path: str | Path = "params.yaml") -> list[str]:
 
 
 def _document(path: str | Path) -> dict[str, Any]:
-    import yaml
+    from spyx_nir import yaml_file
 
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = yaml_file.read(Path(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run from the project's root") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict) or not isinstance(document.get("tasks"), dict):
         raise UserError(f"{path}: the key `tasks` is missing or no mapping")
     return document["tasks"]

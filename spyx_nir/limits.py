@@ -30,7 +30,7 @@ LIMITS = {
     "nodes": Limit(2**15, "nodes of a graph, those of subgraphs included"),
     "edges": Limit(2**16, "edges of a graph, those of subgraphs included"),
     "depth": Limit(16, "subgraphs inside subgraphs"),
-    "cycles": Limit(2**21, "edges looked at to find which of them close cycles"),
+    "cycles": Limit(2**20, "edges looked at to find which of them close cycles"),
     "text": Limit(2**24, "bytes of a file's texts"),
     "delay": Limit(2**27, "values that delays keep: steps times neurons times samples"),
     "paths": Limit(10_000, "paths between populations, of which a chip's network consists"),

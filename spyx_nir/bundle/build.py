@@ -8,7 +8,6 @@ what was not, is in the bundle's manifest and card.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,7 @@ from spyx_nir.hardware.layer_errors import Agreement
 from spyx_nir.hardware.network import IntegerNetwork, Run
 from spyx_nir.hardware.topology import PlannedGraph, planned
 from spyx_nir.meaning import reference
-from spyx_nir.meaning.plan import Plan, step_dt
+from spyx_nir.meaning.plan import Plan, parse_json, step_dt
 
 THREADS = 2  # that simulate recordings; what they find does not depend on it
 AT_ONCE = 10  # recordings of a thread: the windows of a convolution stay in the processor's cache
@@ -154,7 +153,7 @@ def given(
 def _classes(plan: Plan, count: int) -> list[str]:
     """The contract's names of the outputs, else their numbers."""
     try:
-        names = json.loads(plan.metadata.get("classes", "[]"))
+        names = parse_json(plan.metadata.get("classes", "[]"))
     except (ValueError, TypeError):
         names = []
     if isinstance(names, list) and len(names) == count and all(isinstance(n, str) for n in names):

@@ -17,6 +17,7 @@ from typing import Any
 from spyx_nir.converter.file import nodes
 from spyx_nir.converter.repair import spiking
 from spyx_nir.meaning.equations import text
+from spyx_nir.meaning.plan import parse_json
 
 Problem = tuple[str, str, str]  # node ("" the graph), reason, remedy
 
@@ -81,7 +82,7 @@ def _wrong(value: Any, rule: dict[str, Any]) -> str:
         return f"a number above {rule['exclusiveMinimum']} is needed"
     if rule.get("contentMediaType") == "application/json":
         try:
-            json.loads(value)
+            parse_json(value)
         except ValueError:
             return "JSON is needed"
     return ""

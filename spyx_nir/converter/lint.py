@@ -341,7 +341,9 @@ def _type_check(graph_dict: dict[str, Any], faulty: bool) -> Iterator[Finding]:
     """What `nir.read` says to the file as it is."""
     nodes, edges = len(graph_dict["nodes"]), len(graph_dict["edges"])
     if nodes * edges > MOST_CHECKED:
-        reason = f"nir's own type check was not run: it takes time of {nodes} nodes times {edges} edges"
+        reason = (
+            f"nir's own type check was not run: it takes time of {nodes} nodes times {edges} edges"
+        )
         yield _finding("unchecked", "", reason, "run `nir.read` yourself, and wait")
         return
     try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spyx_nir import yaml_file
 from spyx_nir.errors import UserError, about
 from spyx_nir.hardware import registry
 from spyx_nir.hardware.facts import (
@@ -93,16 +94,10 @@ def load(target: str) -> Profile:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        # The same safe loader; in C, where PyYAML was built with it, in a tenth of the time.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+        document = yaml_file.read(path)
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: a mapping is needed, got {type(document).__name__}")
     return document

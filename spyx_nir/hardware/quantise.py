@@ -41,7 +41,7 @@ from spyx_nir.hardware.rounding import (
 )
 from spyx_nir.hardware.topology import PlannedGraph, Topology, analyse, planned
 from spyx_nir.meaning.equations import ENDLESS
-from spyx_nir.meaning.plan import check_dt, settled, step_dt
+from spyx_nir.meaning.plan import check_dt, parse_json, settled, step_dt
 
 KEY = "grid"  # of the graph's metadata: JSON, see `on_grid`
 GRID_VERSION = 1
@@ -196,7 +196,7 @@ def for_chip(graph: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     text = graph.get("metadata", {}).get(KEY)
     if text is None:
         raise GraphError(NO_GRID)
-    key = json.dumps({**json.loads(text), "target": profile.name}, sort_keys=True)
+    key = json.dumps({**parse_json(text), "target": profile.name}, sort_keys=True)
     return {**graph, "metadata": {**graph["metadata"], KEY: key}}
 
 
@@ -247,7 +247,7 @@ def _exponents(content: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
     if text is None:
         raise GraphError(NO_GRID)
     try:
-        given = json.loads(text)
+        given = parse_json(text)
         exponents, target, version = given["exponents"], given["target"], given["version"]
         assert isinstance(exponents, dict) and version == GRID_VERSION
     except (TypeError, ValueError, KeyError, AssertionError):

@@ -278,7 +278,7 @@ def _foreign_step(plan: Plan) -> None:
     if len(steps) == 1 and all(1e-30 < step < 1e30 for step in steps):
         metadata["dt"] = steps.pop()
     try:
-        studio = json.loads(metadata.get("sc_neurocore.studio", ""))
+        studio = parse_json(metadata.get("sc_neurocore.studio", ""))
         step = single_number(studio["dt"]) if studio["time_unit"] == "ms" else np.nan
     except (ValueError, TypeError, KeyError):
         return
@@ -712,6 +712,18 @@ def step_dt(plan: Plan, dt: float | None) -> float:
 def dt_error(what: str) -> GraphError:
     """The error of a graph's step."""
     return GraphError(what, node="", field="dt", code="dt")
+
+
+def parse_json(text: Any) -> Any:
+    """JSON from a file's metadata.
+
+    Raises:
+        TypeError, ValueError: it is none, or nested too deep for a reader by recursion.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def positive_number(value: Any, where: str) -> float:

@@ -13,7 +13,6 @@ Data is time-major and channels first: (T, B, *shape). Order of things in one st
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from spyx_nir.errors import GraphError
 from spyx_nir.meaning.equations import EQUATIONS, Node, Shape, State, as_array, same_shape, uniform
-from spyx_nir.meaning.plan import Plan, check_dt, make_plan, settled, step_dt
+from spyx_nir.meaning.plan import Plan, check_dt, make_plan, parse_json, settled, step_dt
 
 # ----------------------------------------------------------------------------------------- running
 
@@ -210,4 +209,4 @@ def predict(output: np.ndarray) -> np.ndarray:
 
 def classes(metadata: Mapping[str, Any]) -> list[str]:
     """The class names of a contract, in the order of the output; empty where it has none."""
-    return json.loads(metadata["classes"]) if "classes" in metadata else []
+    return parse_json(metadata["classes"]) if "classes" in metadata else []

@@ -137,3 +137,37 @@ def test_links_and_folders_are_called_what_they_are(tmp_path: Path) -> None:
         unpickle.load(tmp_path / "loop.pkl")
     with pytest.raises(UserError, match=r": Is a directory"):
         unpickle.load(tmp_path)
+
+
+def test_an_array_without_its_numbers(tmp_path: Path) -> None:
+    """Ninety bytes that would take a gigabyte."""
+    path = tmp_path / "large.pkl"
+    array = b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000\ntVb\ntR."
+    path.write_bytes(array)
+    with pytest.raises(UserError, match=r"refused.*an array of shape \(1000000000,\) without its"):
+        unpickle.load(path)
+    path.write_bytes(b"cnumpy\nndarray\n((I1000000000\nttR.")
+    with pytest.raises(UserError, match=r"large\.pkl: "):
+        unpickle.load(path)
+
+
+def test_references_that_multiply(tmp_path: Path) -> None:
+    """Thirty lists of the one before, twice: some two hundred bytes, 2^30 values for who reads them."""
+    path, value = tmp_path / "laughs.pkl", ["x"]
+    for _ in range(30):
+        value = [value, value]
+    path.write_bytes(pickle.dumps(value))
+    assert path.stat().st_size < 400
+    with pytest.raises(UserError, match=r"refused, the pickle asks for \d+ values by references"):
+        unpickle.load(path)
+    value = ["x"]
+    value.append(value)
+    path.write_bytes(pickle.dumps(value))
+    with pytest.raises(UserError, match="refused, the pickle asks for a list that holds itself"):
+        unpickle.load(path)
+
+
+def test_what_is_there_twice_is_read(tmp_path: Path) -> None:
+    path, shared = tmp_path / "twice.pkl", list(range(1000))
+    path.write_bytes(pickle.dumps([shared] * 50))
+    assert unpickle.load(path) == [shared] * 50
