@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import schema, stage
+from pipeline import schema, stage, tasks
 from spyx_nir import confidence, files
 from spyx_nir.errors import GraphError, UsageError, UserError
 
@@ -34,6 +34,18 @@ if TYPE_CHECKING:
     from pipeline.training import checkpoint, trainer
 
 SPLITS = ("train", "validation", "test")
+# The modules behind a training, as dvc.yaml lists them; the task's own besides.
+CODE = (
+    *(
+        f"pipeline/{name}.py"
+        for name in ("__init__", "environment", "params", "progress", "schema")
+    ),
+    *("pipeline/stage.py", "pipeline/train.py", "pipeline/tasks/__init__.py"),
+    *("pipeline/datasets", "pipeline/training"),
+    *(f"spyx_nir/{name}.py" for name in ("__init__", "confidence", "errors", "files", "neurons")),
+    *("spyx_nir/hardware/__init__.py", "spyx_nir/hardware/facts.py"),
+    *("spyx_nir/converter", "spyx_nir/deterministic", "spyx_nir/meaning"),
+)
 # What says that several hosts train together, and the variable that says it where the flag does not.
 HOSTS = {
     "--coordinator": "JAX_COORDINATOR_ADDRESS",
@@ -229,7 +241,7 @@ def _check_network(task: schema.Task, model: Any) -> None:
 def _digest(
     task: schema.Task, source: Path, devices: Sequence[jax.Device], fast: bool = False
 ) -> str:
-    """What a checkpoint belongs to: parameters that training reads, data, devices, libraries.
+    """What a checkpoint belongs to: parameters that training reads, data, code, devices, libraries.
 
     Devices count by their hosts: gradients are summed in another order over other hosts.
     """
@@ -238,12 +250,23 @@ def _digest(
         "train": dataclasses.asdict(task.train),
         "dt": task.export.dt,
         "data": files.sha256(source),
+        "code": code(task.name),
         "start": files.sha256(task.train.start_from) if task.train.start_from else None,
         "devices": [device.process_index for device in devices],
         "fast": fast,
         "versions": [version(name) for name in ("jax", "flax", "optax", "spyx")],
     }
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+
+
+def code(task: str) -> dict[str, str]:
+    """The SHA-256 of every module of the project that this stage may import, by its path."""
+    root = Path(__file__).parents[1]
+    found: list[Path] = []
+    for name in CODE:
+        found += (root / name).rglob("*.py") if (root / name).is_dir() else [root / name]
+    digests = {path.relative_to(root).as_posix(): files.sha256(path) for path in found}
+    return digests | {f"pipeline/tasks/{task}.py": files.sha256(tasks.HERE / f"{task}.py")}
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn, Self
 
@@ -21,6 +24,8 @@ EXTRAS = {
     **dict.fromkeys(("dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"),
 }
 _OWN = ("", "pipeline", "spyx_nir")
+# Ctrl-C, `kill`, a terminal that is closed; Windows has no SIGHUP.
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class UserError(Exception):
@@ -130,25 +135,66 @@ class Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that asks the process to end; `number` is the signal's."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Raise `Stopped` inside at the first of `STOPS`, so that cleaning up runs; end at the second.
+
+    A signal that is ignored, as SIGHUP is under nohup, or that somebody else handles stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {n: signal.getsignal(n) for n in STOPS if signal.getsignal(n) in usual}
+
+    def end(number: int, frame: object) -> None:
+        os.write(2, b"interrupted again: ended at once; the next run removes what is left\n")
+        os._exit(128 + number)
+
+    def stop(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, end)
+        raise Stopped(number)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def exit_status(command: Callable[[], object]) -> int:
     """Run `command` and return the exit code that it returns, 0 if it returns something else.
 
-    A user's mistake, Ctrl-C, a full disk, a path that can be no file or a package that is not
-    installed becomes one line and an exit code.
+    A user's mistake, Ctrl-C, SIGTERM, SIGHUP, a full disk, too little memory, a path that can be no file
+    or a package that is not installed becomes one line and an exit code.
     """
     try:
-        with naming_extra():
+        with stopping(), naming_extra():
             code = command()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted: nothing half-written was left; run the command again", file=sys.stderr)
-        return 130
+        return 128 + getattr(error, "number", signal.SIGINT)
     except BrokenPipeError:
         return 141
+    except MemoryError as error:
+        print(f"error: not enough memory: {one_line(error)}", file=sys.stderr)
+        return 1
     except OSError as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
         barred = (errno.EACCES, errno.EPERM, errno.EROFS)
         no_place = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
         if error.errno in (*full, *barred, *no_place):

@@ -3,78 +3,171 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spyx_nir.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
 
+# The end of a temporary folder's name, and the file in it whose lock says that its process lives.
+PART, HELD = ".part", ".held"
+
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it and rename it to `path`.
 
-    On any exception, Ctrl-C included, the temporary file is removed and `path` is as it was.
-    The temporary name keeps the suffix, so that writers which look at it (h5py, numpy) behave.
+    On any exception, Ctrl-C included, what is temporary is removed and `path` is as it was. A process
+    that is killed leaves it; the next one that writes `path` removes it. The temporary file has the name
+    of `path`, so that writers which look at it (h5py, numpy) behave.
 
     Raises:
         UserError: `path` is a folder.
     """
     target = _no_folder(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _beside(target) as place:
+        temporary = place / target.name
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`."""
+    """As `atomic`, for a folder: yield a new one; on success it takes the place of `path`."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with _beside(target) as place:
+        temporary = place / target.name
+        temporary.mkdir()
         yield temporary
-        os.chmod(temporary, 0o755)
         _take_place(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes that wrote `path` have left beside it, and nothing of a living one's.
+
+    Where the file system has no locks, nothing is removed: nobody knows who is alive.
+    """
+    target = Path(path)
+    ours = re.compile(re.escape(f".{target.name}-") + "[a-z0-9_]{8}" + re.escape(PART))
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        for found in [entry.path for entry in entries if ours.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                _sweep(Path(found))
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A temporary folder on the file system of `target`; an error of the system's names `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    hidden = str(target.parent / f".{target.name}-")
+    try:
+        place, held = _make(target)
+        with held:
+            try:
+                yield place
+            finally:
+                _remove(place)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(hidden):
+            error.filename = str(target)
+        raise
+
+
+def _make(target: Path) -> tuple[Path, Any]:
+    """A new temporary folder, and the open file in it whose lock says that this process lives."""
+    while True:
+        place = Path(tempfile.mkdtemp(PART, f".{target.name}-", target.parent))
+        with contextlib.suppress(FileNotFoundError):  # another process has swept it: again
+            held = open(place / HELD, "xb")  # noqa: SIM115, the caller closes it
+            _lock(held, wait=True)
+            if (place / HELD).exists():
+                return place, held
+            held.close()
+
+
+def _lock(file: Any, wait: bool) -> bool:
+    """Whether this process has the lock of the open `file` now."""
+    try:
+        import fcntl  # POSIX; nothing is swept elsewhere
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _sweep(place: Path) -> None:
+    try:
+        held = open(place / HELD, "r+b")  # noqa: SIM115
+    except FileNotFoundError:
+        place.rmdir()  # killed before it wrote anything; a folder that is not empty is no such one
+        return
+    with held:
+        if _lock(held, wait=False):
+            _remove(place)
+
+
+def _remove(place: Path) -> None:
+    """Remove a temporary folder; its lock goes last, so that a folder that is left can be swept."""
+    for entry in list(place.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != HELD:
+            entry.unlink(missing_ok=True)
+    if os.listdir(place) == [HELD]:
+        (place / HELD).unlink()
+        with contextlib.suppress(FileNotFoundError):  # another process has swept the empty folder
+            place.rmdir()
 
 
 def _take_place(new: Path, target: Path) -> None:
-    """Rename the folder `new` to `target`; of several processes that do so at once, the last one wins."""
-    with contextlib.ExitStack() as old:
-        while True:
-            try:
-                os.replace(new, target)
+    """Rename the folder `new` to `target`; of several processes that do so at once, the last one wins.
+
+    What was there goes to the temporary folder of `new`: in one step, where the system has that.
+    """
+    while True:
+        try:
+            os.replace(new, target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if exchange(new, target):
                 return
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    raise
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            old.callback(shutil.rmtree, aside)
-            with contextlib.suppress(FileNotFoundError):  # another process was faster
-                os.replace(target, aside / target.name)
+            os.replace(target, Path(tempfile.mkdtemp(dir=new.parent)) / target.name)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the system or the file system cannot (renameat2 of Linux).
+
+    Raises:
+        FileNotFoundError: one of them is not there.
+    """
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of fcntl.h and stdio.h
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return True
+    if ctypes.get_errno() == errno.ENOENT:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(other))
+    return False
 
 
 @contextlib.contextmanager

@@ -442,7 +442,7 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
         text=True,
     )
     # 5000 recordings take far longer than this wait for the first of them.
-    while not list(tmp_path.glob("data/raw/.nmnist-*/*/*/*.bin")):
+    while not list(tmp_path.glob("data/raw/.nmnist-*/nmnist/*/*/*.bin")):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

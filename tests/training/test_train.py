@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from end_to_end import ROOT, tiny_task
+from imports import closure
 from terminal import shown
 
 from pipeline import train
@@ -360,6 +362,24 @@ def test_a_checkpoint_of_something_else_is_not_used(spoil, trained, tmp_path, ca
         file = target / "checkpoint" / "epoch.safetensors"
         file.write_bytes(file.read_bytes()[:-9])
     assert Checkpoint(target, digest).load() is None
+
+
+def test_a_checkpoint_is_of_the_code_of_every_module_that_training_imports(tmp_path, monkeypatch):
+    for name in ("pipeline", "spyx_nir"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    own = Path("pipeline", "tasks", "braille.py")
+    monkeypatch.setattr(train, "__file__", str(tmp_path / "pipeline" / "train.py"))
+    monkeypatch.setattr(train.tasks, "HERE", tmp_path / own.parent)
+    task, source = small(), tmp_path / "source"
+    source.touch()
+    known = {train._digest(task, source, [])}
+    for module in (modules := closure(Path("pipeline/train.py"), own)):
+        with open(tmp_path / module, "a") as file:
+            file.write("# changed\n")
+        known.add(train._digest(task, source, []))
+    assert len(known) == 1 + len(modules)
+    (tmp_path / "pipeline" / "report" / "page.py").write_text("# changed")
+    assert train._digest(task, source, []) in known
 
 
 def test_a_second_training_of_a_task_at_once_is_refused(tmp_path, capsys):
