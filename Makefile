@@ -116,8 +116,7 @@ conformance-peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## the pack throug
 	@$(BIN)/python -m pipeline.interop.conformance
 
 repro: $(READY) scm ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
-	@$(BIN)/python -m pipeline.params
-	@$(BIN)/python -m pipeline.repro $(if $(JOBS),--jobs $(JOBS))
+	@$(BIN)/python -m pipeline.start $(BIN)/python -m pipeline.repro $(if $(JOBS),--jobs $(JOBS))
 
 # DVC takes any folder above for the checkout, as git does; an archive of the project may be in none.
 scm: $(READY)

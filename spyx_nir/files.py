@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from spyx_nir.errors import UserError
 
@@ -172,35 +172,59 @@ def exchange(one: Path, other: Path) -> bool:
 
 @contextlib.contextmanager
 def alone(root: Path, stage: str, task: str) -> Iterator[None]:
-    """Hold a lock on `stage` of `task` in the project folder `root` while the block runs.
+    """Hold the lock of `stage` of `task` in the project folder `root`; see `locked`."""
+    path = root / ".cache" / f"{stage}-{task}.lock"
+    with locked(path, f"{task}: the stage {stage} is running here already"):
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str) -> Iterator[IO[str]]:
+    """Hold a lock on the file `path`, with this process's number in it, while the block runs.
 
     The system releases it when the process ends, however it ends; the file stays. Where the file system
     has no locks a warning is printed and the block runs.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it; `busy` says what that does.
     """
     import fcntl  # POSIX, as the stages; this module is imported elsewhere, too
 
-    path = root / ".cache" / f"{stage}-{task}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             raise UserError(
-                f"{task}: the stage {stage} is running here already (process {file.read().strip()}); "
-                "wait until it is through, or end it"
+                f"{busy} (process {_number(file)}); wait until it is through, or end it"
             ) from None
         except OSError as error:  # file systems without locks, such as Lustre without `flock`
             print(
-                f"warning: {path}: {error.strerror}: start {stage} of {task} once at a time here",
+                f"warning: {path}: {error.strerror}: start the same once at a time here",
                 file=sys.stderr,
             )
         file.truncate(0)
         print(os.getpid(), file=file, flush=True)
-        yield
+        yield file
+
+
+def holder(path: Path) -> str:
+    """The number of the process that holds the lock on the file `path`; "" if none does."""
+    import fcntl
+
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _number(file)
+        except OSError:
+            return ""
+    return ""
+
+
+def _number(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read().strip() or "unknown"
 
 
 @contextlib.contextmanager
