@@ -36,14 +36,27 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 export MPLCONFIGDIR ?= $(CURDIR)/.cache/matplotlib
 endif
 
+# An environment that was moved or copied starts the programs of the folder that it was made in.
+moved = $(shell [ ! -L $(1) ] && grep -qs '^command = ' $(1)/pyvenv.cfg && ! grep -qF " $(CURDIR)/$(1)" $(1)/pyvenv.cfg && echo moved-$(1))
+FLOCK := $(shell command -v flock)
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv from requirements.lock (other targets do it by themselves)
 
-$(READY): requirements.lock pyproject.toml pipeline/pyproject.toml | own
+# Of two at once the second waits, and then finds the environment there. The recipe's last line says that
+# it is whole: a set-up that was killed starts anew.
+ifndef LOCKED
+$(READY): requirements.lock pyproject.toml pipeline/pyproject.toml $(call moved,.venv) | own
+	@mkdir -p .cache
+	@$(if $(FLOCK),flock -n .cache/setup.lock true || echo "another make sets up .venv here: waiting for it")
+	@$(if $(FLOCK),flock .cache/setup.lock) $(MAKE) --no-print-directory LOCKED=1 $(READY)
+else
+$(READY): requirements.lock pyproject.toml pipeline/pyproject.toml $(call moved,.venv) | own
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"error: $(PYTHON) is Python {v[0]}.{v[1]}; 3.11 or 3.12 is needed: make PYTHON=python3.11 ...")'
 	@echo "setting up .venv (about a minute)"
+	@rm -f $(READY)
 	@$(call environment,.venv)
 	@awk '/^uv==/{p=1} p{print} p&&!/\\$$/{exit}' requirements.lock > .venv/uv.txt
 	@$(call pip,.venv) --require-hashes -r .venv/uv.txt
@@ -51,6 +64,10 @@ $(READY): requirements.lock pyproject.toml pipeline/pyproject.toml | own
 	  || $(call pip,.venv) --require-hashes -r requirements.lock
 	@$(call pip,.venv) --no-deps --no-build-isolation -e . -e ./pipeline
 	@touch $(READY)
+endif
+
+moved-%:
+	@$(if $(LOCKED)$(filter-out .venv,$*),echo "$* was set up in another folder: it is set up anew",:)
 
 # uv finds itself only where it would install: a uv.toml can name another folder, and then pip installs.
 UV := $(BIN)/uv pip
@@ -74,15 +91,15 @@ vendors-setup: $(VENDORS)/.ready ## create .venv-vendors: the chip vendors' simu
 silicon-setup: $(SILICON)/.ready ## create .venv-silicon: Yosys and nextpnr for FPGAs
 
 # Nothing is built there, and nothing depends on torch.
-$(SILICON)/.ready: bench/silicon/requirements.lock
+$(SILICON)/.ready: bench/silicon/requirements.lock $(call moved,$(SILICON))
 	@if [ -L $(SILICON) ]; then echo "error: $(SILICON) is a link to an environment older than $<; set it up where it is" >&2; exit 1; fi
 	@echo "setting up $(SILICON) (a minute, 0.5 GB)"
-	@$(call environment,$(SILICON)) && $(call pip,$(SILICON)) --no-deps --require-hashes -r $< && touch $@
+	@rm -f $@ && $(call environment,$(SILICON)) && $(call pip,$(SILICON)) --no-deps --require-hashes -r $< && touch $@
 
-$(PEERS)/.ready: bench/peers/requirements.lock
+$(PEERS)/.ready: bench/peers/requirements.lock $(call moved,$(PEERS))
 	@$(call foreign,$(PEERS),$<)
 
-$(VENDORS)/.ready: bench/vendors/requirements.lock
+$(VENDORS)/.ready: bench/vendors/requirements.lock $(call moved,$(VENDORS))
 	@$(PYTHON) -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit("error: the vendors need Python 3.11: make PYTHON=python3.11 vendors-setup")'
 	@$(call foreign,$(VENDORS),$<)
 
@@ -92,6 +109,7 @@ $(VENDORS)/.ready: bench/vendors/requirements.lock
 define foreign
 if [ -L $(1) ]; then echo "error: $(1) is a link to an environment older than $(2); set it up where it is" >&2; exit 1; fi && \
 echo "setting up $(1) (a few minutes, 1 GB; pip will say that sinabs wants other packages)" && \
+rm -f $(1)/.ready && \
 $(call environment,$(1)) && \
 awk '/^[a-z]/{p=/^(packaging|pybind11|setuptools|setuptools-scm|wheel)==/} p' $(2) > $(1)/build.txt && \
 $(call pip,$(1)) --no-deps --require-hashes -r $(1)/build.txt && \

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -53,15 +55,22 @@ THEIRS = {
 }
 # Stands for python and for uv: writes down how it was called; makes what `venv` and `compile` make.
 STUB = """#!{python} -I
-import json, os, pathlib, shutil, sys
+import json, os, pathlib, shutil, sys, time
 words = sys.argv[1:]
 with open({log!r}, "a") as log:
     log.write(json.dumps([[sys.argv[0], *words], dict(os.environ)]) + "\\n")
 if words[:2] == ["-m", "venv"]:
     folder = pathlib.Path(words[-1], "bin")
+    shutil.rmtree(folder.parent, ignore_errors=True)
     folder.mkdir(parents=True)
+    command = f"command = {{sys.argv[0]}} -m venv --clear {{folder.parent.absolute()}}\\n"
+    (folder.parent / "pyvenv.cfg").write_text(command)
     for name in ("python", "uv"):
         shutil.copy(sys.argv[0], folder / name)
+if "install" in words and (hang := pathlib.Path({log!r}).with_name("hang")).exists():
+    pathlib.Path(".venv", "half").touch()
+    hang.rename(hang.with_name("hangs"))
+    time.sleep(600)
 if "--output-file" in words:
     pathlib.Path(words[words.index("--output-file") + 1]).write_text("made\\n")
 """
@@ -151,6 +160,72 @@ def test_an_environment_of_another_folder_is_refused(newer, checkout):
     assert done.stderr.startswith("error: .venv is a link to the environment of another folder")
     assert (other / "theirs").read_text() == "kept"
     assert not (checkout.parent / "log").exists()
+
+
+@pytest.mark.parametrize("other", [".venv", ".venv-peers", ".venv-vendors", ".venv-silicon"])
+def test_an_environment_that_was_moved_is_set_up_anew(other, checkout):
+    target = {".venv": "setup"}.get(other, f"{other.removeprefix('.venv-')}-setup")
+    assert make(checkout, target).returncode == 0
+    (checkout / other / "old").touch()
+    shutil.copytree(checkout, checkout.parent / "a copy")
+    checkout.rename(checkout.parent / "moved")
+    for folder in (checkout.parent / "a copy", checkout.parent / "moved"):
+        line = f"{other} was set up in another folder: it is set up anew\n"
+        assert make(folder, target).stdout.count(line) == 1
+        assert not (folder / other / "old").exists()
+        (folder / other / "new").touch()
+        assert line not in make(folder, target).stdout
+        assert (folder / other / "new").exists()
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize("before", [False, True])
+def test_the_next_set_up_mends_one_that_was_killed(before, number, checkout):
+    """In the middle of pip; `before`: an environment was there and the lock is newer."""
+    if before:
+        assert make(checkout, "setup").returncode == 0
+        os.utime(checkout / READY, (0, 0))
+    first = in_pip(checkout)
+    os.killpg(first.pid, getattr(signal, number))
+    assert first.wait() != 0
+    assert (checkout / ".venv" / "half").exists() and not (checkout / READY).exists()
+    assert make(checkout, "setup").returncode == 0
+    assert (checkout / READY).exists() and not (checkout / ".venv" / "half").exists()
+
+
+def test_of_two_set_ups_at_once_the_second_waits(checkout):
+    first = in_pip(checkout)
+    command = ["make", f"PYTHON={checkout.parent / 'python'}", "setup"]
+    second = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, text=True)
+    assert second.stdout is not None
+    assert second.stdout.readline() == "another make sets up .venv here: waiting for it\n"
+    made = len(calls(checkout))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert second.communicate()[0] == "setting up .venv (about a minute)\n"
+    assert second.returncode == 0
+    assert len(calls(checkout)) > made
+    assert (checkout / READY).exists() and not (checkout / ".venv" / "half").exists()
+
+
+READY = Path(".venv", ".ready")
+
+
+def in_pip(checkout: Path) -> subprocess.Popen[bytes]:
+    """A `make setup`, in a session of its own, whose first `pip install` has begun and does not end."""
+    (checkout.parent / "hang").touch()
+    command = ["make", f"PYTHON={checkout.parent / 'python'}", "setup"]
+    process = subprocess.Popen(
+        command,
+        cwd=checkout,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (checkout.parent / "hangs").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    return process
 
 
 @pytest.mark.parametrize("said", ["target = {}", "prefix = {}", "root = {}", "user = true"])
