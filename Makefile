@@ -187,8 +187,8 @@ bench: $(READY) ## time training, inference and stages beside spyx.nn.run and th
 	@$(BIN)/python -m bench.train --json bench/train.json
 	@$(BIN)/python -m bench.stages --parts --json bench/stages.json
 
-report: $(READY) ## one page that shows what was made: report/index.html
-	@$(BIN)/python -m pipeline.report
+report: $(READY) ## one page that shows what was made: report/index.html; two revisions: make report AGAINST=REV
+	@$(BIN)/python -m pipeline.report $(if $(AGAINST),--against '$(AGAINST)')
 
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from pipeline import stage
-from pipeline.report import page
+from pipeline.report import against, page
 from spyx_nir.errors import Parser, exit_status
 
 
@@ -14,10 +14,17 @@ def main() -> int:
     """Parse the command line, write the page; returns the exit code."""
     parser = Parser(prog="python -m pipeline.report", description=__doc__)
     parser.add_argument(
-        "--output", default="report/index.html", metavar="FILE", help="default: %(default)s"
+        "--output", metavar="FILE", help=f"default: report/index.html, or {against.OUTPUT}"
     )
-    output = Path(parser.parse_args().output)
+    parser.add_argument(
+        "--against", metavar="REV", help="compare this revision with the working tree instead"
+    )
+    given = parser.parse_args()
     stage.start_sooner()
+    if given.against is not None:
+        output = Path(given.output or against.OUTPUT)
+        return exit_status(lambda: against.write(Path("."), given.against, output))
+    output = Path(given.output or "report/index.html")
     return exit_status(lambda: page.write(Path("."), output))
 
 
