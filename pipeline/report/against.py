@@ -18,9 +18,11 @@ from pipeline.report.part import Number, Part, Table, count, measured, percent
 from pipeline.report.provenance import leaves
 from pipeline.report.revision import Revision, committed, working_tree
 from spyx_nir import files
+from spyx_nir.confidence import accuracy_entry
 from spyx_nir.errors import UserError
 
 OUTPUT = Path("report") / "against.html"
+CONFUSION = "confusion.csv"
 COST = ("SynapticOperations", "MembraneUpdates", "ActivationSparsity", "energy.pj_per_sample")
 SIZE = ("ParameterCount", "Footprint")
 T = TypeVar("T")
@@ -136,9 +138,7 @@ def make(old: Revision, new: Revision, missing: list[str]) -> Part:
 
 def _networks(one: Revision) -> list[tuple[str, str]]:
     """Task and target of all metrics of targets, and each task with "" for its trained network."""
-    tasks = [
-        p.split("/")[1] for p in one.outs if p.startswith("models/") and p.endswith("train.json")
-    ]
+    tasks = [Path(path).parts[1] for path in one.outs if Path(path).name == CONFUSION]
     targets = [Path(path).stem.partition("-") for path in one.outs if path.startswith("metrics/")]
     chips = sorted((task, target) for task, _, target in targets if target != "generic")
     return sorted([*((task, "") for task in tasks), *chips])
@@ -178,10 +178,9 @@ def _read(one: Revision, task: str, target: str, missing: list[str]) -> Network 
     else:
         path, used = f"metrics/{task}-generic.json", {}
         metrics = tried(_json, one, path) or {}
-        train = f"{folder}/train.json"
-        accuracy = tried(lambda _: _json(one, train)["accuracy"]["test"], train)
         spikes = tried(_trained_spikes, one, f"{folder}/parity.json")
-        answers = tried(_answers, one, f"{folder}/confusion.csv")
+        answers = tried(_answers, one, f"{folder}/{CONFUSION}")
+        accuracy = answers and accuracy_entry(sum(x == y for x, y in answers), len(answers))
         lengths = {
             name: one.size(f"{folder}/{name}") for name in ("model.nir", "weights.safetensors")
         }
