@@ -30,7 +30,7 @@ from pipeline.evaluation.backends import (
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
 from pipeline.training import safetensors
 from spyx_nir import files, neurobench
-from spyx_nir.confidence import accuracy_entry
+from spyx_nir.confidence import accuracy_of
 from spyx_nir.errors import UserError
 
 # Neurons times steps that are in memory at once; at some 100 bytes each, all backends together.
@@ -148,10 +148,7 @@ def _report(found: Comparison, labels: np.ndarray) -> dict[str, Any]:
     differing = {other: sum(tally.differing[other] for tally in tallies) for other in OTHERS}
     report: dict[str, Any] = {
         "samples": len(labels),
-        "accuracy": {
-            name: accuracy_entry(int((predicted == labels).sum()), len(labels))
-            for name, predicted in classes.items()
-        },
+        "accuracy": {name: accuracy_of(predicted, labels) for name, predicted in classes.items()},
         "differing_predictions": {
             other: int((classes["trained"] != classes[other]).sum()) for other in OTHERS
         },

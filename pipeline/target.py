@@ -24,7 +24,8 @@ import numpy as np
 
 from pipeline import schema, stage, tasks
 from pipeline.evaluation import parity_gate
-from spyx_nir import confidence, files
+from spyx_nir import files
+from spyx_nir.confidence import accuracy_of
 from spyx_nir.errors import GraphError, UserError
 
 if TYPE_CHECKING:
@@ -270,26 +271,26 @@ def measure(
         simulate.refuse_overflow(network, found.saturated)
         before = assess(ptq.network, None, frames, ptq)
 
-    def entry(predicted: list[int]) -> dict[str, Any]:
-        return confidence.accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
-
     accuracy = {
         "float": parity["accuracy"]["trained"],
-        "integer": entry(found.predicted),
-        "ptq": entry(before.predicted),
-        "dequantised": entry(found.as_floats),
+        "integer": accuracy_of(found.predicted, labels),
+        "ptq": accuracy_of(before.predicted, labels),
+        "dequantised": accuracy_of(found.as_floats, labels),
     }
     shown: Assessment | EventAssessment = found
     report: dict[str, Any] = {}
     if by_event:
         shown, report, streamed = measure_events(shipped)
         disturbed = chip_metrics.disturb_all(network, shipped.recordings)
-        accuracy |= {"integer": entry(shown.predicted), "integer_in_steps": entry(found.predicted)}
+        accuracy |= {
+            "integer": accuracy_of(shown.predicted, labels),
+            "integer_in_steps": accuracy_of(found.predicted, labels),
+        }
     else:
         streamed, disturbed = stream_of.result(), disturbed_of.result()
     some = labels[:STREAMED]
     stream = {
-        **confidence.accuracy_entry(int((np.asarray(streamed) == some).sum()), len(some)),
+        **accuracy_of(streamed, some),
         "with_reset": int((np.asarray(shown.predicted[:STREAMED]) == some).sum()),
         "without_leak": network.leakless(),
     }
@@ -304,18 +305,7 @@ def measure(
         "lost_points": lost,
         "saturated": sum(found.saturated.values()),
         # A list, so that `dvc metrics show` keeps to the few numbers above.
-        "layers": [
-            {
-                "node": name,
-                "agreement": layer["agreeing"] / layer["entries"],
-                "spike_rate": layer["spikes"] / layer["entries"],
-                "float_spike_rate": layer["float_spikes"] / layer["entries"],
-                "multi_spike": layer["multiple"],
-                **{key: layer[key] for key in ("entries", "saturated", "ties")},
-            }
-            for name, layer in found.layers.items()
-            if layer["entries"]  # of a membrane that is read there are none
-        ],
+        "layers": found.rows(),
         **chip_metrics.report(start, (shipped, shown), (ptq, before), disturbed),
     }
     return report, found

@@ -6,6 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 Z95 = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 %
 
 
@@ -30,6 +33,11 @@ def wilson(k: float, n: int) -> tuple[float, float]:
 def accuracy_entry(k: int, n: int) -> dict[str, object]:
     """k right of n, as the metrics files have it: accuracy, n, correct, wilson95."""
     return {"accuracy": k / n, "n": n, "correct": k, "wilson95": list(wilson(k, n))}
+
+
+def accuracy_of(predicted: ArrayLike, labels: np.ndarray) -> dict[str, object]:
+    """The entry of predicted classes (N,) beside the right ones (N,), at least one."""
+    return accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
 
 
 def over_seeds(correct: Sequence[int], n: int) -> dict[str, object]:

@@ -206,7 +206,7 @@ def latency_metrics(output: np.ndarray, recordings: Recordings) -> dict[str, Any
         "recording_steps": recordings.steps,
         "undecided": found.undecided,
         "accuracy_over_time": [
-            {"steps": steps, "ms": ms(steps), **_entry(answers, recordings.labels)}
+            {"steps": steps, "ms": ms(steps), **confidence.accuracy_of(answers, recordings.labels)}
             for steps, answers in times
         ],
     }
@@ -331,13 +331,19 @@ def robustness_metrics(
     """
     chosen = recordings.chosen
     labels = recordings.labels[chosen]
-    rows = [{"kind": "none", "level": 0, **_entry(np.asarray(predicted)[chosen], labels)}]
+    rows = [
+        {
+            "kind": "none",
+            "level": 0,
+            **confidence.accuracy_of(np.asarray(predicted)[chosen], labels),
+        }
+    ]
     for disturbance, found in zip(disturbances(recordings.channels), disturbed, strict=True):
         rows.append(
             {
                 "kind": disturbance.kind,
                 "level": disturbance.level,
-                **_entry(found.predicted, labels),
+                **confidence.accuracy_of(found.predicted, labels),
                 "saturated": found.saturated,
                 **({"flipped": found.flipped_bits} if disturbance.kind == "flipped_bits" else {}),
             }
@@ -362,7 +368,3 @@ def quantisation_metrics(
             "equal_entries": spikes["equal"] / spikes["entries"] if spikes else None,
             "equal_counts": spikes["equal_counts"] / spikes["neurons"] if spikes else None,
         }
-
-
-def _entry(predicted: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    return confidence.accuracy_entry(int((predicted == labels).sum()), len(labels))

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
 from pipeline.interop.protocol import Answer
-from spyx_nir.confidence import accuracy_entry
+from spyx_nir.confidence import accuracy_of
 from spyx_nir.errors import UserError
 from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.plan import Plan
@@ -217,8 +217,8 @@ def _verdict(
     expected, count = np.array(plain.predictions), len(predicted)
     entries = counts(plain) | {
         "samples": count,
-        "accuracy": accuracy_entry(int((predicted == labels).sum()), count),
-        "reference_accuracy": accuracy_entry(int((expected == labels).sum()), count),
+        "accuracy": accuracy_of(predicted, labels),
+        "reference_accuracy": accuracy_of(expected, labels),
         "delay": answer.delay,
         "differing_predictions": int((predicted != expected).sum()),
     }

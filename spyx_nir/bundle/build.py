@@ -21,7 +21,7 @@ from spyx_nir import files
 from spyx_nir.bundle import bringup, card, chip, events, manifest, recordings, standalone
 from spyx_nir.bundle.folder import Golden, complete
 from spyx_nir.bundle.recordings import Recordings
-from spyx_nir.confidence import accuracy_entry
+from spyx_nir.confidence import accuracy_of
 from spyx_nir.converter import contract
 from spyx_nir.errors import GraphError, UserError
 from spyx_nir.hardware import calibrate, chip_check, costs, quantise, registry, simulate
@@ -217,7 +217,7 @@ def _made(
     metrics = _metrics(source, network, shown, agreement, floats, data)
     if trained is not None and data.shown.labels is not None:
         ptq = assess(before, None, data.shown.events).predicted
-        metrics["accuracy"]["ptq"] = _entry(ptq, data.shown.labels)
+        metrics["accuracy"]["ptq"] = accuracy_of(ptq, data.shown.labels)
     metrics |= {
         "target": network.profile.name,
         "changes": found.report.changes,
@@ -310,10 +310,6 @@ def _simulated(
     return found, agreement, floats
 
 
-def _entry(predicted: Sequence[int], labels: np.ndarray) -> dict[str, Any]:
-    return accuracy_entry(int((np.asarray(predicted) == labels).sum()), len(labels))
-
-
 def _metrics(
     source: Given,
     network: IntegerNetwork,
@@ -326,9 +322,9 @@ def _metrics(
     accuracy: dict[str, Any] = {}
     if labels is not None:
         accuracy = {
-            "float": _entry(floats, labels),
-            "integer": _entry(found.predicted, labels),
-            "dequantised": _entry(found.as_floats, labels),
+            "float": accuracy_of(floats, labels),
+            "integer": accuracy_of(found.predicted, labels),
+            "dequantised": accuracy_of(found.as_floats, labels),
         }
     share = accuracy["integer"]["accuracy"] if accuracy else 0.0
     cost = costs.report(network, found.counts, share)
@@ -349,18 +345,7 @@ def _metrics(
             name: layer["equal"] / layer["entries"] for name, layer in layers.items()
         },
         "saturated": sum(found.saturated.values()),
-        "layers": [
-            {
-                "node": name,
-                "agreement": layer["agreeing"] / layer["entries"],
-                "spike_rate": layer["spikes"] / layer["entries"],
-                "float_spike_rate": layer["float_spikes"] / layer["entries"],
-                "multi_spike": layer["multiple"],
-                **{key: layer[key] for key in ("entries", "saturated", "ties")},
-            }
-            for name, layer in found.layers.items()
-            if layer["entries"]
-        ],
+        "layers": found.rows(),
     }
 
 

@@ -34,7 +34,7 @@ def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
     environment.filters |= {
         "g": lambda number: f"{number:g}",
         "json": json.dumps,  # JSON strings are YAML strings, so names need no other quoting
-        "percent": lambda fraction: f"{100 * fraction:.2f} %",
+        "percent": _percent,
         "range": _range,
         "shape": lambda shape: str(tuple(shape)),
         "taus": lambda ranges: ", ".join(
@@ -43,6 +43,13 @@ def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
     }
     found = environment.get_template(template.name)
     return found.render(**{"target": None, **manifest}, units=UNITS, **more)
+
+
+def _percent(fraction: float) -> str:
+    """A share with two decimals, neither 0 nor 100 % for what is only near it."""
+    if 0 < fraction < 5e-5:
+        return "< 0.01 %"
+    return "> 99.99 %" if 1 - 5e-5 < fraction < 1 else f"{100 * fraction:.2f} %"
 
 
 def _range(pair: list[float]) -> str:

@@ -159,8 +159,8 @@ def _lines(path: str, plan: Plan, stored: Mapping[str, Any], euler: Plan | None)
             ]
         lines += _wrapped(decays)
     own = stored.get("metadata", {})
-    told = [f"{name} {own[name]}" for name in ("reset", "spike_delay", "v_init") if name in own]
-    return [_short(line) for line in (*lines, *_wrapped(told))]
+    contract = [f"{name} {own[name]}" for name in ("reset", "spike_delay", "v_init") if name in own]
+    return [_short(line) for line in (*lines, *_wrapped(contract))]
 
 
 def _wrapped(parts: list[str]) -> list[str]:

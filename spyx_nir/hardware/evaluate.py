@@ -42,6 +42,21 @@ class Assessment:
         """Population -> how often a state saturated."""
         return {name: layer["saturated"] for name, layer in self.layers.items()}
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The spiking populations as metrics and manifest have them: rates by entry, and counts."""
+        return [
+            {
+                "node": name,
+                "agreement": layer["agreeing"] / layer["entries"],
+                "spike_rate": layer["spikes"] / layer["entries"],
+                "float_spike_rate": layer["float_spikes"] / layer["entries"],
+                "multi_spike": layer["multiple"],
+                **{key: layer[key] for key in ("entries", "saturated", "ties")},
+            }
+            for name, layer in self.layers.items()
+            if layer["entries"]  # of a membrane that is read there are none
+        ]
+
 
 def assess(
     network: IntegerNetwork, plan: Plan | None, events: Any, watch: Watch | None = None

@@ -42,6 +42,11 @@ def test_an_entry_carries_n_and_interval():
     assert entry["wilson95"] == pytest.approx([0.2553, 0.3662], abs=5e-5)
 
 
+def test_an_entry_of_classes_counts_the_equal_ones():
+    found = confidence.accuracy_of([2, 0, 1, 1], np.array([2, 1, 1, 1]))
+    assert found == confidence.accuracy_entry(3, 4)
+
+
 def test_seeds_on_one_test_set_count_its_recordings_once():
     """Newcombe's 81 of 263, three times: three seeds that agree are no 789 recordings."""
     found = confidence.over_seeds([81, 81, 81], 263)
