@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The page that `dvc plots show` fills, by .dvc/config; a checkout without the pipeline has none.
+PLOTS := $(if $(wildcard pipeline/report/dvc_plots.py),.venv/plots.html)
 PEERS := .venv-peers
 VENDORS := .venv-vendors
 SILICON := .venv-silicon
@@ -43,7 +45,7 @@ FLOCK := $(shell command -v flock)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## create .venv from requirements.lock (other targets do it by themselves)
+setup: $(READY) $(PLOTS) ## create .venv from requirements.lock (other targets do it by themselves)
 
 # Of two at once the second waits, and then finds the environment there. The recipe's last line says that
 # it is whole: a set-up that was killed starts anew.
@@ -68,6 +70,9 @@ endif
 
 moved-%:
 	@$(if $(LOCKED)$(filter-out .venv,$*),echo "$* was set up in another folder: it is set up anew",:)
+
+.venv/plots.html: pipeline/report/dvc_plots.py | $(READY)
+	@$(BIN)/python -m pipeline.report.dvc_plots $@
 
 # uv finds itself only where it would install: a uv.toml can name another folder, and then pip installs.
 UV := $(BIN)/uv pip
@@ -133,7 +138,7 @@ conformance: $(READY) ## the conformance pack for readers of NIR: conformance/
 conformance-peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## the pack through every other framework: the support table of docs/conformance.md
 	@$(BIN)/python -m pipeline.interop.conformance
 
-repro: $(READY) scm ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
+repro: $(READY) $(PLOTS) scm ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
 	@$(BIN)/python -m pipeline.start $(BIN)/python -m pipeline.repro $(if $(JOBS),--jobs $(JOBS))
 
 # DVC takes any folder above for the checkout, as git does; an archive of the project may be in none.

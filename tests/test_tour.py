@@ -69,9 +69,18 @@ def test_new_task_adds_and_changes_nothing_else(project: Path) -> None:
     assert list(written) == [*params.names(ROOT / "params.yaml"), "mine"]
     stages = yaml.safe_load((project / "dvc.yaml").read_text())
     assert stages["artifacts"]["mine"]["path"] == "models/mine/deploy/generic"
-    assert stages["plots"][0]["loss"]["y"]["models/mine/curves.csv"] == [
-        "train_loss",
-        "validation_loss",
+    assert stages["plots"][-3:] == [
+        {f"mine {what}": {"x": "epoch", "y": {"models/mine/curves.csv": columns}}}
+        for what in ("loss", "accuracy")
+        for columns in [[f"train_{what}", f"validation_{what}"]]
+    ] + [
+        {
+            "mine confusion": {
+                "template": "confusion",
+                "x": "actual",
+                "y": {"models/mine/confusion.csv": "predicted"},
+            }
+        }
     ]
 
 

@@ -17,14 +17,19 @@ from spyx_nir.files import write_text
 
 # What a task needs in dvc.yaml beside the stages, which go over all tasks of params.yaml: the list
 # or mapping it belongs to, and the entry.
+CURVES = """- {{name}} {what}:
+    x: epoch
+    y: {{{{models/{{name}}/curves.csv: [train_{what}, validation_{what}]}}}}
+"""
+CONFUSION = """- {name} confusion:
+    template: confusion
+    x: actual
+    y: {{models/{name}/confusion.csv: predicted}}
+"""
 LISTED = [
     (("artifacts",), "{name}:\n  path: models/{name}/deploy/generic\n  type: model\n"),
-    (("plots", 0, "loss", "y"), "models/{name}/curves.csv: [train_loss, validation_loss]\n"),
-    (
-        ("plots", 1, "accuracy", "y"),
-        "models/{name}/curves.csv: [train_accuracy, validation_accuracy]\n",
-    ),
-    (("plots", 2, "confusion", "y"), "models/{name}/confusion.csv: predicted\n"),
+    *((("plots",), CURVES.format(what=what)) for what in ("loss", "accuracy")),
+    (("plots",), CONFUSION),
 ]
 
 
