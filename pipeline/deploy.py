@@ -9,7 +9,8 @@ MODEL_CARD.md            facts for people
 verify.py                checks all of it with numpy and h5py alone
 SHA256SUMS               digests, for sha256sum -c
 
-and metrics/<task>-generic.json: accuracy, and what the network costs (see `spyx_nir.neurobench`).
+and metrics/<task>-generic.json: accuracy, and what the network costs (see `spyx_nir.neurobench`);
+metrics/summary/ has the few of these that `dvc metrics show` lists.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import schema, stage
-from pipeline.evaluation import parity_gate
+from pipeline.evaluation import parity_gate, summary_metrics
 from spyx_nir import files
 
 
 def deploy(task: schema.Task, root: Path = Path(".")) -> None:
-    """Write `models/<task>/deploy/generic/` and `metrics/<task>-generic.json`.
+    """Write `models/<task>/deploy/generic/` and the metrics `<task>-generic.json`.
 
     Raises:
         UserError: parity has not passed for these files, an input is missing, the test set is too
@@ -64,7 +65,7 @@ def deploy(task: schema.Task, root: Path = Path(".")) -> None:
         complete(bundle, graph, plan, about, samples, card.write)
     (measured,) = report["neurobench"]
     measured = {**measured, "accuracy": report["accuracy"]["reference"], "seeds": task.seeds}
-    files.write_json(root / "metrics" / f"{task.name}-generic.json", measured)
+    summary_metrics.write(root, f"{task.name}-generic", measured)
     print(f"{task.name}: {target}: {len(chosen)} vectors, verified")
 
 

@@ -97,7 +97,9 @@ def _accuracies(before: str | None, path: Path) -> Iterator[str]:
 
 def _entries(metrics: dict[str, Any]) -> dict[str, Any]:
     """The accuracies of a metrics file by name; a file with a single one has that of the test set."""
-    found = metrics.get("accuracy", {})
+    found = metrics.get("accuracy")
+    if not isinstance(found, dict):  # metrics/summary repeats a number of another file
+        return {}
     return {"test": found} if "correct" in found else found
 
 

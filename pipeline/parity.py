@@ -168,7 +168,6 @@ def _report(found: Comparison, labels: np.ndarray) -> dict[str, Any]:
             else None,
             "distance_limit": found.limits.max_tie_distance,
         },
-        # A list, so that `dvc metrics show` keeps to the few numbers above.
         "layers": [
             {
                 "node": name,
@@ -274,7 +273,6 @@ def parity(task: schema.Task, root: Path = Path(".")) -> None:
         "model_nir": {"sha256": digest, "content": converter.file.digest(model_path)},
         "weights_sha256": files.sha256(weights_path),
         "weights": safetensors.origin(weights_path),
-        # A list, because `dvc metrics show` has these from metrics/, where deploy writes them.
         "neurobench": [neurobench.report(neurobench.of_graph(plan), counted, accuracy)],
     }
     raster_plot.write(

@@ -11,7 +11,7 @@ BRINGUP.md                            how to load it, what to compare first
 
 what else the chip's family loads a bundle by, such as xylo_specification.json, C or Verilog,
 
-and metrics/<task>-<target>.json.
+and metrics/<task>-<target>.json, of which metrics/summary/ has the few that `dvc metrics show` lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import schema, stage, tasks
-from pipeline.evaluation import parity_gate
+from pipeline.evaluation import parity_gate, summary_metrics
 from spyx_nir import files
 from spyx_nir.confidence import accuracy_of
 from spyx_nir.errors import GraphError, UserError
@@ -160,7 +160,7 @@ def publish(
     report |= {"real_time": times} if times else {}
     place = root / "models" / task.name / "deploy" / chip.name
     bundle(task, made, network, report, parity, data, place, root)
-    files.write_json(root / "metrics" / f"{task.name}-{chip.name}.json", report)
+    summary_metrics.write(root, f"{task.name}-{chip.name}", report)
 
 
 def train(
@@ -304,7 +304,6 @@ def measure(
         "stream": stream,
         "lost_points": lost,
         "saturated": sum(found.saturated.values()),
-        # A list, so that `dvc metrics show` keeps to the few numbers above.
         "layers": found.rows(),
         **chip_metrics.report(start, (shipped, shown), (ptq, before), disturbed),
     }

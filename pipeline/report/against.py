@@ -139,7 +139,9 @@ def make(old: Revision, new: Revision, missing: list[str]) -> Part:
 def _networks(one: Revision) -> list[tuple[str, str]]:
     """Task and target of all metrics of targets, and each task with "" for its trained network."""
     tasks = [Path(path).parts[1] for path in one.outs if Path(path).name == CONFUSION]
-    targets = [Path(path).stem.partition("-") for path in one.outs if path.startswith("metrics/")]
+    targets = [
+        Path(path).stem.partition("-") for path in one.outs if path.rpartition("/")[0] == "metrics"
+    ]
     chips = sorted((task, target) for task, _, target in targets if target != "generic")
     return sorted([*((task, "") for task in tasks), *chips])
 
