@@ -28,6 +28,7 @@ from pipeline.evaluation.backends import (
     trained_model,
 )
 from pipeline.evaluation.rounding_ties import Layer, Ties, explain, spiking_layers
+from pipeline.progress import track
 from pipeline.training import safetensors
 from spyx_nir import files, neurobench
 from spyx_nir.confidence import accuracy_of
@@ -121,7 +122,8 @@ def compare(
         the picture (see `Comparison`), and what the reference cost.
     """
     found = Comparison(layers, limits)
-    for start in range(0, len(events), chunk):
+    starts = range(0, len(events), chunk)
+    for start in track(starts, len(starts), "comparing"):
         size = min(chunk, len(events) - start)
         x = np.zeros((chunk, *events.shape[1:]), events.dtype)
         x[:size] = events[start : start + size]

@@ -24,6 +24,7 @@ import numpy as np
 
 from pipeline import schema, stage, tasks
 from pipeline.evaluation import parity_gate, summary_metrics
+from pipeline.progress import bar
 from spyx_nir import files
 from spyx_nir.confidence import accuracy_of
 from spyx_nir.errors import GraphError, UserError
@@ -219,21 +220,23 @@ def fine_tuned(
     training = Trainer(forward, task_for(task, name), len(split.labels))
     epochs = task.trained(name).epochs
 
-    def say(progress: Progress) -> None:
-        if progress.epoch % max(1, epochs // 5) == 0:
-            print(
-                f"{task.name} on {name}: {forward.unit}epoch {progress.epoch}/{epochs}, "
-                f"{on} {progress.correct} of {len(judged.labels)}",
-                flush=True,
-            )
-
+    what = f"{task.name} on {name}"
     progress = training.start()
-    training.judge(progress, split, judged)  # before the first step: training may make it worse
-    correct = [progress.correct]
-    say(progress)
-    for _ in training.epochs(progress, split, judged, lambda: None):
-        correct.append(progress.correct)
+    with bar(what, epochs * training.steps) as shown:
+
+        def say(progress: Progress) -> None:
+            if shown.shown or progress.epoch % max(1, epochs // 5) == 0:
+                shown.say(
+                    f"{what}: {forward.unit}epoch {progress.epoch}/{epochs}, "
+                    f"{on} {progress.correct} of {len(judged.labels)}"
+                )
+
+        training.judge(progress, split, judged)  # before the first step: training may make it worse
+        correct = [progress.correct]
         say(progress)
+        for _ in training.epochs(progress, split, judged, lambda: shown.advance(1)):
+            correct.append(progress.correct)
+            say(progress)
     chosen = progress.best_epoch
     network = forward.quantised(progress.best) if chosen else forward.network
     return network, {"start": correct[0], "best": max(correct), "epoch": chosen}

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import schema, stage, tasks
+from pipeline.progress import bar
 from spyx_nir import confidence, files
 from spyx_nir.errors import GraphError, UsageError, UserError
 
@@ -281,8 +281,6 @@ def _display(
 
     The results of an epoch scroll above the bar, which keeps its share and the time that is left.
     """
-    import rich.progress
-
     epochs = task.train.epochs
 
     def text(row: dict[str, float]) -> str:
@@ -293,17 +291,15 @@ def _display(
         )
         return f"{task.name}: epoch {row['epoch']}/{epochs}, {results}"
 
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.TimeElapsedColumn())
-    with rich.progress.Progress(*columns, disable=not sys.stdout.isatty()) as bar:
-        line = bar.add_task(task.name, total=epochs * steps, completed=done * steps)
+    with bar(task.name, epochs * steps, done * steps) as shown:
 
         def on_epoch(row: dict[str, float]) -> None:
-            if not bar.disable:
-                bar.console.print(text(row), markup=False, highlight=False, soft_wrap=True)
+            if shown.shown:
+                shown.say(text(row))
             elif row["epoch"] % max(1, epochs // 10) == 0 or row["epoch"] == epochs:
                 say(text(row))
 
-        yield functools.partial(bar.advance, line), on_epoch
+        yield functools.partial(shown.advance, 1), on_epoch
 
 
 def command(

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.commands import release
 from pipeline.interop import importers, matrix
+from pipeline.progress import bar
 from spyx_nir.errors import Parser, UsageError, exit_status
 from spyx_nir.files import write_json, write_text
 
@@ -26,10 +27,14 @@ def main(arguments: argparse.Namespace) -> int:
     page = (root / PAGE).read_text(encoding="utf-8")
     matrix.into(page, "")  # refused before the readers have run for minutes
     report = []
-    for bundle in bundles:
-        with tempfile.TemporaryDirectory() as folder:
-            report.append(matrix.run(bundle, chosen, root, arguments.samples, Path(folder)))
-        print(matrix.table(report[-1:]), flush=True)
+    with bar("importers", len(bundles)) as shown:
+        for bundle in bundles:
+            with tempfile.TemporaryDirectory() as folder:
+                found = matrix.run(
+                    bundle, chosen, root, arguments.samples, Path(folder), shown.advance
+                )
+            report.append(found)
+            shown.say(matrix.table([found]))
     if arguments.reader is None and arguments.samples is None:
         write_json(root / matrix.REPORT, report)
         write_text(root / PAGE, matrix.into(page, matrix.table(report)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,18 @@ BEGIN, END = "<!-- matrix: written by `make peers` -->", "<!-- end of matrix -->
 
 
 def run(
-    bundle: Path, readers: Mapping[str, Reader], root: Path, samples: int | None, folder: Path
+    bundle: Path,
+    readers: Mapping[str, Reader],
+    root: Path,
+    samples: int | None,
+    folder: Path,
+    on_answer: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
     """One bundle through every reader, as it is and by the reader's profile.
 
     Args:
         samples: so many of the test set; None for all, and for `ON_CHIPS` if the bundle is a chip's.
-        folder: for the rewritten files.
+        folder: for the rewritten files. on_answer: gets the share of the bundle that a reader was.
 
     Returns:
         A row per reader and file; rows of readers that are given another file than the bundle's name
@@ -58,6 +63,10 @@ def run(
         for label, chosen in _files(content, readers):
             plan, dt, paths = _written(bundle, content, label, folder)
             asked.append((label, chosen, plan, dt, _ask(pool, chosen, paths, dt, events, plan)))
+        share = 1 / sum(len(coming) for *_, coming in asked)
+        for *_, coming in asked:
+            for answer in coming.values():
+                answer.add_done_callback(lambda _: on_answer(share))
         original = _original(content, events)
         # The slowest reader is in the first.
         for label, chosen, plan, dt, coming in reversed(asked):
