@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TextIO
 
 # The extra of this distribution that brings a package, by the name that is imported; "" is the
 # library's own need.
@@ -127,11 +127,27 @@ def about(what: object, kind: type[UserError] = GraphError) -> Iterator[None]:
         raise error.within(what) from None
 
 
+COLOURS = {"red": 31, "green": 32, "yellow": 33}  # ECMA-48, select graphic rendition
+
+
+def painted(text: str, colour: str, stream: TextIO) -> str:
+    """`text` in a colour of `COLOURS` if `stream` is a terminal that has them; else as it is.
+
+    Nothing is coloured where NO_COLOR is set to anything (no-color.org).
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return text if plain else f"\033[{COLOURS[colour]}m{text}\033[0m"
+
+
+def _print_error(text: str) -> None:
+    print(f"{painted('error:', 'red', sys.stderr)} {text}", file=sys.stderr)
+
+
 class Parser(argparse.ArgumentParser):
     """A command line whose mistakes are one line, as all others, and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        _print_error(f"{message}; see {self.prog} --help")
         self.exit(2)
 
 
@@ -183,7 +199,7 @@ def exit_status(command: Callable[[], object]) -> int:
         with stopping(), naming_extra():
             code = command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt as error:
         print("interrupted: nothing half-written was left; run the command again", file=sys.stderr)
@@ -191,14 +207,14 @@ def exit_status(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         return 141
     except MemoryError as error:
-        print(f"error: not enough memory: {one_line(error)}", file=sys.stderr)
+        _print_error(f"not enough memory: {one_line(error)}")
         return 1
     except OSError as error:
         full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
         barred = (errno.EACCES, errno.EPERM, errno.EROFS)
         no_place = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
         if error.errno in (*full, *barred, *no_place):
-            print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+            _print_error(f"{error.filename or 'writing'}: {error.strerror}")
             return 1
         raise
     return code if isinstance(code, int) else 0

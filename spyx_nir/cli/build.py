@@ -113,7 +113,7 @@ def main(arguments: argparse.Namespace) -> int:
         if source.dialect is not None:
             _print_dialect(source.dialect)
         columns = ("target", "fits", "accuracy or agreement", "saturated", "bundle")
-        show.table(columns, [_cells(row) for row in rows])
+        show.table(columns, [_cells(row) for row in rows], ("saturated",))
     made = [row.folder is not None for row in rows]
     return int(not (any(made) if targets.ALL in arguments.target else all(made)))
 

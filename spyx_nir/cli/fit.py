@@ -11,8 +11,9 @@ from spyx_nir.bundle.dialect import as_graph
 from spyx_nir.cli import mendable, show, targets
 from spyx_nir.converter import file
 from spyx_nir.hardware import findings
-from spyx_nir.hardware.chip_check import check
+from spyx_nir.hardware.chip_check import admission
 from spyx_nir.hardware.facts import Profile
+from spyx_nir.hardware.judge import Admission
 from spyx_nir.meaning.equations import RESETS
 
 PLACEMENT = ("core", "layer", "kernel memory", "neuron memory", "could go on cores")
@@ -43,11 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     chips = targets.chips(arguments.target)
     show.check_dialect(arguments)
-    reports, differs = [], list[str]()
+    all_admitted, differs = [], list[str]()
     for chip in chips:
         judged = functools.partial(_judged, chip=chip, arguments=arguments)
-        found, differs = mendable(arguments.file, judged)
-        reports.append(found)
+        admitted, differs = mendable(arguments.file, judged)
+        all_admitted.append(admitted)
+    reports = [admitted.report for admitted in all_admitted]
     several = targets.ALL in arguments.target or len(chips) > 1
     if arguments.json:
         data = [{**findings.as_data(found), "changes": found.changes} for found in reports]
@@ -62,21 +64,23 @@ def main(arguments: argparse.Namespace) -> int:
         if several:
             show.table(("target", "fits"), [(found.profile.name, found.how) for found in reports])
         else:
-            _print(arguments.file, found)
+            (admitted,) = all_admitted
+            along = admitted.start.plan.order if admitted.start else []
+            _print(arguments.file, admitted.report, {layer: at for at, layer in enumerate(along)})
     fits = [found.fits for found in reports]
     return int(not (any(fits) if targets.ALL in arguments.target else all(fits)))
 
 
 def _judged(
     graph: dict[str, Any], chip: Profile, arguments: argparse.Namespace
-) -> tuple[findings.Report, list[str]]:
-    """The report, and what stays different from the dialect of `--dialect`."""
+) -> tuple[Admission, list[str]]:
+    """What the constraint check found, and what stays different from the dialect of `--dialect`."""
     if arguments.dialect is None:
         dt, reset, discretization = arguments.dt, arguments.reset, arguments.discretization
-        return check(graph, chip, dt, reset, discretization), []
+        return admission(graph, chip, dt, reset, discretization), []
     file.check_nodes(graph)
     reading = as_graph(graph, arguments.dialect, arguments.dt)
-    return check(reading.content, chip, reading.dt), reading.lines
+    return admission(reading.content, chip, reading.dt), reading.lines
 
 
 def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -93,10 +97,11 @@ def placement(cores: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _print(name: str, report: findings.Report) -> None:
+def _print(name: str, report: findings.Report, order: Mapping[str, int]) -> None:
+    """order: of the layers in the graph; without it, cores are in their own."""
     chip = report.profile
     show.table(
-        ("", "code", "layer", "reason", "what would fix it"),
+        ("severity", "code", "layer", "reason", "what would fix it"),
         [(f.severity, f.code, f.layer or "graph", f.reason, f.fix) for f in report.findings],
     )
     if report.findings:
@@ -112,19 +117,21 @@ def _print(name: str, report: findings.Report) -> None:
             )
             for row in report.table
         ],
+        ("used", "limit", "percent"),
     )
     if report.cores:
         print()
-        show.table(PLACEMENT, placement(report.cores))
+        cores = sorted(report.cores, key=lambda row: order.get(row["layer"], len(order)))
+        show.table(PLACEMENT, placement(cores), ("core", "kernel memory", "neuron memory"))
     print()
     errors = [found for found in report.findings if found.severity == "error"]
     if errors:
         source = f" (source: {errors[0].source})" if errors[0].source else ""
-        print(f"{name}: does not fit {chip.name} ({show.count(len(errors), 'error')})")
+        errors_of = show.count(len(errors), "error")
+        show.verdict(f"{name}: does not fit {chip.name} ({errors_of})", good=False)
         print(f"first: {report.first_error}{source}")
-    elif report.verdict == findings.FITS and not report.changes and not chip.has_integers:
-        print(
-            f"{name}: fits {chip.name}, {chip.chip}, by its limits; it has no integer semantics here"
-        )
-    else:
-        print(f"{name}: {report.how.replace(findings.FITS, f'fits {chip.name}', 1)}, {chip.chip}")
+        return
+    how = report.how.replace(findings.FITS, f"fits {chip.name}", 1)
+    limits = ", by its limits; it has no integer semantics here"
+    by_limits = report.how == findings.FITS and not chip.has_integers
+    show.verdict(f"{name}: {how}, {chip.chip}{limits * by_limits}", good=True)

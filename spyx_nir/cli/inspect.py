@@ -166,6 +166,7 @@ def _print(found: dict[str, Any]) -> None:
     show.table(
         ("node", "type", "shape", "values", "fields, per step, contract"),
         [_row(node) for node in found["nodes"]],
+        ("values",),
     )
 
 

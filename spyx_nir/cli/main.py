@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spyx_nir.errors import Parser, exit_status
-from spyx_nir.memory import keep_memory
+from spyx_nir.errors import Parser, exit_status, painted
 from spyx_nir.limits import LIMITS, raised_limits
+from spyx_nir.memory import keep_memory
 
 COMMANDS = {
     "inspect": "what a file holds: nodes, shapes, ranges, time constants, contract, digest",
@@ -123,7 +123,7 @@ def _given_limits(parsed: argparse.Namespace) -> dict[str, int]:
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"{painted('warning:', 'yellow', sys.stderr)} {message}", file=sys.stderr)
 
 
 class _Version(argparse.Action):

@@ -103,7 +103,9 @@ def main(arguments: argparse.Namespace) -> int:
             }
         )
     else:
-        _print(outputs, spikes, None if judged else classes)
+        _print(
+            outputs, {n: spikes[n] for n in plan.order if n in spikes}, None if judged else classes
+        )
         if judged:
             _print_judged(judged)
     return 0
@@ -121,7 +123,7 @@ def _write(path: str, outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarr
 def _print(
     outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray], classes: list[str] | None
 ) -> None:
-    for name, array in sorted(spikes.items()):
+    for name, array in spikes.items():
         print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
     for name, array in outputs.items():
         print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")

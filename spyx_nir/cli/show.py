@@ -11,18 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir.errors import UsageError
+from spyx_nir.errors import UsageError, painted
 from spyx_nir.limits import LIMITS
 from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
 
 OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "cycles", "text")
+# The colours of verdicts: words that a cell of such a column begins with.
+VERDICTS = ("severity", "fits", "check")
+SHADES = {
+    **dict.fromkeys(("error", "no", "FAIL"), "red"),
+    **dict.fromkeys(("warning", "changed", "change"), "yellow"),
+    **dict.fromkeys(("yes", "pass"), "green"),
+}
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()
 ) -> None:
-    """A table on a terminal with rich; else one line a row, its cells separated by tabs.
+    """A table on a terminal with rich; else the headings and each row as a line, tabs between cells.
 
     A table that is wider than the terminal has one space between columns instead of two.
 
@@ -33,7 +40,7 @@ def table(
     if not rows:
         return
     if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
-        for row in rows:
+        for row in (columns, *rows):
             print("\t".join(row))
         return
     from rich.console import Console
@@ -44,11 +51,21 @@ def table(
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(
+            *(
+                Text(cell, SHADES.get(cell, "") if name in VERDICTS else "")
+                for name, cell in zip(columns, row, strict=True)
+            )
+        )
     console = Console()
     free = console.options.update(max_width=10_000)
     made.collapse_padding = console.measure(made, options=free).maximum > console.width
     console.print(made)
+
+
+def verdict(text: str, good: bool) -> None:
+    """Print the line that a command ends with, on a terminal in green or in red."""
+    print(painted(text, "green" if good else "red", sys.stdout))
 
 
 def as_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spyx_nir.cli import show
 from spyx_nir.converter import file
-from spyx_nir.errors import UserError
+from spyx_nir.errors import UserError, painted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
         show.as_json({"bundle": str(folder), "passes": not problems, "problems": problems})
         return int(bool(problems))
     for problem in problems:
-        print(f"differs: {problem}", file=sys.stderr)
+        print(f"{painted('differs:', 'red', sys.stderr)} {problem}", file=sys.stderr)
     verdict = f"FAIL, {show.count(len(problems), 'problem')}" if problems else "pass"
-    print(f"{folder}: {verdict}")
+    show.verdict(f"{folder}: {verdict}", not problems)
     return int(bool(problems))

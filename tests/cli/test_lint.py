@@ -301,7 +301,8 @@ def test_warnings_fail_when_strict(tmp_path: Path, capsys: pytest.CaptureFixture
     path = old_files.write(tmp_path / "a.nir", times(0.25))
     assert main(["lint", path]) == 0
     assert main(["lint", path, "--strict"]) == 1
-    line, summary, *_ = capsys.readouterr().out.splitlines()
+    head, line, summary, *_ = capsys.readouterr().out.splitlines()
+    assert head == "severity\tcode\tnode\treason\tremedy"
     assert line.startswith("warning\tgain\tlif\tr*dt/tau = 0.25 ")
     assert summary == f"{path}: 0 errors, 1 warning, 0 notes"
 

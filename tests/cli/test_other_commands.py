@@ -391,6 +391,7 @@ def test_diff(path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == f"{path} and {path}: equal\n"
     assert main(["diff", path, b]) == 1
     assert capsys.readouterr().out.splitlines() == [
+        "where\twhat\tdifference",
         "graph\tedge lif -> more\tonly in B",
         "graph\tcontract dt\t0.000122070312, 0.0002",
         "fc\tweight\t1 of 6 values, by at most 0.25; the first at (1, 2): 0.5, 0.75",

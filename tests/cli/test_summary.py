@@ -60,11 +60,16 @@ def put(folder: Path, manifest: Any, fitted: Any = None) -> Path:
 
 
 def lines(capsys: Printed, *arguments: str | Path) -> list[list[str]]:
-    """The cells of every line."""
+    """The cells of every line below the headings."""
     assert main(["summary", *map(str, arguments)]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    return [line.split("\t") for line in captured.out.splitlines()]
+    head, *rows = [line.split("\t") for line in captured.out.splitlines()]
+    assert head[:7] == [
+        "task", "target", "accuracy (95 %)", "lost", "parity", "fits", "tightest limit"
+    ]  # fmt: skip
+    assert head[7:] == (["check"] if "--verify" in arguments else [])
+    return rows
 
 
 def test_the_bundles_of_a_project(
@@ -235,7 +240,7 @@ def test_verify_checks_and_the_default_does_not(
     assert main(["summary", str(tmp_path), "--verify"]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(f"differs: {bad}: MODEL_CARD.md: SHA-256 ")
-    assert captured.out.splitlines()[1] == "\t".join([*recorded[1], "FAIL"])
+    assert captured.out.splitlines()[2] == "\t".join([*recorded[1], "FAIL"])
     (good / "model.nir").write_bytes(b"no HDF5")
     assert main(["summary", str(good), "--verify", "--json"]) == 1
     captured = capsys.readouterr()

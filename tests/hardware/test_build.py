@@ -228,8 +228,8 @@ def test_a_named_target_without_a_bundle_is_an_error(tmp_path: Path, capsys: Any
     words = ["build", model, "--target", "loihi", "--target", "speck-2f", "-o", str(tmp_path / "a")]
     assert main(words) == 1
     out = capsys.readouterr().out.splitlines()
-    assert [line.partition("\t")[0] for line in out] == ["loihi", "speck-2f"]
-    assert "does not fit: `n`: LIF is none of" in out[1]
+    assert [line.partition("\t")[0] for line in out] == ["target", "loihi", "speck-2f"]
+    assert "does not fit: `n`: LIF is none of" in out[2]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["loihi"]
 
 
