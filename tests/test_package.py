@@ -252,7 +252,7 @@ def test_a_table_on_a_terminal_without_rich_is_plain(installed: Path, elsewhere:
         "import sys\nsys.stdout.isatty = lambda: True\n"
         "from spyx_nir.cli import show\nshow.table(('a', 'b'), [('1', '2')])"
     )
-    assert run(installed, "-c", program, cwd=elsewhere).stdout == "1\t2\n"
+    assert run(installed, "-c", program, cwd=elsewhere).stdout == "a\tb\n1\t2\n"
 
 
 def _interpreter(version: str) -> str:

@@ -149,7 +149,7 @@ def test_the_rows_of_bundles_that_are_shown_are_those_of_the_metrics():
         if bundle.exists():
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 assert main(["summary", str(bundle)]) == 0
-            assert printed.getvalue() == "\t".join(cells) + "\n"
+            assert printed.getvalue().splitlines()[1:] == ["\t".join(cells)]
 
 
 def test_the_picture_shows_the_committed_numbers():
