@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.report import accuracy
 from pipeline.report.chart import chart
 from pipeline.report.part import Number, Part, Table, count, interval, measured, percent
+from pipeline.report.sources import Source
 
 KEYS = ("rates", "latency", "robustness", "quantisation")
 NUMBERS = {"ptq": "PTQ", "integer": "shipped"}
@@ -36,6 +37,42 @@ def add(part: Part, id: str, what: str, metrics: dict[str, Any]) -> None:
         _robustness(disturbed, robustness["n"]),
         _quantisation(metrics["quantisation"]),
     ])  # fmt: skip
+
+
+def decision(source: Source) -> Part:
+    """Accuracy by the time of a recording, all targets of a task together."""
+    part = Part("decision", "Time to decision")
+    found = {
+        target.name: target.metrics["latency"]
+        for target in source.targets
+        if target.metrics and "latency" in target.metrics
+    }
+    if not found:
+        part.missing.append(f"no target of {source.task} was measured: run make deploy-artifacts")
+        return part
+    part.text.append(
+        "The class is the one with the most spikes so far. "
+        "Lines of targets that share a network coincide."
+    )
+    rows = [
+        {key: entry[key] for key in ("ms", "steps", "accuracy")}
+        | {"target": name, "right": f"{entry['correct']} of {entry['n']}"}
+        for name, latency in found.items()
+        for entry in latency["accuracy_over_time"]
+    ]
+    label = f"Accuracy of {source.task} by the time of the recording, a line for each target"
+    part.charts.append(chart("decision", f"decision-{source.task}", label, rows, wide=True))
+    shown = [
+        (
+            name,
+            *(_or_none(latency[key]) for key in ("median_ms", "p95_ms")),
+            count(latency["undecided"]),
+        )
+        for name, latency in found.items()
+    ]
+    head = ("target", "ms for half of the recordings", "ms for 95 %", "without an output spike")
+    part.tables.append(Table("When the decision stays", head, shown))
+    return part
 
 
 def _rates(rates: dict[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import params
 from pipeline.report import (
     accuracy,
+    behaviour,
     chart,
     cost,
     histograms,
@@ -36,6 +37,7 @@ PARTS = (
     histograms.weights,
     histograms.rates,
     cost.make,
+    behaviour.decision,
 )
 
 

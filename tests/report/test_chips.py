@@ -250,6 +250,16 @@ def test_the_chips_behaviour_is_that_of_its_metrics(shown):
     assert len(shown.charts[f"robustness-braille-{CHIP}"]["data"]["values"]) == 5
 
 
+def test_time_to_decision_has_a_line_for_each_target(shown):
+    points = shown.charts["decision-braille"]["data"]["values"]
+    assert [(p["target"], p["ms"], p["accuracy"], p["right"]) for p in points] == [
+        (CHIP, 25, 0.4, "8 of 20"),
+        (CHIP, 50, 0.55, "11 of 20"),
+    ]
+    decided = rows(shown.tables["braille-decision", "When the decision stays"])
+    assert decided[CHIP] == [20, "none is decided", 2]
+
+
 def test_metrics_of_an_older_pipeline_are_said_to_miss_the_behaviour(project):
     source = sources.read(project, tiny_task("braille", "v_reset"))
     (target,) = (t for t in source.targets if t.name == CHIP)
