@@ -20,9 +20,9 @@ OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "cycles", "text")
 # The colours of verdicts: words that a cell of such a column begins with.
 VERDICTS = ("severity", "fits", "check")
 SHADES = {
-    **dict.fromkeys(("error", "no", "FAIL"), "red"),
+    **dict.fromkeys(("error", "no", "FAIL", "does"), "red"),
     **dict.fromkeys(("warning", "changed", "change"), "yellow"),
-    **dict.fromkeys(("yes", "pass"), "green"),
+    **dict.fromkeys(("yes", "pass", "fits"), "green"),
 }
 
 
