@@ -28,6 +28,14 @@ _OWN = ("", "pipeline", "spyx_nir")
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+def printable(text: object) -> str:
+    """`text` with all that is no printable character, such as ESC or U+202E, written as its escape.
+
+    A name in a file from elsewhere could else move a terminal's cursor, or show other words than it has.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 class UserError(Exception):
     """A mistake of the user's: the message names the place, the value and what is allowed.
 
@@ -140,7 +148,7 @@ def painted(text: str, colour: str, stream: TextIO) -> str:
 
 
 def _print_error(text: str) -> None:
-    print(f"{painted('error:', 'red', sys.stderr)} {text}", file=sys.stderr)
+    print(f"{painted('error:', 'red', sys.stderr)} {printable(text)}", file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):

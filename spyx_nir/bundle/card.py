@@ -22,10 +22,23 @@ def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
         manifest: what manifest.json holds. template: a file that extends `card.md.j2`.
         more: what it asks for besides the manifest.
     """
+    environment = _environment(template.parent)
+    found = environment.get_template(template.name)
+    return found.render(**{"target": None, **manifest}, units=UNITS, **more)
+
+
+def common(manifest: Mapping[str, Any]) -> str:
+    """What the cards of all bundles say, from what manifest.json holds."""
+    found = _environment(TEMPLATES).get_template("card.md.j2")
+    return found.render(**{"target": None, **manifest}, units=UNITS)
+
+
+def _environment(folder: Path) -> Any:
+    """Jinja's, for the templates in a folder and ours."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template.parent, TEMPLATES]),
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -41,8 +54,7 @@ def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
             f"{key} {_range(pair)}" for key, pair in ranges.items() if key.startswith("tau")
         ),
     }
-    found = environment.get_template(template.name)
-    return found.render(**{"target": None, **manifest}, units=UNITS, **more)
+    return environment
 
 
 def _percent(fraction: float) -> str:

@@ -61,7 +61,7 @@ def complete(
     made = manifest.build(
         about,
         plan=plan,
-        contract={k: _plain(v) for k, v in sorted(graph.metadata.items())},
+        contract={k: manifest.plain(v) for k, v in sorted(graph.metadata.items())},
         digests={
             path.relative_to(bundle).as_posix(): {
                 "sha256": files.sha256(path),
@@ -106,8 +106,3 @@ def check(bundle: Path) -> None:
             if done.returncode != 0:
                 said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-1:])
                 raise UserError(f"the bundle does not verify, so it was not published: {said}")
-
-
-def _plain(value: Any) -> Any:
-    """A metadata value as JSON has it."""
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -38,7 +38,7 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     """
     (name,) = chips.inputs
     run = simulate.run(chips, {name: x}, record=True)
-    arrays: dict[str, Any] = {"network": json.dumps(_structure(chips), sort_keys=True)}
+    arrays: dict[str, Any] = {"network": json.dumps(structure(chips), sort_keys=True)}
     arrays["input"] = x.astype(np.uint8)
     arrays |= {f"weight/{w.node}": w.values.astype(np.int16) for w in chips.weights}
     arrays |= {
@@ -58,7 +58,7 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
     return run
 
 
-def _structure(chips: IntegerNetwork) -> dict[str, Any]:
+def structure(chips: IntegerNetwork) -> dict[str, Any]:
     """What of a network is no array."""
     profile = chips.profile
     numbers = arithmetic(profile)

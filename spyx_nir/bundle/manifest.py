@@ -157,3 +157,8 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
     found = {name: importlib.metadata.version(name) for name in packages}
     return {**found, "hdf5": h5py.version.hdf5_version}
+
+
+def plain(value: Any) -> Any:
+    """A metadata value as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+
+from spyx_nir import errors
 
 TEMPLATES = Path(__file__).parent / "templates"
 BETWEEN = re.compile(r"# <reference>\n.*?# </reference>\n", re.DOTALL)
@@ -18,7 +21,8 @@ def source(template: str, *parts: str) -> str:
         template: a file of `templates/`. parts: Python text that defines what it imports from us; that
             of `templates/shared.py` is added.
     """
-    texts = [*parts, (TEMPLATES / "shared.py").read_text(encoding="utf-8")]
+    shared = (TEMPLATES / "shared.py").read_text(encoding="utf-8")
+    texts = [*parts, inspect.getsource(errors.printable), shared]
     body = "\n\n\n".join(OURS.sub("", text).strip() for text in texts) + "\n"
     text, replaced = BETWEEN.subn(
         lambda _: body, (TEMPLATES / template).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`verify BUNDLE`: the checks of a bundle's own verify.py, without running code from the bundle."""
+"""`verify FOLDER`: a bundle or a release seen from outside, without running a program from it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,31 @@ import argparse
 import sys
 from pathlib import Path
 
+from spyx_nir.bundle.templates.shared import PASS
 from spyx_nir.cli import show
-from spyx_nir.converter import file
-from spyx_nir.errors import UserError, painted
+from spyx_nir.errors import painted, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", help="a folder such as models/<task>/deploy/generic")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        help="a bundle such as models/<task>/deploy/generic, or the folder of a release",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="PEM",
+        help="check the signature model.sig in the folder with this public key; needs `pip install "
+        "model-signing`. Without a signature it fails",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.epilog = "exit code 0: everything is as it was made; 1: something differs, and is named"
+    parser.epilog = (
+        "Nothing from the bundle is run. Compared are: digests; golden vectors and integers, run again;\n"
+        "manifest.json with model.nir; accuracies with their counts; the card with manifest.json; the\n"
+        "programs of the bundle with those that this version, or a release before, writes.\n"
+        f"{PASS[0].upper()}{PASS[1:]}: that takes --key.\n"
+        "exit code 0: everything is as it was made; 1: something differs, and is named"
+    )
 
 
 def problems_of(folder: Path) -> list[str]:
@@ -23,28 +39,38 @@ def problems_of(folder: Path) -> list[str]:
     Raises:
         UserError: it is no bundle, or a graph in it cannot be read.
     """
-    from spyx_nir.bundle.templates import verify
+    from spyx_nir.bundle import consistency
 
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
-        )
-    if not any((folder / name).exists() for name in ("manifest.json", "SHA256SUMS")):
-        raise UserError(f"{folder}: no bundle, which is a folder that holds manifest.json")
-    for name in verify.MODELS:
-        if (folder / name).exists():
-            file.read(folder / name)  # refuses what verify.py's short reader trusts
-    return verify.check(folder)
+    return consistency.check(folder).problems
 
 
 def main(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.bundle)
-    problems = problems_of(folder)
+    from spyx_nir.bundle import consistency, releases, signature
+
+    folder = Path(arguments.folder)
+    signed = None
+    if arguments.key is not None:
+        signature.check(folder, Path(arguments.key))
+        signed = True
+    verdict = releases.check(folder) if releases.is_one(folder) else consistency.check(folder)
+    if signed:
+        verdict.seen.append(f"{signature.NAME} is a signature by the key {arguments.key}")
     if arguments.json:
-        show.as_json({"bundle": str(folder), "passes": not problems, "problems": problems})
-        return int(bool(problems))
-    for problem in problems:
-        print(f"{painted('differs:', 'red', sys.stderr)} {problem}", file=sys.stderr)
-    verdict = f"FAIL, {show.count(len(problems), 'problem')}" if problems else "pass"
-    show.verdict(f"{folder}: {verdict}", not problems)
-    return int(bool(problems))
+        show.as_json(
+            {
+                "bundle": str(folder),
+                "passes": not verdict.problems,
+                "problems": verdict.problems,
+                "seen": verdict.seen,
+                "signed": bool(signed),
+            }
+        )
+        return int(bool(verdict.problems))
+    for problem in verdict.problems:
+        print(f"{painted('differs:', 'red', sys.stderr)} {printable(problem)}", file=sys.stderr)
+    for line in verdict.seen:
+        print(f"{printable(folder)}: {printable(line)}")
+    count = show.count(len(verdict.problems), "problem")
+    said = f"FAIL, {count}" if verdict.problems else "pass" if signed else f"pass; {PASS}"
+    show.verdict(f"{printable(folder)}: {said}", not verdict.problems)
+    return int(bool(verdict.problems))

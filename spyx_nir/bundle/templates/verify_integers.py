@@ -19,7 +19,7 @@ except ImportError as missing:
     sys.exit(2)
 
 # <reference>
-from spyx_nir.bundle.templates.shared import difference, main, read
+from spyx_nir.bundle.templates.shared import compared, difference, main, read, read_json
 from spyx_nir.hardware.network import IntegerNetwork, Population, Weight
 from spyx_nir.hardware.simulate import run, run_events
 
@@ -28,6 +28,7 @@ from spyx_nir.hardware.simulate import run, run_events
 VECTORS = Path("test_data_set_0") / "integer_vectors.npz"
 EVENTS = Path("events") / "recordings.npz"
 ADDRESSES = Path("events") / "address_map.json"
+NUMBERS = ("weight/", "threshold/", "decay_syn/", "decay_mem/", "bias/", "delay/")  # of the network
 
 
 class Chip(dict[str, Any]):
@@ -105,17 +106,35 @@ def _differences(folder: Path) -> list[str]:
     arrays = read(folder / VECTORS)
     network = network_of(arrays)
     (name,) = network.inputs
+    if problems := _incomplete(network, arrays):
+        return problems
     found = run(network, {name: arrays["input"].astype(np.int64)}, record=True)
     kinds = {"spikes": found.spikes, "membrane": found.membranes, "current": found.currents}
-    problems = []
     for key, expected in arrays.items():
         kind, _, neurons = key.partition("/")
-        if kind in kinds and (differs := kinds[kind][neurons] != expected).any():
+        if kind not in kinds:
+            continue
+        if neurons not in kinds[kind]:
+            problems.append(f"{VECTORS}: has {key}, of which the network has none")
+        elif (got := kinds[kind][neurons]).shape != expected.shape:
+            problems.append(f"{key}: has shape {expected.shape}, the network gives {got.shape}")
+        elif (differs := got != expected).any():
             problems.append(f"{key}: {difference(differs)}")
     stored = read(folder / EVENTS) if (folder / EVENTS).exists() else {}  # verify.py misses it
     if any(key.startswith("count/") for key in stored):
-        problems += check_events(network, stored, json.loads((folder / ADDRESSES).read_text()))
+        problems += check_events(network, stored, read_json(folder / ADDRESSES))
     return problems
+
+
+def _incomplete(network: IntegerNetwork, arrays: dict[str, np.ndarray]) -> list[str]:
+    """A line for what must be in the file for a comparison to show anything."""
+    due = {f"{kind}/{p.name}" for p in network.populations for kind in ("spikes", "membrane")}
+    due |= {f"current/{p.name}" for p in network.populations if p.decay_syn is not None}
+    if missing := sorted(due - set(arrays)):
+        return [f"{VECTORS}: has no `{missing[0]}`"]
+    if not arrays["input"].size:
+        return [f"{VECTORS}: holds no sample, so nothing is compared"]
+    return []
 
 
 def check_events(
@@ -145,6 +164,17 @@ def check_events(
     return problems
 
 
+def passed(folder: Path) -> str:
+    """What was seen where `check` finds nothing."""
+    arrays = read(folder / VECTORS)
+    spikes = [array for key, array in arrays.items() if key.startswith("spikes/")]
+    states = sum(
+        array.size for key, array in arrays.items() if key.startswith(("membrane/", "current/"))
+    )
+    integers = sum(array.size for key, array in arrays.items() if key.startswith(NUMBERS))
+    return f"integer vectors ({compared(spikes, 'entries')}, {states} states; {integers} integers)"
+
+
 if __name__ == "__main__":
     about = "Check a chip's integers: every spike and state of the golden samples. Needs numpy."
-    sys.exit(main(check, lambda folder: "integer vectors", about))
+    sys.exit(main(check, passed, about))

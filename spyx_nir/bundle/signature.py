@@ -1,0 +1,42 @@
+"""The signature of a bundle or a release, by the package model-signing: it says who made it."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from spyx_nir.bundle.templates.verify import SIGNATURE as NAME
+from spyx_nir.errors import UserError
+
+
+def check(folder: Path, key: Path) -> None:
+    """Check the signature `model.sig` in `folder`, over all its other files.
+
+    Args:
+        key: the file of a public key (PEM).
+
+    Raises:
+        UserError: there is no key, no signature or no package model-signing, or the signature does not
+            fit the files and the key.
+    """
+    if not key.is_file():
+        raise UserError(f"--key {key}: no such file")
+    if not (folder / NAME).is_file():
+        raise UserError(f"{folder}: has no signature {NAME}, so nobody says who made it")
+    if importlib.util.find_spec("model_signing") is None:
+        raise UserError("--key: needs the package model-signing: pip install model-signing")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-I", "-m", "model_signing", "verify", "key", str(folder)),
+            *("--public_key", str(key), "--signature", str(folder / NAME)),
+            "--no-ignore-git-paths",
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise UserError(f"{folder / NAME}: not a signature of these files by {key}: {' '.join(said)}")
