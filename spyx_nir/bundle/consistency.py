@@ -296,7 +296,7 @@ def _card(text: str, facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{CARD}: the accuracy {value} of its head is not in {MANIFEST}"
 
 
-def _sections(text: str) -> dict[str, str]:
-    """The text below each second heading."""
+def _sections(text: str) -> dict[str, list[str]]:
+    """The lines below each second heading, sorted: JSON does not keep the order of keys."""
     parts = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+    return dict(zip(parts[1::2], (sorted(part.split("\n")) for part in parts[2::2]), strict=True))

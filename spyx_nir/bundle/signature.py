@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spyx_nir.bundle.templates.verify import SIGNATURE as NAME
+from spyx_nir.bundle.templates.verify import SIGNATURE
 from spyx_nir.errors import UserError
 
 
@@ -23,15 +23,14 @@ def check(folder: Path, key: Path) -> None:
     """
     if not key.is_file():
         raise UserError(f"--key {key}: no such file")
-    if not (folder / NAME).is_file():
-        raise UserError(f"{folder}: has no signature {NAME}, so nobody says who made it")
+    if not (folder / SIGNATURE).is_file():
+        raise UserError(f"{folder}: has no signature {SIGNATURE}, so nobody says who made it")
     if importlib.util.find_spec("model_signing") is None:
         raise UserError("--key: needs the package model-signing: pip install model-signing")
     done = subprocess.run(
         [
-            *(sys.executable, "-I", "-m", "model_signing", "verify", "key", str(folder)),
-            *("--public_key", str(key), "--signature", str(folder / NAME)),
-            "--no-ignore-git-paths",
+            *(sys.executable, "-P", "-m", "model_signing", "verify", "key", str(folder)),
+            *("--public_key", str(key), "--signature", str(folder / SIGNATURE)),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -39,4 +38,6 @@ def check(folder: Path, key: Path) -> None:
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise UserError(f"{folder / NAME}: not a signature of these files by {key}: {' '.join(said)}")
+        raise UserError(
+            f"{folder / SIGNATURE}: not a signature of these files by {key}: {' '.join(said)}"
+        )

@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
         signed = True
     verdict = releases.check(folder) if releases.is_one(folder) else consistency.check(folder)
     if signed:
-        verdict.seen.append(f"{signature.NAME} is a signature by the key {arguments.key}")
+        verdict.seen.append(f"model.sig is a signature by the key {arguments.key}")
     if arguments.json:
         show.as_json(
             {
