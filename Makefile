@@ -23,6 +23,19 @@ KEPT := PYTHONUNBUFFERED PYTHONUTF8 PYTHONIOENCODING PYTHONFAULTHANDLER \
 $(foreach name,$(filter-out $(KEPT),$(filter PYTHON% PIP_% UV_% VIRTUAL_ENV CONDA_PREFIX,$(.VARIABLES))),\
   $(eval unexport $(name)))
 
+# What a person gives beside the target is text for a program: neither make nor the shell runs what is in it.
+unexport VERSION KEY DATA
+define newline
+
+
+endef
+given = '$(subst ','\'',$(subst $(newline), ,$(value $(1))))'
+
+# DVC keeps a database of pickles. Its default place, /var/tmp/dvc, can be written by every user, who can so
+# run code at the next `dvc` of another one (SECURITY.md).
+SITE := .dvc/site
+export DVC_SITE_CACHE_DIR := $(CURDIR)/$(SITE)
+
 # DVC runs stages in the user's shell, which may not be there; make's own is.
 export SHELL
 
@@ -138,7 +151,7 @@ conformance: $(READY) ## the conformance pack for readers of NIR: conformance/
 conformance-peers: $(READY) $(PEERS)/.ready $(VENDORS)/.ready ## the pack through every other framework: the support table of docs/conformance.md
 	@$(BIN)/python -m pipeline.interop.conformance
 
-repro: $(READY) $(PLOTS) scm ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
+repro: $(READY) $(PLOTS) scm site ## rebuild whatever is out of date (dvc repro), stages side by side: make repro JOBS=1 for one at a time
 	@$(BIN)/python -m pipeline.start $(BIN)/python -m pipeline.repro $(if $(JOBS),--jobs $(JOBS))
 
 # DVC takes any folder above for the checkout, as git does; an archive of the project may be in none.
@@ -147,16 +160,22 @@ scm: $(READY)
 	  [ -n "$$folder" ] || grep -qs no_scm .dvc/config.local || \
 	  { $(BIN)/dvc config -q --local core.no_scm true && echo "no git checkout: DVC works without, by core.no_scm in .dvc/config.local"; }
 
+# DVC would make the folders for everybody. config.local is for `dvc` without make.
+site: $(READY)
+	@mkdir -p $(SITE)/repo && chmod go-w $(SITE) $(SITE)/repo
+	@grep -qsxF '    site_cache_dir = $(CURDIR)/$(SITE)' .dvc/config.local || $(BIN)/dvc config -q --local core.site_cache_dir '$(CURDIR)/$(SITE)'
+
 deploy-artifacts: repro ## verified bundles in models/<task>/deploy/<target>
+	@$(BIN)/python -m pipeline.rehash
 	@ls models/*/deploy/*/verify*.py | xargs -n 1 -P 2 $(BIN)/python
 	@$(BIN)/python -m pipeline.lock_diff
 	@$(BIN)/python -m spyx_nir summary
 
 release: version deploy-artifacts ## archives of the bundles in release/: make release VERSION=1.2.3, KEY=file.pem to sign
-	@$(BIN)/python -m pipeline release $(VERSION) $(if $(KEY),--key $(KEY))
+	@$(BIN)/python -m pipeline release $(call given,VERSION) $(if $(value KEY),--key $(call given,KEY))
 
 version:
-	@echo '$(VERSION)' | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { echo "error: VERSION=$(VERSION): three numbers are needed: make release VERSION=1.2.3" >&2; exit 1; }
+	@printf '%s\n' $(call given,VERSION) | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { printf 'error: VERSION=%s: three numbers are needed: make release VERSION=1.2.3\n' $(call given,VERSION) >&2; exit 1; }
 
 test: $(READY) ## fast tests, every stage on a handful of samples
 	@$(BIN)/python -m pytest -q -n 2
@@ -174,10 +193,10 @@ picture: $(READY) ## docs/overview.png from what the stages wrote
 	@$(BIN)/python docs/picture.py
 
 bench-accuracy: $(READY) ## accuracy on real recordings, three seeds: make bench-accuracy DATA=folder
-	@$(BIN)/python -m bench.accuracy $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
+	@$(BIN)/python -m bench.accuracy $(if $(value DATA),$(call given,DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
 
 bench-targets: $(READY) ## accuracy lost on chips, real recordings, three seeds: make bench-targets DATA=folder
-	@$(BIN)/python -m bench.targets $(or $(DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
+	@$(BIN)/python -m bench.targets $(if $(value DATA),$(call given,DATA),$(error DATA is missing: the folder that holds Braille/ and NMNIST/))
 
 bench-cost: $(READY) $(PEERS)/.ready ## what the networks cost, counted by us and by NeuroBench's harness
 	@$(BIN)/python -m bench.cost
@@ -198,4 +217,4 @@ report: $(READY) ## one page that shows what was made: report/index.html; two re
 lock: $(READY) ## pin the dependencies of pyproject.toml into requirements.lock
 	@sh .ci/lock requirements.lock
 
-.PHONY: conformance conformance-peers api picture own scm version bench-cost help setup peers-setup vendors-setup vendors silicon-setup repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report
+.PHONY: site conformance conformance-peers api picture own scm version bench-cost help setup peers-setup vendors-setup vendors silicon-setup repro deploy-artifacts release test test-full check bench bench-accuracy bench-convert fuzz lock peers silicon bench-targets report

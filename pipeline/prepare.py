@@ -7,6 +7,7 @@ through tonic, split, binned and written.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections import Counter
@@ -125,8 +126,8 @@ def recordings(task: schema.Task, root: str | Path = ".") -> tuple[Recordings, C
 def raw_folder(task: schema.Task, root: Path) -> Path:
     """The folder with the recordings in their public format: the user's, or data/raw/<task>.
 
-    The latter is used again if it is complete and was made with the same parameters by the same
-    code; otherwise it is made anew, and takes its place only when it is complete.
+    The latter is used again if it is complete, was made with the same parameters by the same code and
+    still has its bytes; otherwise it is made anew, and takes its place only when it is complete.
     """
     data = task.data
     if data.source == "folder":
@@ -136,9 +137,12 @@ def raw_folder(task: schema.Task, root: Path) -> Path:
         return folder
     folder = root / "data" / "raw" / task.name
     recipe = _recipe(task)
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads((folder / MARKER).read_text(encoding="utf-8")) == recipe:
-            return folder
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        if marker["made_by"] == recipe:
+            if marker["content"] == _content(folder):
+                return folder
+            print(f"{folder}: its files changed since it was made; it is made again", flush=True)
     module = tasks.find(task.name)
     with atomic_folder(folder) as temporary:
         if data.source == "download":
@@ -151,8 +155,17 @@ def raw_folder(task: schema.Task, root: Path) -> Path:
                 module.download(temporary, folder.parent / f".{task.name}.partial")
         elif hasattr(module, "simulate"):  # otherwise `recordings` makes them as it goes
             module.simulate(data, temporary)
-        write_json(temporary / MARKER, recipe)
+        write_json(temporary / MARKER, {"made_by": recipe, "content": _content(temporary)})
     return folder
+
+
+def _content(folder: Path) -> str:
+    """A digest of all files of a folder, by name and bytes."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MARKER:
+            found.update(f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n".encode())
+    return found.hexdigest()
 
 
 def _recipe(task: schema.Task) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import environment, params
+from pipeline import environment, params, rehash
 from spyx_nir.errors import Parser, exit_status
 from spyx_nir.memory import keep_memory
 
@@ -46,6 +46,7 @@ def main(
 
     def command() -> None:
         environment.check_platform()
+        rehash.check_inputs()
         loaded = params.load(task, file)
         stage(loaded, **given)
 

@@ -9,9 +9,11 @@ stored in checkpoint/; a training that was killed continues from there and ends 
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
 import functools
 import hashlib
+import io
 import json
 import os
 import time
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pipeline.datasets import prepared
     from pipeline.training import checkpoint, trainer
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what a spreadsheet's formula may start with
 SPLITS = ("train", "validation", "test")
 # The modules behind a training, as dvc.yaml lists them; the task's own besides.
 CODE = (
@@ -270,7 +273,18 @@ def code(task: str) -> dict[str, str]:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    return "".join(",".join(row) + "\n" for row in (head, *rows))
+    """CSV; a name that a spreadsheet would take for a formula has an apostrophe in front."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_no_formula(cell) for cell in row] for row in (head, *rows))
+    return text.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    with contextlib.suppress(ValueError):
+        float(cell)
+        return cell
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 @contextlib.contextmanager

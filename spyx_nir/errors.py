@@ -32,8 +32,14 @@ def printable(text: object) -> str:
     """`text` with all that is no printable character, such as ESC or U+202E, written as its escape.
 
     A name in a file from elsewhere could else move a terminal's cursor, or show other words than it has.
+    Spaces of all widths stay as they are.
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return "".join(
+        c
+        if c.isprintable() or (c.isspace() and c > "\x9f" and c not in "\u2028\u2029")
+        else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )
 
 
 class UserError(Exception):

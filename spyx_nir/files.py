@@ -12,7 +12,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from spyx_nir.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
 
 # The end of a temporary folder's name, and the file in it whose lock says that its process lives.
 PART, HELD = ".part", ".held"
@@ -242,6 +244,19 @@ def hdf5(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         image = file.id.get_file_image()
     with atomic(target) as temporary:
         temporary.write_bytes(image)
+
+
+def write_npz(stream: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write what `numpy.savez_compressed` writes, byte for byte; an array may have any name.
+
+    There `file` and `allow_pickle` are arguments.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _no_folder(path: str | os.PathLike[str]) -> Path:

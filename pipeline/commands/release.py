@@ -16,16 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline import rehash
+from pipeline.commands import sbom
 from pipeline.conformance import build as conformance
+from spyx_nir.bundle import consistency, releases
 from spyx_nir.bundle import folder as bundle_folder
-from spyx_nir.bundle.templates.verify import MEASURED
+from spyx_nir.bundle.releases import BUILD_TYPE, PROVENANCE
+from spyx_nir.bundle.templates.verify import MEASURED, SIGNATURE
 from spyx_nir.cli import show
 from spyx_nir.errors import UsageError, UserError, about
 from spyx_nir.files import atomic_folder, sha256, write_json, write_text
-
-SIGNATURE = "model.sig"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Run it in the project's root, after `dvc repro`. FOLDER is made anew, if it holds nothing\n"
         "but a release: TASK-VERSION.tar.gz for every bundle under models/, the conformance\n"
-        "pack for readers of NIR as conformance-VERSION.tar.gz, provenance.json and SHA256SUMS;\n"
-        f"with --key a signature over all of them, {SIGNATURE}.\ndocs/release.md tells how to check it."
+        "pack for readers of NIR as conformance-VERSION.tar.gz, lists of what was used to make\n"
+        "them (CycloneDX) as *.cdx.json, provenance.json and SHA256SUMS; with --key a signature\n"
+        f"over all of them, {SIGNATURE}. docs/release.md tells how to check it."
     )
 
 
@@ -53,7 +54,11 @@ def main(arguments: argparse.Namespace) -> int:
         show.as_json({"version": arguments.version, "folder": arguments.output, "sha256": made})
     else:
         for name, digest in made.items():
-            print(f"{digest}  {Path(arguments.output) / name}")
+            show.say(f"{digest}  {Path(arguments.output) / name}")
+        signed = " --key PUBLIC_KEY.pem" if arguments.key else ""
+        what = "who made it, and that" if arguments.key else "not who made it, but whether"
+        show.say(f"a receiver learns {what} its files agree with each other, by")
+        show.say(f"    spyx-nir verify {Path(arguments.output)}{signed}")
     return 0
 
 
@@ -61,49 +66,56 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
     """Write the archives, their provenance and sums to `output`; returns name to SHA-256.
 
     Raises:
-        UserError: there is no bundle or one does not verify, dvc.lock does not know a task, `output`
-            is no folder or holds something else than a release, or signing is asked for and not possible.
+        UserError: there is no bundle, one does not verify or is not what its stage wrote, dvc.lock does
+            not know a task, `output` is no folder or holds something else than a release, or signing is
+            asked for and not possible.
     """
     found = bundles(root)
     if output.exists() and not output.is_dir():
         raise UserError(f"--output {output}: is a file; name a folder that is new or empty")
     if strange := _strange(output):
         raise UserError(
-            f"--output {output}: holds `{strange[0]}`, which no release put there and which would be "
-            "deleted; name a folder that is new or empty"
+            f"--output {output}: {strange}, and all in it would be deleted; name a folder that is new "
+            "or empty"
         )
     if key is not None and not Path(key).is_file():
         raise UserError(f"--key {key}: no such file")
     if key is not None and importlib.util.find_spec("model_signing") is None:
         raise UserError("--key: signing needs the package model-signing: pip install model-signing")
+    rehash.check_outputs(root, [folder.relative_to(root).as_posix() for folder in found.values()])
     for folder in found.values():
         with about(folder, UserError):
-            bundle_folder.check(folder)
+            if problems := consistency.check(folder).problems:
+                raise UserError(f"the bundle does not verify: {problems[0]}")
     with atomic_folder(output) as temporary:
         for name, folder in found.items():
             archive = temporary / f"{name}-{version}.tar.gz"
             archive.write_bytes(pack(folder, f"{name}-{version}"))
+            write_json(
+                temporary / f"{name}-{version}{sbom.SUFFIX}", sbom.of_bundle(folder, name, version)
+            )
         pack_name = f"conformance-{version}"
         with tempfile.TemporaryDirectory() as place:
             conformance.write(Path(place) / pack_name)
             packed = pack(Path(place) / pack_name, pack_name)
         (temporary / f"{pack_name}.tar.gz").write_bytes(packed)
+        write_json(temporary / f"environment-{version}{sbom.SUFFIX}", sbom.of_lock(root, version))
         subjects = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / "provenance.json", provenance(root, version, subjects, found))
+        write_json(temporary / PROVENANCE, provenance(root, version, subjects, found))
         write_text(temporary / "SHA256SUMS", bundle_folder.sums(temporary))
         if key is not None:
             _sign(temporary, key)
         return {path.name: sha256(path) for path in sorted(temporary.iterdir())}
 
 
-def _strange(folder: Path) -> list[str]:
-    """What `folder` holds beside a release, by the release's own sums."""
-    if not folder.exists():
-        return []
-    sums = folder / "SHA256SUMS"
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
-    ours = {sums.name, SIGNATURE, *(line.partition("  ")[2] for line in lines)}
-    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+def _strange(folder: Path) -> str:
+    """Why `folder` is no release and not empty, in words; "" where it may be replaced."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return ""
+    if not releases.is_one(folder):
+        return f"holds `{min(path.name for path in folder.iterdir())}` and is no release"
+    problems = releases.differing(folder)
+    return f"is not as a release left it ({problems[0]})" if problems else ""
 
 
 def bundles(root: Path) -> dict[str, Path]:
@@ -162,7 +174,7 @@ def provenance(
         UserError: dvc.lock or a manifest is not readable, or dvc.lock does not know a task.
     """
     revision, dirty = _git(root)
-    lock = _lock(root)
+    lock = rehash.read(root)
     manifests = {name: _manifest(folder) for name, folder in found.items()}
     tasks = sorted({manifest["task"] for manifest in manifests.values()})
     if unknown := [task for task in tasks if f"deploy@{task}" not in lock]:
@@ -178,7 +190,7 @@ def provenance(
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": "urn:spyx-to-chip:release:v1",
+                "buildType": BUILD_TYPE,
                 "externalParameters": {
                     "version": version,
                     "parameters": {n: m["parameters"] for n, m in manifests.items()},
@@ -224,13 +236,6 @@ def _inputs(lock: dict[str, Any], tasks: list[str]) -> list[dict[str, Any]]:
     return [{"name": name, "digest": {"dvcMd5": digest}} for name, digest in sorted(read.items())]
 
 
-def _lock(root: Path) -> dict[str, Any]:
-    try:
-        return dict(yaml.safe_load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        raise UserError(f"{root / 'dvc.lock'}: not readable; run dvc repro") from None
-
-
 def _git(root: Path) -> tuple[str, bool | None]:
     """The commit of the project in `root`, and whether files differ from it; "unknown", None."""
 
@@ -249,7 +254,7 @@ def _sign(folder: Path, key: str) -> None:
     signature = folder / SIGNATURE
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "model_signing", "sign", "key", str(folder)),
+            *(sys.executable, "-P", "-m", "model_signing", "sign", "key", str(folder)),
             *("--private_key", key, "--signature", str(signature)),
         ],
         stdin=subprocess.DEVNULL,  # a key with a password is refused, not waited for

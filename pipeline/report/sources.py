@@ -152,11 +152,19 @@ def table(path: Path) -> list[Record] | None:
     """The rows of a CSV file with a header; None if there is no such file."""
     try:
         with open(path, encoding="utf-8", newline="") as stream:
-            return [Record(row, path) for row in csv.DictReader(stream)]
+            return [
+                # train.py puts an apostrophe before what a spreadsheet would run.
+                Record({key: _cell(cell) for key, cell in row.items()}, path)
+                for row in csv.DictReader(stream)
+            ]
     except FileNotFoundError:
         return None
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not readable as CSV: {error}; run make repro") from None
+
+
+def _cell(text: Any) -> Any:
+    return text.removeprefix("'") if isinstance(text, str) else text
 
 
 def curves(path: Path) -> list[Record] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spyx_nir.bundle.markdown import code, text
 from spyx_nir.hardware import registry, simulate
 from spyx_nir.hardware.network import IntegerNetwork, Run
 
@@ -35,7 +36,7 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
     )
     delays = simulate.delays(network)
     rows = [
-        f"| `{p.name}` | {run.spikes[p.name][:, 0].sum()} | {_first(run.spikes[p.name][:, 0])} "
+        f"| `{code(p.name)}` | {run.spikes[p.name][:, 0].sum()} | {_first(run.spikes[p.name][:, 0])} "
         f"| {delays[p.name]} |"
         for p in network.populations
     ]
@@ -49,13 +50,15 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
     numbers = ", ".join(["`weight/`", "`threshold/`", *kept])
     states = "`current/` and `membrane/`" if "`decay_syn/`" in kept else "`membrane/`"
     label = (
-        f"; its label is {samples.classes[samples.labels[0]]}" if samples.labels is not None else ""
+        f"; its label is {text(samples.classes[samples.labels[0]])}"
+        if samples.labels is not None
+        else ""
     )
     all_labels = f" (labels {samples.labels.tolist()})" if samples.labels is not None else ""
     steps, silence = len(run.spikes[output.name]), max(delays.values())
     return "\n".join(
         [
-            f"# Bring-up on {chip.chip}",
+            f"# Bring-up on {text(chip.chip)}",
             "",
             "## Load",
             "",
@@ -78,7 +81,7 @@ def write(network: IntegerNetwork, run: Run, samples: Samples) -> str:
             + registry.family(chip).states_differ,
             "",
             f"3. {read} of the first sample: {counts[0].tolist()}, which is class "
-            f"{samples.classes[counts[0].argmax()]}{label}.",
+            f"{text(samples.classes[counts[0].argmax()])}{label}.",
             f"4. Classes of all {len(counts)} samples: {counts.argmax(-1).tolist()}{all_labels}.",
             "",
             "## Your own recordings, and what you measure",

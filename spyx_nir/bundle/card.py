@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spyx_nir.bundle import markdown
 from spyx_nir.bundle.manifest import UNITS
 from spyx_nir.bundle.standalone import TEMPLATES
+from spyx_nir.errors import printable
 
 
 def write(manifest: Mapping[str, Any], template: Path, **more: Any) -> str:
@@ -46,6 +48,9 @@ def _environment(folder: Path) -> Any:
     )
     environment.filters |= {
         "g": lambda number: f"{number:g}",
+        "code": markdown.code,
+        "text": markdown.text,
+        "line": printable,
         "json": json.dumps,  # JSON strings are YAML strings, so names need no other quoting
         "percent": _percent,
         "range": _range,

@@ -154,13 +154,8 @@ def write(
         kept.append(found)
     folder.mkdir()
     with open(folder / RECORDINGS, "wb") as stream:
-        np.savez_compressed(
-            stream,
-            allow_pickle=False,
-            events=np.concatenate(kept),
-            start=np.cumsum([0, *map(len, kept)]),
-            **(more or {}),
-        )
+        arrays = {"events": np.concatenate(kept), "start": np.cumsum([0, *map(len, kept)])}
+        files.write_npz(stream, {**arrays, **(more or {})})
     text = json.dumps(addresses, indent=2, ensure_ascii=False)
     files.write_text(folder / ADDRESSES, text + "\n")
     program = (standalone.TEMPLATES / PROGRAM).read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spyx_nir import errors
+from spyx_nir import errors, files
 from spyx_nir.bundle import standalone
 from spyx_nir.hardware import grid, network, registry, simulate
 from spyx_nir.hardware.network import IntegerNetwork, Population, Run, Weight
@@ -54,7 +54,7 @@ def write(path: Path, chips: IntegerNetwork, x: np.ndarray) -> Run:
         if p.decay_syn is not None:
             arrays[f"current/{p.name}"] = run.currents[p.name]
     with open(path, "wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+        files.write_npz(stream, arrays)
     return run
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -49,9 +48,9 @@ def write_npz(
     if clash := {"input", "output"} & set(spikes):
         raise UserError(f"node `{min(clash)}` has a name that vectors.npz keeps for itself")
     with open(path, "wb") as stream:
-        arrays: dict[str, Any] = {"input": x, "output": output, **spikes}
+        arrays = {"input": x, "output": output, **spikes}
         whole = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-        np.savez_compressed(stream, allow_pickle=False, **whole)
+        files.write_npz(stream, whole)
 
 
 def write_nir_data(

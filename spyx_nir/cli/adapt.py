@@ -32,5 +32,5 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show.as_json({"file": arguments.out, "reader": arguments.reader, "rewritten": not same})
     else:
-        print(f"{arguments.out}: {'as before' if same else f'rewritten for {arguments.reader}'}")
+        show.say(f"{arguments.out}: {'as before' if same else f'rewritten for {arguments.reader}'}")
     return 0

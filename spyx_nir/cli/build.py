@@ -134,13 +134,13 @@ def _dialect(reading: Any, counted: dict[str, Any], source: str) -> dict[str, An
 
 
 def _print_dialect(found: Mapping[str, Any]) -> None:
-    print(f"as {found['name']} reads it: {found['agreement']}")
+    show.say(f"as {found['name']} reads it: {found['agreement']}")
     for line in found["differs"]:
-        print(f"differs: {line}")
+        show.say(f"differs: {line}")
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    show.say(line, file=sys.stderr)
 
 
 def _data(arguments: argparse.Namespace, source: Any) -> Any:

@@ -62,10 +62,10 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         for one, other in (matched or {}).items():
             if one != other:
-                print(f"matched: {one} = {other}")
+                show.say(f"matched: {one} = {other}")
         show.table(("where", "what", "difference"), [list(row.values()) for row in found])
         verdict = show.count(len(found), "difference") if found else "equal"
-        print(f"{arguments.a} and {arguments.b}: {verdict}")
+        show.say(f"{arguments.a} and {arguments.b}: {verdict}")
         if runs is not None:
             _print_runs(runs)
     return int(bool(found or (runs and runs["first"])))
@@ -73,13 +73,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _print_runs(runs: dict[str, Any]) -> None:
     for path, counted in runs["nodes"].items():
-        print(f"{path}: {counted['differing']} of {counted['entries']} differ")
+        show.say(f"{path}: {counted['differing']} of {counted['entries']} differ")
     first = runs["first"]
     if first is None:
-        print("on the data: the same")
+        show.say("on the data: the same")
         return
     place = f"step {first['step']}, sample {first['sample']}, neuron {tuple(first['neuron'])}"
-    print(f"first: `{first['node']}`, {place}: {first['a']:g}, {first['b']:g}{first['why']}")
+    show.say(f"first: `{first['node']}`, {place}: {first['a']:g}, {first['b']:g}{first['why']}")
 
 
 def matching(a: dict[str, Any], b: dict[str, Any]) -> dict[str, str] | None:

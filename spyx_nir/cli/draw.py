@@ -43,5 +43,5 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show.as_json({"file": arguments.file, "out": arguments.output, "nodes": nodes})
     else:
-        print(f"{arguments.output}: {show.count(nodes, 'node')}")
+        show.say(f"{arguments.output}: {show.count(nodes, 'node')}")
     return 0

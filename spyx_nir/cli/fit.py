@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
         show.as_json({"file": arguments.file, **report, **more})
     else:
         for line in differs:
-            print(f"differs from {arguments.dialect}: {line}")
+            show.say(f"differs from {arguments.dialect}: {line}")
         if several:
             show.table(("target", "fits"), [(found.profile.name, found.how) for found in reports])
         else:
@@ -105,7 +105,7 @@ def _print(name: str, report: findings.Report, order: Mapping[str, int]) -> None
         [(f.severity, f.code, f.layer or "graph", f.reason, f.fix) for f in report.findings],
     )
     if report.findings:
-        print()
+        show.say()
     show.table(
         ("resource", "used", "limit", "percent"),
         [
@@ -120,16 +120,16 @@ def _print(name: str, report: findings.Report, order: Mapping[str, int]) -> None
         ("used", "limit", "percent"),
     )
     if report.cores:
-        print()
+        show.say()
         cores = sorted(report.cores, key=lambda row: order.get(row["layer"], len(order)))
         show.table(PLACEMENT, placement(cores), ("core", "kernel memory", "neuron memory"))
-    print()
+    show.say()
     errors = [found for found in report.findings if found.severity == "error"]
     if errors:
         source = f" (source: {errors[0].source})" if errors[0].source else ""
         errors_of = show.count(len(errors), "error")
         show.verdict(f"{name}: does not fit {chip.name} ({errors_of})", good=False)
-        print(f"first: {report.first_error}{source}")
+        show.say(f"first: {report.first_error}{source}")
         return
     how = report.how.replace(findings.FITS, f"fits {chip.name}", 1)
     limits = ", by its limits; it has no integer semantics here"

@@ -151,18 +151,20 @@ def _node(
 
 
 def _print(found: dict[str, Any]) -> None:
-    print(f"{found['file']}: written by nir {found['nir_version'] or '(not said)'}")
-    print(f"digest {found['digest']}")
-    print(
+    show.say(f"{found['file']}: written by nir {found['nir_version'] or '(not said)'}")
+    show.say(f"digest {found['digest']}")
+    show.say(
         f"{show.count(len(found['nodes']), 'node')}, {show.count(len(found['edges']), 'edge')}, "
         f"{show.count(found['parameters'], 'parameter')}"
     )
     if found["refused"]:
-        print(f"cannot be run: {found['refused']}")
-    print("contract: " + (", ".join(f"{k} = {v}" for k, v in found["contract"].items()) or "none"))
+        show.say(f"cannot be run: {found['refused']}")
+    show.say(
+        "contract: " + (", ".join(f"{k} = {v}" for k, v in found["contract"].items()) or "none")
+    )
     for name, use in found["foreign"].items():
-        print(f"of another program: {name}: {use}")
-    print()
+        show.say(f"of another program: {name}: {use}")
+    show.say()
     show.table(
         ("node", "type", "shape", "values", "fields, per step, contract"),
         [_row(node) for node in found["nodes"]],

@@ -52,5 +52,5 @@ def main(arguments: argparse.Namespace) -> int:
         rows = [(f.severity, f.code, f.node or "graph", f.reason, f.remedy) for f in findings]
         show.table(("severity", "code", "node", "reason", "remedy"), rows)
         summary = ", ".join(show.count(n, severity) for severity, n in counts.items())
-        print(f"{arguments.file}: {summary if findings else 'nothing found'}")
+        show.say(f"{arguments.file}: {summary if findings else 'nothing found'}")
     return int(bool(counts["error"] or (arguments.strict and counts["warning"])))

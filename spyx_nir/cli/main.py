@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spyx_nir.errors import Parser, exit_status, painted
+from spyx_nir.errors import Parser, exit_status, painted, printable
 from spyx_nir.limits import LIMITS, raised_limits
 from spyx_nir.memory import keep_memory
 
@@ -123,7 +123,7 @@ def _given_limits(parsed: argparse.Namespace) -> dict[str, int]:
 
 
 def _warn(message: Warning | str, *_: object) -> None:
-    print(f"{painted('warning:', 'yellow', sys.stderr)} {message}", file=sys.stderr)
+    print(f"{painted('warning:', 'yellow', sys.stderr)} {printable(message)}", file=sys.stderr)
 
 
 class _Version(argparse.Action):

@@ -15,7 +15,7 @@ from spyx_nir.converter import file
 from spyx_nir.converter.contract import READOUTS
 from spyx_nir.converter.layout import to_first, to_last
 from spyx_nir.errors import GraphError, about
-from spyx_nir.files import atomic
+from spyx_nir.files import atomic, write_npz
 from spyx_nir.meaning import dialects, reference
 from spyx_nir.meaning.equations import RESETS
 from spyx_nir.meaning.plan import Plan, make_plan, step_dt
@@ -116,19 +116,21 @@ def _write(path: str, outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarr
     if clash := sorted(set(named) & set(spikes)):
         what = f"node `{clash[0]}` has the name of an output"
         raise GraphError(what, node=clash[0], code="name")
-    with atomic(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **named, **spikes)
+    with atomic(path) as temporary, open(temporary, "wb") as stream:
+        write_npz(stream, {**named, **spikes})
 
 
 def _print(
     outputs: dict[str, np.ndarray], spikes: dict[str, np.ndarray], classes: list[str] | None
 ) -> None:
     for name, array in spikes.items():
-        print(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
+        show.say(f"{name}: {show.shape(array.shape)}, {show.count(int(array.sum()), 'spike')}")
     for name, array in outputs.items():
-        print(f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}")
+        show.say(
+            f"{name}: {show.shape(array.shape)}, sum {show.number(array.sum(dtype=np.float64))}"
+        )
     if classes is not None:
-        print("classes: " + ", ".join(classes))
+        show.say("classes: " + ", ".join(classes))
 
 
 def _microseconds(text: str) -> int:
@@ -172,7 +174,7 @@ def _judged(plan: Plan, outputs: dict[str, np.ndarray], labels: np.ndarray) -> d
 
 def _print_judged(judged: dict[str, Any]) -> None:
     share = f"{judged['correct']} of {judged['samples']}"
-    print(f"accuracy {100 * judged['accuracy']:.1f} % ({share})")
+    show.say(f"accuracy {100 * judged['accuracy']:.1f} % ({share})")
     names = judged["classes"]
     wrong = [
         (count, names[row], names[column])
@@ -181,7 +183,7 @@ def _print_judged(judged: dict[str, Any]) -> None:
         if row != column and count
     ]
     for count, label, given in sorted(wrong, key=lambda entry: (-entry[0], entry[1:])):
-        print(f"{count} of label {label} as {given}")
+        show.say(f"{count} of label {label} as {given}")
 
 
 def _classes(plan: Plan, outputs: dict[str, np.ndarray]) -> list[str] | None:

@@ -7,11 +7,11 @@ import importlib.util
 import json
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
-from spyx_nir.errors import UsageError, painted
+from spyx_nir.errors import UsageError, painted, printable
 from spyx_nir.limits import LIMITS
 from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
@@ -26,6 +26,11 @@ SHADES = {
 }
 
 
+def say(text: str = "", file: TextIO | None = None) -> None:
+    """Print one line; what is not printable in names from elsewhere is shown as its escape."""
+    print(printable(text), file=file)
+
+
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str] = ()
 ) -> None:
@@ -36,7 +41,7 @@ def table(
     Args:
         right: the columns that are aligned to the right.
     """
-    rows = list(rows)
+    rows = [[printable(cell) for cell in row] for row in rows]
     if not rows:
         return
     if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
@@ -53,7 +58,7 @@ def table(
     for row in rows:
         made.add_row(
             *(
-                Text(cell, SHADES.get(cell, "") if name in VERDICTS else "")
+                Text(cell, SHADES.get(cell.partition(" ")[0], "") if name in VERDICTS else "")
                 for name, cell in zip(columns, row, strict=True)
             )
         )
@@ -65,7 +70,7 @@ def table(
 
 def verdict(text: str, good: bool) -> None:
     """Print the line that a command ends with, on a terminal in green or in red."""
-    print(painted(text, "green" if good else "red", sys.stdout))
+    print(painted(printable(text), "green" if good else "red", sys.stdout))
 
 
 def as_json(value: Any) -> None:

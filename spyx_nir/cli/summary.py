@@ -80,7 +80,7 @@ def _verify(folder: str) -> list[str]:
     except UserError as error:
         problems = [str(error)]
     for problem in problems:
-        print(f"differs: {folder}: {problem}", file=sys.stderr)
+        show.say(f"differs: {folder}: {problem}", file=sys.stderr)
     return problems
 
 

@@ -66,8 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
         show.as_json({"file": arguments.file, "out": arguments.out, "changes": changes})
         return 0
     for change in changes:
-        print(change)
-    print(
+        show.say(change)
+    show.say(
         f"{arguments.out}: {show.count(len(changes), 'change')}"
         if changes
         else f"{arguments.out}: as before"

@@ -69,8 +69,8 @@ def main(arguments: argparse.Namespace) -> int:
     for problem in verdict.problems:
         print(f"{painted('differs:', 'red', sys.stderr)} {printable(problem)}", file=sys.stderr)
     for line in verdict.seen:
-        print(f"{printable(folder)}: {printable(line)}")
+        show.say(f"{folder}: {line}")
     count = show.count(len(verdict.problems), "problem")
     said = f"FAIL, {count}" if verdict.problems else "pass" if signed else f"pass; {PASS}"
-    show.verdict(f"{printable(folder)}: {said}", not verdict.problems)
+    show.verdict(f"{folder}: {said}", not verdict.problems)
     return int(bool(verdict.problems))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from end_to_end import link_to_cache
 
+from pipeline import rehash
 from spyx_nir.cli.main import main
 
 LOCK = {
@@ -56,11 +57,15 @@ def clones(tmp_path: Path, tiny_run: Callable[[str, str], Path]) -> list[Path]:
     origin = tmp_path / "origin"
     origin.mkdir()
     git(origin, "init", "-q")
-    (origin / "dvc.lock").write_text(yaml.safe_dump(LOCK))
-    git(origin, "add", "-A")
-    git(origin, "commit", "-q", "-m", "Begin")
     bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
     made = []
+    lock = {**LOCK, "stages": {**LOCK["stages"]}}
+    outs = [{"path": "models/braille/deploy/generic", "md5": rehash.digest(bundle)}]
+    lock["stages"]["deploy@braille"] = {**LOCK["stages"]["deploy@braille"], "outs": outs}
+    (origin / "dvc.lock").write_text(yaml.safe_dump(lock))
+    (origin / "requirements.lock").write_text("numpy==2.4.6 \\\n    --hash=sha256:00\n")
+    git(origin, "add", "-A")
+    git(origin, "commit", "-q", "-m", "Begin")
     for name in ("one", "a longer name"):
         git(tmp_path, "clone", "-q", "origin", name)
         shutil.copytree(bundle, tmp_path / name / "models" / "braille" / "deploy" / "generic")
@@ -87,8 +92,10 @@ def test_two_clones_make_the_same_bytes(
     assert made[0] == made[1]
     assert sorted(made[0]) == [
         "SHA256SUMS",
+        "braille-1.2.3.cdx.json",
         "braille-1.2.3.tar.gz",
         "conformance-1.2.3.tar.gz",
+        "environment-1.2.3.cdx.json",
         "provenance.json",
     ]
     for line in made[0]["SHA256SUMS"].decode().splitlines():
@@ -132,7 +139,12 @@ def test_provenance_says_what_went_in(clones: list[Path], monkeypatch: pytest.Mo
     release(clones[0], monkeypatch)
     told = json.loads((clones[0] / "release" / "provenance.json").read_text())
     assert told["predicateType"] == "https://slsa.dev/provenance/v1"
-    archives = ["braille-1.2.3.tar.gz", "conformance-1.2.3.tar.gz"]
+    archives = [
+        "braille-1.2.3.cdx.json",
+        "braille-1.2.3.tar.gz",
+        "conformance-1.2.3.tar.gz",
+        "environment-1.2.3.cdx.json",
+    ]
     assert [subject["name"] for subject in told["subject"]] == archives
     build = told["predicate"]["buildDefinition"]
     assert build["internalParameters"]["signed"] is False
@@ -264,4 +276,11 @@ def test_a_signature_comes_from_the_program(
     (clones[0] / "key.pem").write_text("good")
     assert release(clones[0], monkeypatch, "--key", "key.pem") == 0
     signed = (clones[0] / "release" / "model.sig").read_text()
-    assert signed == "SHA256SUMS braille-1.2.3.tar.gz conformance-1.2.3.tar.gz provenance.json"
+    assert signed.split() == [
+        "SHA256SUMS",
+        "braille-1.2.3.cdx.json",
+        "braille-1.2.3.tar.gz",
+        "conformance-1.2.3.tar.gz",
+        "environment-1.2.3.cdx.json",
+        "provenance.json",
+    ]
