@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spyx_nir.errors import Parser, UserError, exit_status, one_line
+from spyx_nir.errors import Parser, UserError, exit_status
 
 LOCK = "dvc.lock"
 STAGE = "DVC_STAGE"  # which DVC sets for the command of a stage
@@ -94,8 +94,8 @@ def read(root: Path) -> dict[str, Any]:
         text = (root / LOCK).read_text(encoding="utf-8")
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time
         return dict(yaml.load(text, loader)["stages"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{root / LOCK}: not readable ({one_line(error)}); run dvc repro") from None
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise UserError(f"{root / LOCK}: not readable; run dvc repro") from None
 
 
 def _outputs(lock: Mapping[str, Any], stages: Iterable[str]) -> dict[str, tuple[str, str]]:

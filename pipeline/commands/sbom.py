@@ -1,4 +1,4 @@
-"""What a release was made with, as CycloneDX 1.6: without a time, so the same bytes for the same content."""
+"""What a release was made with, as CycloneDX 1.6; without a time: the same content, the same bytes."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def of_bundle(folder: Path, name: str, version: str) -> dict[str, Any]:
 
 
 def _package(name: str, version: str) -> Any:
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
 

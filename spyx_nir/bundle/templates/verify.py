@@ -87,7 +87,7 @@ def regular_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     problems = []
     for path in _entries(folder):
         name = path.relative_to(folder).as_posix()
-        if name in (MEASURED, SUMS, SIGNATURE) or path.name == "__pycache__":
+        if name in (SUMS, SIGNATURE):
             continue
         if not name.isprintable():
             problems.append(f"{name}: a name with control characters")
@@ -102,11 +102,13 @@ def regular_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return found, problems
 
 
-def _entries(folder: Path) -> Iterator[Path]:
+def _entries(folder: Path, top: bool = True) -> Iterator[Path]:
     """All that is below a folder but folders; links are not followed."""
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink() and path.name not in (MEASURED, "__pycache__"):
-            yield from _entries(path)
+        if path.name == "__pycache__" or (top and path.name == MEASURED):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _entries(path, top=False)
         else:
             yield path
 
