@@ -99,6 +99,7 @@ def render(**content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.tests["number"] = lambda cell: isinstance(cell, Number)
     parts: list[Part] = [
         content["overview"],

@@ -106,26 +106,30 @@ def busiest(spikes: np.ndarray, most: int) -> np.ndarray:
 def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dict[str, list[Any]]:
     """The spikes of one sample as columns: step `t` and `row`, of `neurons`, on the picture.
 
-    `m` says who spiked: bit k is run k; `e` who should have, see `Run.expected`. One entry for all runs
-    keeps the page small. `lanes` are the runs that know layer and sample, `counts` a text for each.
+    `m` says in which planes there is a spike: bit p is plane p. `lanes` are the runs that know layer and
+    sample; for each there is a text in `counts`, its plane in `spiked`, and in `expected` the plane that
+    it is compared with, see `Run.expected`. Runs with the same spikes share a plane: it is embedded once.
     """
     lanes = [k for k, run in enumerate(done) if sample in run.samples and layer in run.spikes]
-    shape = len(done[0].spikes[layer]), len(neurons)
-    spiked, expected = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    counts = []
+    planes: dict[bytes, int] = {}  # spikes -> number of their plane
+    bits = np.zeros((len(done[0].spikes[layer]), len(neurons)), np.int64)
+    counts, numbers = [], []
     for k in lanes:
         here, there = (_one(spikes[layer], sample) for spikes in (done[k].spikes, done[k].expected))
-        spiked |= here[:, neurons].astype(np.int64) << k
-        expected |= there[:, neurons].astype(np.int64) << k
         counts.append(_counted(here, there, compared=k > 0))
-    step, row = np.nonzero(spiked | expected)
+        for spikes in (here[:, neurons], there[:, neurons]):
+            plane = planes.setdefault(spikes.tobytes(), len(planes))
+            bits |= spikes.astype(np.int64) << plane
+            numbers.append(plane)
+    step, row = np.nonzero(bits)
     return {
         "t": step.tolist(),
         "row": row.tolist(),
-        "m": spiked[step, row].tolist(),
-        "e": expected[step, row].tolist(),
+        "m": bits[step, row].tolist(),
         "neurons": neurons.tolist(),
         "lanes": lanes,
+        "spiked": numbers[::2],
+        "expected": numbers[1::2],
         "counts": counts,
     }
 
@@ -228,28 +232,13 @@ def _membranes(
     first: str,
     step_ms: float | None,
 ) -> Chart:
-    rows = []
-    for layer, neurons in traced.items():
-        for run in done:
-            if layer not in run.membranes:
-                continue
-            steps, samples = run.membranes[layer].shape[:2]
-            membranes = run.membranes[layer].reshape(steps, samples, -1)
-            spiked = run.spikes[layer].reshape(steps, samples, -1) != 0
-            rows += [
-                {
-                    "layer": layer,
-                    "sample": str(sample),
-                    "place": str(place),
-                    "neuron": int(neuron),
-                    "run": run.name,
-                    "target": run.target,
-                    "v": [float(f"{v:.3g}") for v in membranes[:, sample, neuron]],
-                    "s": "".join("01"[z] for z in spiked[:, sample, neuron].astype(int)),
-                }
-                for sample in sorted(run.samples)
-                for place, neuron in enumerate(neurons)
-            ]
+    rows = [
+        row
+        for layer, neurons in traced.items()
+        for sample in range(done[0].spikes[layer].shape[1])
+        for place, neuron in enumerate(neurons.tolist())
+        for row in traces(done, layer, sample, place, neuron)
+    ]
     label = f"Membrane of one neuron of {task} by step, after the reset; the dashed line is the threshold"
     return chart(
         "membrane",
@@ -261,6 +250,40 @@ def _membranes(
         neurons={layer: neurons.tolist() for layer, neurons in traced.items()},
         step_ms=step_ms,
     )
+
+
+def traces(
+    done: list[Run], layer: str, sample: int, place: int, neuron: int
+) -> list[dict[str, Any]]:
+    """The membranes of one neuron in one sample, a row for all runs that have the same.
+
+    `v`: thousandths of the threshold, a step each; `s`: "1" for a step with a spike. `runs` and their
+    `targets` have them: integer networks of several chips may be one, and are embedded once.
+    """
+    found: dict[tuple[bytes, str], dict[str, Any]] = {}
+    for run in done:
+        if layer not in run.membranes or sample not in run.samples:
+            continue
+        steps = len(run.membranes[layer])
+        membrane = run.membranes[layer][:, sample].reshape(steps, -1)[:, neuron]
+        spiked = run.spikes[layer][:, sample].reshape(steps, -1)[:, neuron] != 0
+        marks = "".join("01"[z] for z in spiked.astype(int))
+        row = found.setdefault(
+            (membrane.tobytes(), marks),
+            {
+                "layer": layer,
+                "sample": str(sample),
+                "place": str(place),
+                "neuron": neuron,
+                "runs": [],
+                "targets": [],
+                "v": np.rint(1000 * membrane).astype(np.int64).tolist(),
+                "s": marks,
+            },
+        )
+        row["runs"].append(run.name)
+        row["targets"].append(run.target)
+    return list(found.values())
 
 
 def _counts(layers: list[str], done: list[Run]) -> Table:

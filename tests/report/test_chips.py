@@ -333,8 +333,9 @@ def test_missing_spikes_are_counted_and_do_not_look_like_spikes():
     ]
     found = spikes.packed(done, "a", 0, np.array([0, 1]))
     assert found["counts"] == ["8 spikes", "2 spikes, 1 extra, 2 missing"]
-    bits = {(t, row): (m >> 1, e >> 1) for t, row, m, e in zip(
-        *(found[key] for key in ("t", "row", "m", "e")), strict=True)}  # fmt: skip
+    here, there = found["spiked"][1], found["expected"][1]
+    bits = {(t, row): (m >> here & 1, m >> there & 1) for t, row, m in zip(
+        *(found[key] for key in ("t", "row", "m")), strict=True)}  # fmt: skip
     assert {at for at, pair in bits.items() if pair == (1, 1)} == {(0, 0)}
     assert {at for at, pair in bits.items() if pair == (1, 0)} == {(3, 1)}
     assert {at for at, pair in bits.items() if pair == (0, 1)} == {(1, 0), (2, 0)}
@@ -400,7 +401,7 @@ def test_the_raster_has_a_band_for_the_chip(shown):
     found = shown.charts["raster-braille"]["data"]["values"]
     assert {tuple(r["lanes"]) for r in found if r["sample"] == "0"} == {(0, 1, 2)}
     assert {tuple(r["lanes"]) for r in found if r["sample"] == "1"} == {(0, 1, 2, 3)}
-    assert any(m & 8 for r in found for m in r["m"])
+    assert any(m >> r["spiked"][3] & 1 for r in found if r["sample"] == "1" for m in r["m"])
     named = {r["layer"] for r in found for one in r["labels"] if one["text"].startswith("A: ")}
     assert len(named) == 1  # the output's
 
@@ -464,3 +465,30 @@ def test_a_stream_without_a_reset_is_shown_where_it_was_measured() -> None:
     what, share = table.rows[-1]
     assert what == "membrane that `if_1` loses in a step, on the chip alone"
     assert share.text == "25 %"
+
+
+def test_chips_with_one_network_have_their_spikes_and_membranes_once() -> None:
+    """By hand: A and B spike alike, C does not; each run still has the numbers that are its own."""
+    trained = np.zeros((3, 1, 2), np.uint8)
+    trained[0, 0, 0] = trained[2, 0, 1] = 1
+    other = trained.copy()
+    other[1, 0, 0] = 1
+    membrane = np.array([0.25, -0.5, 0.12345])[:, None, None] * np.array([1.0, 2.0])
+    done = [
+        runs.Run("trained", {"a": trained}, {}, {"a": trained}, frozenset({0})),
+        runs.Run("A", {"a": other}, {"a": membrane}, {"a": trained}, frozenset({0}), "A"),
+        runs.Run("B", {"a": other}, {"a": membrane}, {"a": trained}, frozenset({0}), "B"),
+        runs.Run("C", {"a": trained}, {"a": membrane}, {"a": other}, frozenset({0}), "C"),
+    ]
+    found = spikes.packed(done, "a", 0, np.array([0, 1]))
+    assert found["spiked"] == [0, 1, 1, 0] and found["expected"] == [0, 0, 0, 1]
+    assert list(zip(found["t"], found["row"], found["m"], strict=True)) == [
+        (0, 0, 0b11), (1, 0, 0b10), (2, 1, 0b11),
+    ]  # fmt: skip
+    said = ["2 spikes", *2 * ["3 spikes, 1 extra, 0 missing"], "2 spikes, 0 extra, 1 missing"]
+    assert found["counts"] == said
+    # C has the membranes of A and B, and other spikes: it is a trace of its own.
+    first, second = spikes.traces(done, "a", 0, 0, 0)
+    assert first["runs"] == ["A", "B"] and second["runs"] == ["C"]
+    assert first["targets"] == ["A", "B"] and (first["s"], second["s"]) == ("110", "100")
+    assert first["v"] == second["v"] == [250, -500, 123]
