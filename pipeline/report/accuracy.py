@@ -86,7 +86,7 @@ def _picture(id: str, what: str, found: list[tuple[str, dict, str]], wide: bool 
             "text": percent(entry["accuracy"]).text,
             "low": entry["wilson95"][0],
             "high": entry["wilson95"][1],
-            "right": f"{entry['correct']} of {entry['n']}",
+            "right": interval(entry)[1],
         }
         for run, entry, target in found
     ]

@@ -15,13 +15,13 @@ from pipeline.report import (
     cost,
     histograms,
     measured,
-    overview,
     parity,
     provenance,
     readers,
     sources,
     spikes,
     status,
+    story,
     targets,
     training,
 )
@@ -67,8 +67,9 @@ def write(root: Path, output: Path) -> None:
         changed, silent = status.answer(asked)
     stages = status.stages(root, changed)
     lines = status.lines(stages, tasks)
+    stale = {stage.name for stage in stages if stage.state == "stale"}
     text = render(
-        overview=overview.make(found, {stage.name for stage in stages if stage.state == "stale"}),
+        story=story.make(root, output, found, stale),
         banner=status.banner(lines),
         lines=lines,
         silent=silent,
@@ -86,7 +87,7 @@ def render(**content: Any) -> str:
     """The page's text.
 
     Args:
-        overview: a `Part`. banner, lines: see `status`. silent: why DVC could not be asked, or "".
+        story: a `story.Story`. banner, lines: see `status`. silent: why DVC could not be asked, or "".
         sections: the parts of every task. readers: a `Part`.
     """
     import jinja2
@@ -101,11 +102,7 @@ def render(**content: Any) -> str:
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.tests["number"] = lambda cell: isinstance(cell, Number)
-    parts: list[Part] = [
-        content["overview"],
-        *chain(*content["sections"].values()),
-        content["readers"],
-    ]
+    parts: list[Part] = [*chain(*content["sections"].values()), content["readers"]]
     return environment.get_template("page.html").render(
         **content,
         targets=sorted({part.target for part in parts} - {""}),

@@ -108,7 +108,7 @@ def measured(value: Any) -> Any:
 def interval(entry: dict[str, Any]) -> tuple[Any, ...]:
     """The cells of an accuracy: value, right ones of all, interval's ends. See `metrics.py`."""
     low, high = entry["wilson95"]
-    right = f"{entry['correct']} of {entry['n']}"
+    right = f"{count(entry['correct']).text} of {count(entry['n']).text}"
     return percent(entry["accuracy"]), right, percent(low), percent(high)
 
 

@@ -157,13 +157,18 @@ def _utilisation(fit: dict[str, Any]) -> Table:
 
 def used(id: str, fit: dict[str, Any]) -> list[Chart]:
     """Shares of what is limited: of the chip, and of the memories of its cores, if any is."""
-    limited = [(row["resource"], row["used"], row["limit"]) for row in fit["utilisation"]]
+    label = f"Share of each limit of {fit['target']} that the network uses; the line is the limit"
+    return chart.shares(id, label, limited(fit))
+
+
+def limited(fit: dict[str, Any]) -> list[tuple[str, int, int | None]]:
+    """(what, used, limit) of the chip, and of the memories of its cores."""
+    found = [(row["resource"], row["used"], row["limit"]) for row in fit["utilisation"]]
     for row in fit["cores"]:
         for memory in ("kernel", "neuron"):
             what = f"core {row['core']}: {memory} memory"
-            limited.append((what, row[memory], row[f"{memory}_memory"]))
-    label = f"Share of each limit of {fit['target']} that the network uses; the line is the limit"
-    return chart.shares(id, label, limited)
+            found.append((what, row[memory], row[f"{memory}_memory"]))
+    return found
 
 
 def _placement(fit: dict[str, Any]) -> list[Table]:

@@ -62,13 +62,15 @@ def small_project(
 
 @dataclass
 class Page(HTMLParser):
-    """What stands on a page: tables by part and caption, charts by id, sentences of what is missing.
+    """What is on a page: tables by part and caption, cards of the overview by id, charts by id, sentences
+    of what is missing.
 
     A cell is the exact number where it has one, else its text.
     """
 
     text: str
     tables: dict[tuple[str, str], list[list[Any]]] = field(default_factory=dict)
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     charts: dict[str, Any] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -89,21 +91,33 @@ class Page(HTMLParser):
             self.rows = self.tables[self.part, str(given["aria-label"])] = []
         elif tag == "tr":
             self.rows.append([])
-        elif tag in ("td", "th", "script") or given.get("class") == "missing":
+        elif "data-card" in given:
+            self.card = self.cards[str(given["id"])] = {}
+        elif tag == "ol" and given.get("class") == "steps":
+            self.card["steps"] = []
+        elif tag in ("td", "th", "dt", "dd", "small", "script") or given.get("class") == "missing":
             self.into, self.exact = [], None
         elif tag == "data":
             self.exact = float(str(given["value"]))
+            if self.cards and "steps" in self.card and len(self.card["steps"]) < 3:
+                self.card["steps"].append(self.exact)
 
     def handle_data(self, data: str) -> None:
         if self.into is not None:
             self.into.append(data)
 
     def handle_endtag(self, tag: str) -> None:
-        if self.into is None or tag not in ("td", "th", "script", "p"):
+        if self.into is None or tag not in ("td", "th", "dt", "dd", "small", "script", "p"):
             return
         text, self.into = "".join(self.into), None
         if tag in ("td", "th"):
             self.rows[-1].append(text.strip() if self.exact is None else self.exact)
+        elif tag == "dt":
+            self.what = text.strip()
+        elif tag == "dd":
+            self.card[self.what] = text.strip() if self.exact is None else self.exact
+        elif tag == "small":
+            self.card.setdefault("said", []).append(text.strip())
         elif tag == "p":
             self.missing.append(text)
         elif text.startswith("{"):

@@ -12,11 +12,12 @@ import pytest
 from end_to_end import tiny_task
 
 from pipeline.interop import support
-from pipeline.report import page, readers, runs, sources, spikes, targets
+from pipeline.report import page, readers, runs, sources, spikes, story, targets
 from spyx_nir.bundle import integers
 from spyx_nir.cli.main import main as tool
 from spyx_nir.converter import file
 from spyx_nir.hardware import profile, quantise, simulate
+from spyx_nir.hardware.findings import REFUSED
 
 CHIP = "loihi"
 
@@ -492,3 +493,42 @@ def test_chips_with_one_network_have_their_spikes_and_membranes_once() -> None:
     assert first["runs"] == ["A", "B"] and second["runs"] == ["C"]
     assert first["targets"] == ["A", "B"] and (first["s"], second["s"]) == ("110", "100")
     assert first["v"] == second["v"] == [250, -500, 123]
+
+
+def test_a_card_has_what_each_step_costs_and_the_tightest_limit(shown, project) -> None:
+    """60 % of the float network, 45 % after PTQ, 55 % after QAT: `METRICS`."""
+    card = shown.cards[f"overview-braille-{CHIP}"]
+    assert card["steps"] == [0.6, 0.45, 0.55]
+    assert card["lost"] == 5 and card["right"] == "11 of 20" and card["95 %"] == "25 % to 75 %"
+    assert card["said"][:3] == ["float", "PTQ", "QAT"]
+    fit = json.loads((project / "models" / "braille" / "deploy" / CHIP / "fit.json").read_text())
+    shares = {r["resource"]: r["used"] / r["limit"] for r in fit["utilisation"] if r["limit"]}
+    source = sources.read(project, tiny_task("braille", "v_reset"))
+    (target,) = (t for t in source.targets if t.name == CHIP)
+    found = story.bars(target)
+    assert {bar.what: bar.share.value for bar in found} == shares
+    assert found[0].text.endswith("of 1\u202f000\u202f000") and found[0].tightest  # Loihi's neurons
+
+
+def test_a_board_that_is_too_small_is_not_the_tightest_limit(project) -> None:
+    """By hand: the network needs 90 of the small board's 50 bytes, and 90 of the large one's 100."""
+    rows = [
+        {"resource": f"{board}: RAM", "used": 90, "limit": limit}
+        for board, limit in (("small", 50), ("large", 100))
+    ]
+    slow = {"board": "large", "most_share": 2.5, "most_us": 2500.0}
+    fit = {"utilisation": rows, "cores": [], "verdict": "fits", "fits": True}
+    real_time = {"boards": [slow], "step_us": 1000}
+    target = sources.Target("chip", {"real_time": real_time}, fit, None, None)
+    ram, time = story.bars(target)
+    assert (ram.what, ram.share.value, ram.text) == ("large: RAM", 0.9, "90 of 100 bytes")
+    # A bar of more than all is as wide as its place, red, and says how much.
+    assert time.over and time.width == 100 and time.share.text == "250 %"
+    refused = replace(target, fit=fit | {"verdict": REFUSED}, metrics=None)
+    assert story.bars(refused)[0].what == "small: RAM"
+
+
+def test_ptq_that_is_kept_is_not_called_qat() -> None:
+    chosen = METRICS["selection"] | {"epoch": 0}
+    whats = [what for what, _ in story._steps(METRICS | {"selection": chosen})]
+    assert whats == ["float", "PTQ", "PTQ kept"]

@@ -37,14 +37,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def load(browser, written) -> Callable[..., Any]:
-    """`load(width, theme)`: the page, drawn."""
+    """`load(width, theme, address)`: the page, drawn; address: such as `#braille&target=loihi`."""
 
-    def load(width: int = WIDE, theme: str = "light") -> Any:
+    def load(width: int = WIDE, theme: str = "light", address: str = "") -> Any:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         media = [{"name": "prefers-color-scheme", "value": theme}]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        browser.get(written.as_uri())
+        browser.get("about:blank")  # another address of the same page alone would not load it
+        browser.get(written.as_uri() + address)
         until(browser, "document.documentElement.dataset.drawn > 0")
         return browser
 
@@ -124,6 +125,52 @@ def test_the_target_filter_hides_the_other_chips(load):
     assert "loihi" in everything and set(everything) != {"loihi"}
     choose(browser, "#target-filter", "loihi")
     assert set(browser.execute_script(f"return {shown}")) == {"loihi"}
+
+
+def test_the_address_keeps_the_filters(load, written):
+    """It can be sent to somebody: the page opens as it was left, at the section that was read."""
+    browser = load()
+    choose(browser, "#task-filter", "braille")
+    choose(browser, "#target-filter", "loihi")
+    assert browser.execute_script("return location.hash") == "#&task=braille&target=loihi"
+    browser.execute_script("document.querySelector('#rail a[href=\"#braille-cost\"]').click()")
+    until(browser, "location.hash == '#braille-cost&task=braille&target=loihi'")
+    address = browser.execute_script("return location.hash")
+    browser = load(address=address)
+    values = "['task', 'target'].map((kind) => document.getElementById(`${kind}-filter`).value)"
+    assert browser.execute_script(f"return {values}") == ["braille", "loihi"]
+    seen = (
+        "['braille', 'nmnist', 'overview-nmnist', 'braille-target-loihi', 'overview-braille-loihi',"
+        "'braille-target-xylo-audio-2', 'overview-braille-xylo-audio-2']"
+        ".map((id) => document.getElementById(id).offsetHeight > 0)"
+    )
+    assert browser.execute_script(f"return {seen}") == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    top = "document.getElementById('braille-cost').getBoundingClientRect().top"
+    until(browser, f"0 <= {top} && {top} < 200")
+    # What is in no list, and what is no address of this page, chooses nothing.
+    browser = load(address="#nowhere&task=none&%")
+    assert browser.execute_script(f"return {values}") == ["", ""]
+
+
+def test_the_head_stays_and_the_rail_marks_what_is_read(load):
+    browser = load()
+    browser.execute_script("document.getElementById('nmnist-confusion').scrollIntoView()")
+    until(browser, "document.querySelector('#rail [aria-current]').hash === '#nmnist-confusion'")
+    for element in ("header", "#rail"):
+        box = f"document.querySelector('{element}').getBoundingClientRect()"
+        assert browser.execute_script(f"return {box}.top < 100 && {box}.bottom > 40"), element
+    browser = load(NARROW)
+    assert not browser.execute_script("return document.getElementById('rail').offsetHeight")
+    browser.execute_script("document.getElementById('rail-button').click()")
+    assert browser.execute_script("return document.getElementById('rail').offsetHeight > 100")
 
 
 def test_layer_and_sample_choose_what_is_drawn(load, read_page, written):
