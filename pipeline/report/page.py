@@ -15,6 +15,7 @@ from pipeline.report import (
     cost,
     histograms,
     measured,
+    network,
     parity,
     provenance,
     readers,
@@ -29,6 +30,7 @@ from pipeline.report.part import Number, Part
 from spyx_nir import files
 
 PARTS = (
+    network.make,
     accuracy.make,
     parity.make,
     training.make,

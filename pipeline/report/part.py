@@ -59,6 +59,14 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Block:
+    """What has a template of its own, templates/blocks/<kind>.html, and what that shows."""
+
+    kind: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Part:
     """A section of the page.
 
@@ -70,6 +78,7 @@ class Part:
     title: str
     text: list[str] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     charts: list[Chart] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.report import accuracy, behaviour, chart, cost, measured, real_time
@@ -161,7 +161,7 @@ def used(id: str, fit: dict[str, Any]) -> list[Chart]:
     return chart.shares(id, label, limited(fit))
 
 
-def limited(fit: dict[str, Any]) -> list[tuple[str, int, int | None]]:
+def limited(fit: Mapping[str, Any]) -> list[tuple[str, int, int | None]]:
     """(what, used, limit) of the chip, and of the memories of its cores."""
     found = [(row["resource"], row["used"], row["limit"]) for row in fit["utilisation"]]
     for row in fit["cores"]:

@@ -64,11 +64,14 @@ class Box:
         return self.x + self.width / 2
 
 
-def draw(graph_dict: dict[str, Any], title: str = "") -> str:
+def draw(
+    graph_dict: dict[str, Any], title: str = "", notes: Mapping[str, str] | None = None
+) -> str:
     """A graph as the text of an SVG.
 
     Args:
         graph_dict: as `file.read_dict` gives it. title: in the first line.
+        notes: a last line for some of the nodes, by their path.
 
     Raises:
         GraphError: the graph has no meaning, or more than `MOST_DRAWN` nodes.
@@ -79,6 +82,8 @@ def draw(graph_dict: dict[str, Any], title: str = "") -> str:
         what = f"there are {len(plan.nodes)} nodes; at most {MOST_DRAWN} are drawn"
         raise GraphError(what, code="too-large")
     boxes, routes = _boxes(plan, dict(file.nodes(graph_dict)))
+    for path, note in (notes or {}).items():
+        boxes[path].lines.append(_short(note))
     _place(boxes)
     back = [(s, t) for t, found in plan.sources.items() for s, closes in found if closes]
     head = [line for line in (title, _about(plan)) if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -136,3 +137,16 @@ def written(small_project: Path) -> Path:
 def read_page() -> Callable[[Path], Page]:
     """Reads a page's file."""
     return lambda path: Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def page_colours() -> Callable[[str], dict[str, tuple[int, ...]]]:
+    """`page_colours("light")`: the variables of style.css as red, green and blue, 0 to 255."""
+    style = (Path(page.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    themes = dict(zip(("light", "dark"), style.split(":root {")[1:3], strict=True))
+
+    def colours(theme: str) -> dict[str, tuple[int, ...]]:
+        found = re.findall(r"--([a-z0-9-]+): #([0-9a-f]{6})", themes[theme].split("}")[0])
+        return {name: tuple(bytes.fromhex(code)) for name, code in found}
+
+    return colours

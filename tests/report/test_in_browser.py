@@ -173,6 +173,21 @@ def test_the_head_stays_and_the_rail_marks_what_is_read(load):
     assert browser.execute_script("return document.getElementById('rail').offsetHeight > 100")
 
 
+def test_a_click_on_the_network_leads_to_the_layers_spikes(load):
+    from selenium.webdriver.common.by import By
+
+    browser = load()
+    node = browser.find_element(By.CSS_SELECTOR, '#nmnist-network a[data-value="if_10"]')
+    browser.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))", node
+    )
+    until(browser, "location.hash.startsWith('#nmnist-spikes')")
+    choice = "document.querySelector('#nmnist-spikes select[data-signal=layer]').value"
+    assert browser.execute_script(f"return {choice}") == "if_10"
+    node = browser.find_element(By.CSS_SELECTOR, '#nmnist-network a[data-value="conv_2"]')
+    assert node.get_attribute("aria-label") == "weights of conv_2"
+
+
 def test_layer_and_sample_choose_what_is_drawn(load, read_page, written):
     browser = load()
     whole = read_page(written).charts["raster-nmnist"]["data"]["values"]

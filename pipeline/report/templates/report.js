@@ -28,6 +28,17 @@ for (const select of document.querySelectorAll("select[data-signal]")) {
   });
 }
 
+// A node of the network's picture leads to its spikes or weights, and chooses them there.
+for (const link of document.querySelectorAll("a[data-choose]")) {
+  link.addEventListener("click", () => {
+    const place = document.getElementById(link.getAttribute("href").slice(1));
+    const select = place.querySelector(`select[data-signal=${link.dataset.choose}]`);
+    if (!select) return;
+    select.value = link.dataset.value;
+    select.dispatchEvent(new Event("change"));
+  });
+}
+
 // The address keeps what is chosen: #section&task=braille&target=loihi.
 const filters = ["task", "target"].flatMap((kind) => {
   const select = document.getElementById(`${kind}-filter`);
