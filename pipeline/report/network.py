@@ -18,7 +18,7 @@ COLOURS = {
     "#666": "var(--soft)",
     "#b03030": "var(--bad)",
     "white": "var(--paper)",
-    **{colour: "var(--raised)" for colour in draw.COLOURS.values()},
+    **dict.fromkeys(draw.COLOURS.values(), "var(--raised)"),
 }
 DARKEST = 0.42  # opacity of the busiest layer: text on it keeps a contrast of 4.5:1, dark and light
 
