@@ -19,6 +19,7 @@ from pipeline.report import (
     parity,
     provenance,
     readers,
+    samples,
     sources,
     spikes,
     status,
@@ -29,12 +30,15 @@ from pipeline.report import (
 from pipeline.report.part import Number, Part
 from spyx_nir import files
 
+SCRIPTS = ("report.js", "samples.js", "drawn.js")
 PARTS = (
     network.make,
     accuracy.make,
     parity.make,
     training.make,
     training.confusion,
+    samples.gallery,
+    samples.player,
     spikes.make,
     histograms.weights,
     histograms.rates,
@@ -65,7 +69,10 @@ def write(root: Path, output: Path) -> None:
         found = [sources.read(root, params.load(task, file)) for task in tasks]
         known = {source.task: [target.name for target in source.targets] for source in found}
         measured.check_names(root / measured.FILE, entries, known)
-        sections = {source.task: parts(source, entries) for source in found}
+        sections, recordings = {}, {}
+        for source in found:
+            sections[source.task] = parts(source, entries)
+            recordings[source.task] = samples.data(source)
         changed, silent = status.answer(asked)
     stages = status.stages(root, changed)
     lines = status.lines(stages, tasks)
@@ -76,6 +83,7 @@ def write(root: Path, output: Path) -> None:
         lines=lines,
         silent=silent,
         sections=sections,
+        recordings=recordings,
         readers=readers.make(root, found),
     )
     files.write_text(output, text)
@@ -90,7 +98,7 @@ def render(**content: Any) -> str:
 
     Args:
         story: a `story.Story`. banner, lines: see `status`. silent: why DVC could not be asked, or "".
-        sections: the parts of every task. readers: a `Part`.
+        sections: the parts of every task. recordings: see `samples.data`, by task. readers: a `Part`.
     """
     import jinja2
 
@@ -111,5 +119,5 @@ def render(**content: Any) -> str:
         charts={one.id: one.spec for part in parts for one in part.charts},
         library=chart.library(),
         style=(here / "style.css").read_text(encoding="utf-8"),
-        script=(here / "report.js").read_text(encoding="utf-8"),
+        script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
     )

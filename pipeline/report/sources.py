@@ -35,7 +35,7 @@ class Record(dict[str, Any]):
         raise UserError(f"{self.path}: `{key}` is missing; run make repro")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """A deploy bundle: its manifest, its golden vectors and the plan of its graph.
 
@@ -70,7 +70,7 @@ class Target:
     emulated: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """What there is of one task; None for what is not there."""
 

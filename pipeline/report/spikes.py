@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,9 @@ def busiest(spikes: np.ndarray, most: int) -> np.ndarray:
     return np.argsort(-spikes.sum(axis=0, dtype=np.int64), kind="stable")[:most]
 
 
-def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dict[str, list[Any]]:
+def packed(
+    done: Sequence[Run], layer: str, sample: int, neurons: np.ndarray
+) -> dict[str, list[Any]]:
     """The spikes of one sample as columns: step `t` and `row`, of `neurons`, on the picture.
 
     `m` says in which planes there is a spike: bit p is plane p. `lanes` are the runs that know layer and
@@ -135,7 +138,7 @@ def packed(done: list[Run], layer: str, sample: int, neurons: np.ndarray) -> dic
 
 
 def labels(
-    done: list[Run], layer: str, sample: int, neurons: np.ndarray, classes: list[str]
+    done: Sequence[Run], layer: str, sample: int, neurons: np.ndarray, classes: list[str]
 ) -> list[dict[str, Any]]:
     """Texts beside rows of `packed`: a lane, a row, and whether it is the class with most spikes.
 
@@ -186,7 +189,7 @@ def _counted(spikes: np.ndarray, expected: np.ndarray, compared: bool) -> str:
 
 def _rasters(
     task: str,
-    done: list[Run],
+    done: Sequence[Run],
     shown: dict[str, np.ndarray],
     first: str,
     output: str,
@@ -227,7 +230,7 @@ def _rasters(
 
 def _membranes(
     task: str,
-    done: list[Run],
+    done: Sequence[Run],
     traced: dict[str, np.ndarray],
     first: str,
     step_ms: float | None,
@@ -253,7 +256,7 @@ def _membranes(
 
 
 def traces(
-    done: list[Run], layer: str, sample: int, place: int, neuron: int
+    done: Sequence[Run], layer: str, sample: int, place: int, neuron: int
 ) -> list[dict[str, Any]]:
     """The membranes of one neuron in one sample, a row for all runs that have the same.
 
@@ -286,7 +289,7 @@ def traces(
     return list(found.values())
 
 
-def _counts(layers: list[str], done: list[Run]) -> Table:
+def _counts(layers: list[str], done: Sequence[Run]) -> Table:
     rows = []
     for layer in layers:
         trained = done[0].spikes[layer] != 0

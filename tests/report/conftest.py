@@ -98,6 +98,7 @@ class Page(HTMLParser):
             self.card["steps"] = []
         elif tag in ("td", "th", "dt", "dd", "small", "script") or given.get("class") == "missing":
             self.into, self.exact = [], None
+            self.script = given.get("id")
         elif tag == "data":
             self.exact = float(str(given["value"]))
             if self.cards and "steps" in self.card and len(self.card["steps"]) < 3:
@@ -121,7 +122,7 @@ class Page(HTMLParser):
             self.card.setdefault("said", []).append(text.strip())
         elif tag == "p":
             self.missing.append(text)
-        elif text.startswith("{"):
+        elif self.script == "charts":
             self.charts = json.loads(text)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -93,8 +95,6 @@ def test_it_draws_everything_without_a_word_and_fits(load, read_page, written, w
 
 
 def test_it_asks_the_network_for_nothing(load, written):
-    import json
-
     browser = load()
     messages = [json.loads(e["message"])["message"] for e in browser.get_log("performance")]
     asked = {
@@ -201,6 +201,77 @@ def test_layer_and_sample_choose_what_is_drawn(load, read_page, written):
             "document.querySelectorAll('#raster-nmnist .mark-symbol.role-mark path').length"
             f" == {3 * len(wanted['t'])}",
         )
+
+
+def golden(written, task):
+    """The generic bundle's manifest and its vectors."""
+    (path,) = (written.parents[1] / "models" / task / "deploy").rglob("generic*/manifest.json")
+    manifest = json.loads(path.read_text())
+    with np.load(path.parent / manifest["vectors"]["file"]) as stored:
+        return manifest, dict(stored)
+
+
+def counts(browser, within):
+    script = (
+        "return [...document.querySelectorAll(`${arguments[0]} .count > :last-child`)]"
+        ".map((e) => Number(e.textContent))"
+    )
+    return browser.execute_script(script, within)
+
+
+def test_a_cell_of_the_confusion_matrix_opens_the_gallery(load, written):
+    browser = load()
+    manifest, _ = golden(written, "nmnist")
+    names, vectors = manifest["classes"], manifest["vectors"]
+    answers = list(zip(vectors["labels"], vectors["predicted"], strict=True))
+    frames = "document.querySelectorAll('#gallery-nmnist .frames li').length"
+    assert browser.execute_script(f"return {frames}") == sum(a != b for a, b in answers)
+    # The cell of the first golden vector: as many as the manifest has in it.
+    actual, predicted = answers[0]
+    place = actual * len(names) + predicted
+    cell = f"document.querySelectorAll('#confusion-nmnist .mark-rect.role-mark path')[{place}]"
+    browser.execute_script(
+        f"const r = {cell}.getBoundingClientRect();"
+        f"for (const kind of ['mousemove', 'click']) {cell}.dispatchEvent(new MouseEvent(kind,"
+        "{bubbles: true, clientX: r.x + r.width / 2, clientY: r.y + r.height / 2}))"
+    )
+    until(
+        browser,
+        "document.querySelector('#gallery-nmnist [data-gallery=cell]').value"
+        f" === '{names[actual]}|{names[predicted]}'",
+    )
+    assert browser.execute_script(f"return {frames}") == answers.count((actual, predicted))
+    drawn = (
+        "(() => { const c = document.querySelector('#gallery-nmnist canvas');"
+        "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height);"
+        "return new Set(d.data).size > 3; })()"
+    )
+    assert browser.execute_script(f"return {drawn}")
+
+
+def test_the_player_counts_up_to_its_cursor_and_plays(load, written):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    browser = load()
+    _, vectors = golden(written, "nmnist")
+    output = vectors["output"].astype(int)
+    choose(browser, "#player-nmnist [data-player=sample]", "3")
+    slider = browser.find_element(By.CSS_SELECTOR, "#player-nmnist [data-player=step]")
+    assert counts(browser, "#player-nmnist") == output[:, 3].sum(axis=0).tolist()  # at its end
+    slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "2"
+    assert counts(browser, "#player-nmnist") == output[:3, 3].sum(axis=0).tolist()
+    assert slider.get_attribute("aria-valuetext").startswith("step 2 of 0 to ")
+    button = browser.find_element(By.CSS_SELECTOR, "#player-nmnist [data-player=play]")
+    button.send_keys(Keys.SPACE)
+    assert button.text == "Pause"
+    until(browser, "Number(document.querySelector('#player-nmnist [data-player=step]').value) > 3")
+    button.send_keys(Keys.SPACE)
+    assert button.text == "Play"
+    stopped = slider.get_attribute("value")
+    time.sleep(0.6)
+    assert slider.get_attribute("value") == stopped
 
 
 def test_tooltips_say_the_numbers(load):

@@ -128,5 +128,3 @@ for (const id of links.keys()) read.observe(document.getElementById(id));
 window.addEventListener("beforeprint", () => {
   for (const fold of document.querySelectorAll("details")) fold.open = true;
 });
-
-document.documentElement.dataset.drawn = Object.keys(views).length;
