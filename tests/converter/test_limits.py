@@ -13,16 +13,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pytest
-
-from spyx_nir import limits
-from spyx_nir.cli.main import main
-from spyx_nir.converter import file, hdf5
-from spyx_nir.converter.repair import repair
-from spyx_nir.errors import GraphError
-from spyx_nir.limits import raised_limits
-from spyx_nir.meaning import equations, reference
-from spyx_nir.meaning.plan import make_plan
 
 Nodes = dict[str, dict[str, Any]]
 Edges = list[tuple[str, str]]
@@ -142,4 +132,4 @@ def limited() -> None:
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "spyx_nir", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, preexec_fn=limited)  # noqa: PLW1509
+    return subprocess.run(line, capture_output=True, text=True, preexec_fn=limited)
