@@ -21,7 +21,9 @@ EXTRAS = {
     **dict.fromkeys(("jinja2", "rich", "shtab"), "cli"),
     "serial": "board",
     "vl_convert": "report",
-    **dict.fromkeys(("dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"),
+    **dict.fromkeys(
+        ("cyclonedx", "dvc", "matplotlib", "mlxtend", "safetensors", "tonic"), "pipeline"
+    ),
 }
 _OWN = ("", "pipeline", "spyx_nir")
 # Ctrl-C, `kill`, a terminal that is closed; Windows has no SIGHUP.

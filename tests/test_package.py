@@ -162,7 +162,12 @@ def test_what_the_package_needs(built: Built) -> None:
 
 
 def test_every_package_of_an_extra_is_named_by_the_error_that_misses_it() -> None:
-    named = {"pyserial": "serial", "pyyaml": "yaml", "vl-convert-python": "vl_convert"}
+    named = {
+        "cyclonedx-python-lib": "cyclonedx",
+        "pyserial": "serial",
+        "pyyaml": "yaml",
+        "vl-convert-python": "vl_convert",
+    }
     extras = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
     found = {
         named.get(package, package): extra
