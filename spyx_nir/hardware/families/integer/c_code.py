@@ -346,14 +346,9 @@ uint32_t model_classify(const model_state *state);
             else (f"model_threshold_{n}[i]")
         )
         reset = "0" if p.reset == "v_reset" else f"m - {threshold}"
-        summed = "v[i]"
-        if place.current is not None:
-            kept = "v[i]" if p.decay_mem is None else f"decayed(v[i], {_decay(p, 'mem', n)})"
-            summed = f"{kept} + u[i]"
-        body = [
-            "int32_t m;",
-            *([] if place.current is None else ["u[i] = saturated(u[i]);"]),
-            f"m = saturated({summed});",
+        kept = "v[i]" if p.decay_mem is None else f"decayed(v[i], {_decay(p, 'mem', n)})"
+        summed = f"{kept} + u[i]"
+        fired = [
             f"if (m > {threshold}) {{",
             f"    m = {reset};",
             "    spikes[i >> 5] |= (uint32_t)1 << (i & 31u);",
@@ -361,6 +356,16 @@ uint32_t model_classify(const model_state *state);
             "}",
             "v[i] = m;",
         ]
+        if place.current is None:  # most neurons neither spike nor saturate: one comparison says so
+            lowest = f"{self.most + 1}u"
+            body = [
+                f"if ((uint32_t)v[i] + {lowest} > (uint32_t){threshold} + {lowest}) {{",
+                "    int32_t m = saturated(v[i]);",
+                *(f"    {line}" for line in fired),
+                "}",
+            ]
+        else:
+            body = ["int32_t m;", "u[i] = saturated(u[i]);", f"m = saturated({summed});", *fired]
         if flat:
             lines += [f"for (i = 0; i < {place.size}u; ++i) {{"]
             lines += [f"    {line}" for line in body] + ["}"]
