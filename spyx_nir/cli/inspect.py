@@ -160,7 +160,8 @@ def _print(found: dict[str, Any]) -> None:
     if found["refused"]:
         show.say(f"cannot be run: {found['refused']}")
     show.say(
-        "contract: " + (", ".join(f"{k} = {v}" for k, v in found["contract"].items()) or "none")
+        "contract: "
+        + (", ".join(f"{k} = {_short(v)}" for k, v in found["contract"].items()) or "none")
     )
     for name, use in found["foreign"].items():
         show.say(f"of another program: {name}: {use}")
@@ -179,7 +180,7 @@ def _row(node: dict[str, Any]) -> list[str]:
         f"{name.replace('tau', 'decay')} {span(ends)}"
         for name, ends in node.get("decays", {}).items()
     ]
-    contract = [f"{name} {value}" for name, value in node["contract"].items()]
+    contract = [f"{name} {_short(value)}" for name, value in node["contract"].items()]
     return [
         node["path"],
         node["type"],
@@ -187,6 +188,12 @@ def _row(node: dict[str, Any]) -> list[str]:
         str(node["parameters"]),
         "; ".join(", ".join(part) for part in (ranges, decays, contract) if part),
     ]
+
+
+def _short(value: Any) -> str:
+    """A value of the metadata; a long text is cut, `--json` has all of it."""
+    shown = str(value)
+    return f"{shown[:200]}... ({len(shown)} characters)" if len(shown) > 400 else shown
 
 
 def _size(value: Any) -> str:
