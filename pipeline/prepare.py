@@ -24,7 +24,7 @@ from pipeline.progress import track
 from pipeline.stage import main
 from pipeline.tasks import Recordings
 from spyx_nir.errors import UserError
-from spyx_nir.files import alone, atomic_folder, sha256, write_json
+from spyx_nir.files import alone, atomic_folder, sha256, sweep, write_json
 
 MARKER = "complete.json"
 MOST_CELLS = 2**28  # of a recording: 2 GiB of counts
@@ -141,6 +141,7 @@ def raw_folder(task: schema.Task, root: Path) -> Path:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         if marker["made_by"] == recipe:
             if marker["content"] == _content(folder):
+                sweep(folder)  # of one that was killed after the last rename
                 return folder
             print(f"{folder}: its files changed since it was made; it is made again", flush=True)
     module = tasks.find(task.name)

@@ -83,7 +83,11 @@ def _beside(target: Path) -> Iterator[Path]:
             try:
                 yield place
             finally:
-                _remove(place)
+                try:
+                    _remove(place)
+                except BaseException:  # stopped while it did
+                    _remove(place)
+                    raise
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(hidden):
             error.filename = str(target)

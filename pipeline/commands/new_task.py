@@ -68,22 +68,27 @@ def new_task(name: str, root: Path) -> list[str]:
     module = root / "pipeline" / "tasks" / f"{name}.py"
     if not module.parent.is_dir():
         raise UserError(f"{module.parent}: no such folder; run from the project's root")
-    if module.exists():
-        raise UserError(f"{module}: is there already; choose another name")
+    template = (tasks.HERE / "_template.py").read_text(encoding="utf-8")
     block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").replace("{name}", name)
-    parameters, stages = root / "params.yaml", root / "dvc.yaml"
     block = f"{name}:\n{textwrap.indent(block, '  ')}"
-    listing = _read(stages)
+    parameters, stages = root / "params.yaml", root / "dvc.yaml"
+    listing, given = _read(stages), _read(parameters)
+    # dvc.yaml is written last: without it the rest is of a call that was interrupted.
+    begun = module.exists() and module.read_text(encoding="utf-8") == template
+    if module.exists() and not (begun and f"models/{name}/" not in listing):
+        raise UserError(f"{module}: is there already; choose another name")
     for path, entry in LISTED:
         listing = insert(listing, path, entry.format(name=name), stages)
+    if not (begun and textwrap.indent(block, "  ") in given):
+        given = insert(given, ("tasks",), block, parameters)
     texts = {
-        module: (tasks.HERE / "_template.py").read_text(encoding="utf-8"),
-        parameters: insert(_read(parameters), ("tasks",), block, parameters),
+        module: template,
+        parameters: given,
         stages: listing,
         root / "data" / "recordings" / name / ".gitkeep": "",  # DVC watches a folder that exists
     }
-    for file, text in texts.items():
-        write_text(file, text)
+    for file in sorted(texts, key=lambda file: file == stages):
+        write_text(file, texts[file])
     return [file.relative_to(root).as_posix() for file in texts]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spyx_nir import files
 from spyx_nir.cli import mendable, show, targets
 from spyx_nir.converter import file
 from spyx_nir.converter.discretize import as_euler
@@ -72,7 +73,8 @@ def main(arguments: argparse.Namespace) -> int:
     chips = targets.chips(arguments.target)
     out = Path(arguments.output)
     for chip in chips:
-        if (place := out / chip.name).exists():
+        files.sweep(place := out / chip.name)  # of a build that was killed at its end
+        if place.exists():
             raise UserError(f"{place}: is there already; choose another -o, or remove it")
     if arguments.finetune:  # what is missing is said at the start
         import jax as jax
