@@ -86,7 +86,8 @@ def _beside(target: Path) -> Iterator[Path]:
                 try:
                     _remove(place)
                 except BaseException:  # stopped while it did
-                    _remove(place)
+                    with contextlib.suppress(FileNotFoundError):
+                        _remove(place)
                     raise
     except OSError as error:
         if error.filename is None or str(error.filename).startswith(hidden):
@@ -135,8 +136,8 @@ def _remove(place: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
         elif entry.name != HELD:
             entry.unlink(missing_ok=True)
-    if os.listdir(place) == [HELD]:
-        (place / HELD).unlink()
+    if set(os.listdir(place)) <= {HELD}:
+        (place / HELD).unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process has swept the empty folder
             place.rmdir()
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from end_to_end import ROOT
 
+from pipeline.start import running
+
 PROGRAMS = Path(sys.executable).parent
 # Says that it runs, and ends when the test lets it.
 STAGE = "echo ran >> log; while [ ! -e go ]; do sleep 0.05; done; echo made > made"
@@ -86,6 +88,8 @@ def test_of_two_make_repro_one_is_refused_in_a_line(project: Path) -> None:
             "through, or end it"
         ]
         assert first.poll() is None
+        assert running(project) == f"the stages run (process {number})"
+    assert running(project) == ""
 
 
 def test_beside_a_dvc_of_ones_own_it_is_refused_in_a_line(project: Path) -> None:
@@ -94,6 +98,8 @@ def test_beside_a_dvc_of_ones_own_it_is_refused_in_a_line(project: Path) -> None
         assert status != 0
         assert len(lines) == 1
         assert f"runs in this folder already (process {first.pid}); wait until" in lines[0]
+        report = said(project, sys.executable, "-m", "pipeline.report")[1]
+        assert report[0].startswith("note: `") and "repro -q` runs (process" in report[0]
 
 
 def test_a_killed_make_repro_blocks_nothing(project: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +23,18 @@ class Here(Executor):
         return done
 
 
+def end_with_parent() -> None:
+    """End this process when the one that started it does: killed, that tells nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def second_process(steps: int) -> Iterator[Executor]:
     """An executor of one process, started anew without this one's modules; `Here` for few steps.
@@ -30,10 +44,13 @@ def second_process(steps: int) -> Iterator[Executor]:
     if steps < WORTH_IT:
         yield Here()
         return
-    elsewhere = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    elsewhere = ProcessPoolExecutor(1, spawn, initializer=end_with_parent)
     try:
         yield elsewhere
     except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # nobody waits for its result
         elsewhere.shutdown(cancel_futures=True)
         raise
     elsewhere.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipeline import stage
+from pipeline import stage, start
 from pipeline.report import against, page
 from spyx_nir.errors import Parser, exit_status
 
@@ -21,11 +21,16 @@ def main() -> int:
     )
     given = parser.parse_args()
     stage.start_sooner()
-    if given.against is not None:
-        output = Path(given.output or against.OUTPUT)
-        return exit_status(lambda: against.write(Path("."), given.against, output))
-    output = Path(given.output or "report/index.html")
-    return exit_status(lambda: page.write(Path("."), output))
+
+    def write() -> None:
+        if busy := start.running(Path(".")):
+            print(f"note: {busy}: the page shows what is there now", file=sys.stderr)
+        if given.against is not None:
+            against.write(Path("."), given.against, Path(given.output or against.OUTPUT))
+        else:
+            page.write(Path("."), Path(given.output or "report/index.html"))
+
+    return exit_status(write)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ EPILOG = """exit codes:
      fit: it does not; build: a target has no bundle; verify: the bundle differs;
      summary: there is no bundle, or with --verify one differs
   2  wrong command line, or something outside this machine cannot be had
-  130  interrupted; 141  the reader of the output went away
+  129, 130, 143  interrupted; 141  the reader of the output went away
 """
 
 
