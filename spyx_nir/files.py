@@ -167,6 +167,8 @@ def exchange(one: Path, other: Path) -> bool:
         FileNotFoundError: one of them is not there.
     """
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of fcntl.h and stdio.h
+    if os.name == "nt":
+        return False
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

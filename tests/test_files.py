@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,71 @@ def test_folders_that_several_processes_write_are_one_of_theirs(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     texts = {path.name: path.read_text() for path in (tmp_path / "made").iterdir()}
     assert set(texts) == {"one", "two"} and texts["one"] == texts["two"]
+
+
+# Begins to write a file or a folder and does not end.
+HALF = """
+import sys, time
+from spyx_nir import files
+with getattr(files, sys.argv[1])("made") as place:
+    (place / "half" if sys.argv[1] == "atomic_folder" else place).write_text("half")
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kind", ["atomic", "atomic_folder"])
+def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_has_is_not(kind, tmp_path):
+    writers = [python(HALF, kind, cwd=tmp_path) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None and writer.stdout.readline() == "begun\n"
+    foreign = [
+        ".made-original",
+        ".made-abcdefgh.part",
+        ".other-abcdefgh.part",
+        "made-abcdefgh.part",
+    ]
+    for name in foreign:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "theirs").touch()
+    writers[0].kill()
+    writers[0].communicate()
+    assert len(list(tmp_path.rglob("half" if kind == "atomic_folder" else "made"))) >= 2
+    files.sweep(tmp_path / "made")
+    hidden = {path for path in tmp_path.iterdir() if path.name not in foreign}
+    assert len(hidden) == 1  # the living one's
+    with getattr(files, kind)(tmp_path / "made") as place:
+        (place / "new" if kind == "atomic_folder" else place).write_text("new")
+    assert hidden <= set(tmp_path.iterdir())
+    writers[1].kill()
+    writers[1].communicate()
+    files.sweep(tmp_path / "made")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*foreign, "made"])
+    assert all((tmp_path / name / "theirs").exists() for name in foreign)
+
+
+def test_a_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "other").mkdir()
+    if not files.exchange(tmp_path / "made", tmp_path / "other"):
+        pytest.skip("this system does not swap two names in one step")
+    writer = python(WRITER, "made", "a", cwd=tmp_path)
+    looked = 0
+    while writer.poll() is None:
+        assert (tmp_path / "made").is_dir()
+        looked += 1
+    assert looked > 100 and writer.communicate()[1] == ""
+
+
+def test_modes_are_those_that_the_umask_asks_for(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "text", "")
+        with files.atomic_folder(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+    assert [(tmp_path / n).stat().st_mode & 0o777 for n in ("text", "folder")] == [0o640, 0o750]
 
 
 @pytest.mark.parametrize("before", ["nothing", "folder", "file", "link", "dangling link"])
