@@ -17,12 +17,12 @@ from spyx_nir.meaning.dialects import DIALECTS
 from spyx_nir.meaning.equations import DISCRETIZATIONS
 
 OF_A_FILE = ("bytes", "ratio", "nodes", "edges", "depth", "cycles", "text")
-# The colours of verdicts: words that a cell of such a column begins with.
+# The colours of verdicts: words that a cell of such a column is, or begins with.
 VERDICTS = ("severity", "fits", "check")
 SHADES = {
-    **dict.fromkeys(("error", "no", "FAIL", "does"), "red"),
+    **dict.fromkeys(("error", "no", "does not fit", "FAIL"), "red"),
     **dict.fromkeys(("warning", "changed", "change"), "yellow"),
-    **dict.fromkeys(("yes", "pass", "fits"), "green"),
+    **dict.fromkeys(("yes", "fits", "pass"), "green"),
 }
 
 
@@ -58,7 +58,7 @@ def table(
     for row in rows:
         made.add_row(
             *(
-                Text(cell, SHADES.get(cell.partition(" ")[0], "") if name in VERDICTS else "")
+                Text(cell, _shade(cell) if name in VERDICTS else "")
                 for name, cell in zip(columns, row, strict=True)
             )
         )
@@ -66,6 +66,16 @@ def table(
     free = console.options.update(max_width=10_000)
     made.collapse_padding = console.measure(made, options=free).maximum > console.width
     console.print(made)
+
+
+def _shade(cell: str) -> str:
+    """The colour of a verdict, "" for other text."""
+    whole = (
+        shade
+        for words, shade in SHADES.items()
+        if f"{cell} ".startswith((f"{words} ", f"{words}:"))
+    )
+    return next(whole, "")
 
 
 def verdict(text: str, good: bool) -> None:

@@ -91,6 +91,18 @@ def test_severities_have_colours_and_other_columns_have_none(tmp_path: Path) -> 
     assert text.count("warning") >= 3  # the severity, the layer, the count below the table
 
 
+def test_the_verdicts_of_bundles_have_colours() -> None:
+    program = (
+        "from spyx_nir.cli import show\n"
+        "rows = [('fits', 'fits after: a change'), ('no', 'does not fit: why'), ('fits', '-')]\n"
+        "show.table(('target', 'fits'), rows)"
+    )
+    _, first, second, third = shown(["-c", program], columns=80).splitlines()
+    assert first.startswith("fits ") and f"{GREEN}fits after: a change" in first
+    assert second.startswith("no ") and f"{RED}does not fit: why" in second
+    assert not any(colour in third for colour in (RED, GREEN, YELLOW))
+
+
 def test_a_pipe_has_the_headings(path: str, capsys: Printed) -> None:
     assert main(["inspect", path]) == 0
     lines = capsys.readouterr().out.splitlines()
