@@ -185,10 +185,12 @@ def _check_together(task: Task, where: str) -> None:
                 f"{where}.targets.{name}.network_of: `{chip.network_of}` is no target of the task with "
                 f"a training of its own; there are: {', '.join(own) or 'none'}"
             )
-        if name not in (known := facts.names()) and Path(name).suffix != ".yaml":
+        if name == "generic":
+            raise UserError(f"{where}.targets.generic: is always made, as the bundle of plain NIR")
+        if name not in (known := facts.names()):
             raise UserError(
-                f"{where}.targets.{name}: unknown target; known are {', '.join(known)}, or the path "
-                "of a .yaml file"
+                f"{where}.targets.{name}: unknown target; known are {', '.join(known)}. A chip of "
+                "your own is a file in spyx_nir/hardware/profiles/, which DVC watches; leave .yaml out"
             )
     if task.data.validation + task.data.test >= 1:
         raise UserError(f"{where}.data: validation + test leave nothing to train on")

@@ -737,6 +737,10 @@ def test_nothing_is_made_of_a_file_that_parity_has_not_seen(project):
             {"loihi": {"network_of": "cortex-m", "epochs": 1}},
             r"targets\.loihi\.epochs: unknown key; allowed are network_of",
         ),
+        (
+            {"mine.yaml": {"epochs": 1, "learning_rate": 1e-3}},
+            r"targets\.mine\.yaml: unknown target; .* in spyx_nir/hardware/profiles/, which DVC watches",
+        ),
         ({"loihi": {"network_of": 3}}, r"targets\.loihi\.network_of must be text, got 3"),
     ],
 )  # fmt: skip

@@ -91,6 +91,12 @@ def test_new_task_adds_and_changes_nothing_else(project: Path) -> None:
         ("_x", 2, "a letter first"),
         ("größe", 2, "small letters, digits and _"),
         ("class", 2, "class: is a word of Python's own"),
+        ("type", 2, "type: is a word of Python's own or of pipeline/tasks"),
+        ("min", 2, "min: is a word of Python's own or of pipeline/tasks"),
+        ("find", 2, "find: is a word of Python's own or of pipeline/tasks"),
+        ("null", 2, "null: is no text to YAML"),
+        ("true", 2, "true: is no text to YAML"),
+        ("off", 2, "off: is no text to YAML"),
         ("nmnist", 1, ".yaml: `nmnist` is there already"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import keyword
 import textwrap
 from pathlib import Path
@@ -47,8 +48,14 @@ def main(arguments: argparse.Namespace) -> int:
     letters = name.isascii() and name.islower() and name[0].isalpha()
     if not (letters and name.isidentifier()):
         raise UsageError(f"{name}: a task's name has small letters, digits and _, a letter first")
-    if keyword.iskeyword(name):
-        raise UsageError(f"{name}: is a word of Python's own; choose another name")
+    own = hasattr(tasks, name) and not (tasks.HERE / f"{name}.py").exists()
+    if keyword.iskeyword(name) or hasattr(builtins, name) or own:
+        # The module of a task is an attribute of the package, in front of Python's own `type`.
+        raise UsageError(
+            f"{name}: is a word of Python's own or of pipeline/tasks; choose another name"
+        )
+    if not isinstance(yaml.safe_load(name), str):
+        raise UsageError(f"{name}: is no text to YAML; choose another name")
     made = new_task(name, Path("."))
     if arguments.json:
         show.as_json({"task": name, "files": made})

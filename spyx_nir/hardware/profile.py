@@ -7,6 +7,7 @@ the command line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ KEYS: dict[str, Check] = {
     "limits.fan_out": or_null(whole(1)),
     "energy.pj_per_synop": or_null(POSITIVE),
 }
+# A chip's name is that of its bundle's folder and a key of params.yaml, where a dot would part it.
+NAME, PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*"), "generic"
 # What every family computes with.
 INTEGERS = ("weights.bits", "weights.step", "state.bits", "state.threshold_bits")
 
@@ -89,6 +92,11 @@ def load(target: str) -> Profile:
     if path is not inside and path.suffix not in (".yaml", ".yml"):
         raise UserError(
             f"unknown target `{target}`; known are {', '.join(names())}, or the path of a .yaml file"
+        )
+    if path is not inside and (not NAME.fullmatch(path.stem) or path.stem == PLAIN):
+        raise UserError(
+            f"{path}: a chip is called by its file, by letters, digits, - and _, and not `{PLAIN}`, "
+            "which is the bundle of plain NIR"
         )
     return _profile(_document(path), path)
 

@@ -166,3 +166,28 @@ def test_unknown_targets() -> None:
         profile.load("xylo")
     with pytest.raises(UserError, match="no such file"):
         profile.load("nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", ["generic.yaml", "..yaml", "a.b.yaml", "a b.yaml", "-x.yaml"])
+def test_a_name_that_would_be_another_bundle_s_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text((profile.FOLDER / "loihi.yaml").read_text())
+    with pytest.raises(UserError, match="a chip is called by its file, by letters, digits"):
+        profile.load(str(tmp_path / name))
+
+
+def test_a_file_in_the_folder_of_profiles_is_a_target_of_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/extend.md says: DVC watches the folder, and the name has no dot."""
+    from end_to_end import ROOT
+
+    from pipeline import params
+
+    (tmp_path / "mine.yaml").write_text((profile.FOLDER / "loihi.yaml").read_text())
+    monkeypatch.setattr("spyx_nir.hardware.facts.FOLDER", tmp_path)
+    monkeypatch.setattr("spyx_nir.hardware.profile.FOLDER", tmp_path)
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["tasks"]["braille"]["targets"] = {"mine": {"epochs": 1, "learning_rate": 1e-3}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
+    assert list(params.load("braille", tmp_path / "params.yaml").targets) == ["mine"]
+    assert profile.load("mine").name == "mine"
