@@ -168,6 +168,8 @@ def _plain(hint: Any, value: Any, where: str) -> Any:
                 float(value)
                 advice = " (text to YAML: write floats as 1.0e-3 or 1.0e+3, without quotes)"
         raise UserError(f"{where} must be {words[hint]}, got {value!r}{advice}")
+    if hint is str and not value.isprintable():
+        raise UserError(f"{where} must be text without control characters, got {value!r}")
     if hint is float and not (abs(value) < float("inf")):
         raise UserError(f"{where} must be a finite number, got {value!r}")
     return value

@@ -201,8 +201,10 @@ def test_a_command_works_beside_another_pipeline_without_jax(
     words = [word.format(bundle) for word in arguments]
     there = run(program, *words, cwd=elsewhere)
     here = run(sys.executable, "-m", "spyx_nir", *words, cwd=ROOT)
-    assert (there.returncode, there.stdout) == (here.returncode, here.stdout), there.stderr
-    assert there.stdout
+    # `verify` compares the card where jinja2 is, and says where it is not.
+    lines = [line for line in there.stdout.splitlines() if "which needs jinja2" not in line]
+    assert (there.returncode, lines) == (here.returncode, here.stdout.splitlines()), there.stderr
+    assert lines
 
 
 def test_to_nir_works_beside_another_pipeline(installed: Path, elsewhere: Path) -> None:

@@ -70,3 +70,10 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(
     message = f"{path}: tasks.nmnist.{section}.{key} must be {allowed}, got {given!r}"
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         params.load("nmnist", path)
+
+
+def test_classes_without_control_characters(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"data\.classes\[0\] must be text without control characters"
+    ):
+        params.load("nmnist", written(tmp_path, "data", classes=["a\x1b[2J", "\u202eb"]))

@@ -133,8 +133,15 @@ def test_raw_is_used_again_only_if_complete_and_of_the_same_parameters(
     (raw / stage.MARKER).unlink()
     assert remade()
     marker = json.loads((raw / stage.MARKER).read_text())
-    (raw / stage.MARKER).write_text(json.dumps({**marker, "code": {}}))
+    (raw / stage.MARKER).write_text(json.dumps({**marker, "made_by": {}}))
     assert remade()
+    content = bytearray(made.read_bytes())
+    content[len(content) // 2] ^= 1  # as a disk may flip it
+    made.write_bytes(content)
+    os.utime(made, ns=(0, 0))
+    assert remade()
+    content[len(content) // 2] ^= 1
+    assert made.read_bytes() == content
 
 
 def test_other_classes_are_left_out_and_counted(

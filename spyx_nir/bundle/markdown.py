@@ -7,7 +7,7 @@ import re
 from spyx_nir.errors import printable
 
 # By CommonMark a backslash before one of them takes its meaning; an underscore inside a word has none.
-SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|^_|_$")
+SPECIAL = re.compile(r"[\\`*\[\]<>|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 def text(name: object) -> str:
