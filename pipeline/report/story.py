@@ -39,6 +39,11 @@ class Bar:
         return round(min(100.0, 100 * self.share.value), 2)
 
     @property
+    def limit(self) -> float:
+        """Where the limit is, in percent of the bar's place."""
+        return round(100 / max(1.0, self.share.value), 2)
+
+    @property
     def over(self) -> bool:
         return self.share.value > 1
 

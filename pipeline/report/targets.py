@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report import accuracy, behaviour, chart, cost, measured, real_time
+from pipeline.report import accuracy, behaviour, chart, cost, floor_plan, measured, real_time
 from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
 from spyx_nir.cli.fit import PLACEMENT, placement
@@ -54,6 +54,7 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
     else:
         verdict = "✓ fits" if target.fit["fits"] else "✗ does not fit"
         part.text.append(f"{target.fit['chip']}: {verdict}.")
+        part.blocks.extend(floor_plan.blocks(target))
         part.charts.extend(used(f"fit-{source.task}-{name}", target.fit))
         findings = _findings(target.fit)
         part.tables.extend([_utilisation(target.fit), *_placement(target.fit), findings])
@@ -158,7 +159,8 @@ def _utilisation(fit: dict[str, Any]) -> Table:
 def used(id: str, fit: dict[str, Any]) -> list[Chart]:
     """Shares of what is limited: of the chip, and of the memories of its cores, if any is."""
     label = f"Share of each limit of {fit['target']} that the network uses; the line is the limit"
-    return chart.shares(id, label, limited(fit))
+    # Cores and boards are in the floor plan.
+    return chart.shares(id, label, (one for one in limited(fit) if ": " not in one[0]))
 
 
 def limited(fit: Mapping[str, Any]) -> list[tuple[str, int, int | None]]:

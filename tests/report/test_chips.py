@@ -271,14 +271,16 @@ def test_metrics_of_an_older_pipeline_are_said_to_miss_the_behaviour(project):
     ]
 
 
-def test_a_chip_without_limits_shows_its_cores_or_no_chart():
+def test_cores_and_boards_are_in_the_floor_plan_and_not_in_the_chart_too():
     limitless = {"resource": "neurons", "used": 8, "limit": None}
+    board = {"resource": "Pico: RAM", "used": 8, "limit": 16}
     memory = {"core": 3, "kernel": 8, "kernel_memory": 32, "neuron": 2, "neuron_memory": 4}
-    fit = {"target": "chip", "utilisation": [limitless], "cores": [memory]}
-    (picture,) = targets.used("fit", fit)
-    shares = {row["resource"]: row["share"] for row in picture.spec["data"]["values"]}
-    assert shares == {"core 3: kernel memory": 0.25, "core 3: neuron memory": 0.5}
-    assert targets.used("fit", fit | {"cores": []}) == []
+    fit = {"target": "chip", "utilisation": [limitless, board], "cores": [memory]}
+    assert targets.used("fit", fit) == []
+    (picture,) = targets.used("fit", fit | {"utilisation": [limitless | {"limit": 32}, board]})
+    assert [(r["resource"], r["share"]) for r in picture.spec["data"]["values"]] == [
+        ("neurons", 0.25)
+    ]
 
 
 def test_integers_stand_beside_the_floats_without_the_chips_delays(project):

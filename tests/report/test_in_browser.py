@@ -12,6 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.report import floor_plan, page, story
+from pipeline.report.part import Part
+from pipeline.report.sources import Target
+
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = [
@@ -272,6 +276,50 @@ def test_the_player_counts_up_to_its_cursor_and_plays(load, written):
     stopped = slider.get_attribute("value")
     time.sleep(0.6)
     assert slider.get_attribute("value") == stopped
+
+
+def test_the_floor_plan_is_as_long_as_its_numbers(browser, tmp_path):
+    """By hand: half, all, 2.5 times the limit, and two parts; as measured on the screen."""
+    times = {"board": "Pico", "mean_us": 500.0, "most_us": 2500.0}
+    rows = [
+        {"resource": f"Pico: {what}", "used": used, "limit": 64}
+        for what, used in (("flash", 48), ("RAM", 64))
+    ]
+    metrics = {"real_time": {"boards": [times], "step_us": 1000}}
+    fit = {"utilisation": rows, "cores": [], "findings": []}
+    squares = fit | {"utilisation": [{"resource": "block RAMs", "used": 3, "limit": 8}]}
+    squares["findings"] = [
+        {"code": "memory", "severity": "note", "layer": "", "number": 3, "limit": None,
+         "reason": "sums: 9 words of 16 bits, in 3 block RAMs"}
+    ]  # fmt: skip
+    blocks = [
+        block
+        for given, numbers in ((fit, metrics), (squares, None))
+        for block in floor_plan.blocks(Target("chip", numbers, given, None, None))
+    ]
+    text = page.render(
+        story=story.Story("", "", [], []), banner="", lines=[], silent="", recordings={},
+        sections={"task": [Part("target-chip", "On chip", blocks=blocks)]},
+        readers=Part("readers", "Readers"),
+    )  # fmt: skip
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    browser.get((tmp_path / "page.html").as_uri())
+    until(browser, "document.documentElement.dataset.drawn === '0'")
+    found = browser.execute_script("""
+        return [...document.querySelectorAll('.use')].map((use) => {
+            const bar = use.querySelector('.bar'), whole = bar.getBoundingClientRect().width;
+            const filled = [...bar.children].map((part) => part.getBoundingClientRect().width);
+            const line = parseFloat(getComputedStyle(bar, '::after').left);
+            return [filled.reduce((a, b) => a + b) / whole, line / whole];
+        })""")
+    # A pixel of some 150 for what is filled and for the line of the limit.
+    wanted = [(0.75, 1), (1, 1), (0.5, 1), (1, 0.4)]
+    assert found == [pytest.approx(pair, abs=0.01) for pair in wanted]
+    coloured = (
+        "[...document.querySelectorAll('.squares span')]"
+        ".map((e) => getComputedStyle(e).backgroundColor !== 'rgba(0, 0, 0, 0)')"
+    )
+    assert browser.execute_script(f"return {coloured}") == 3 * [True] + 5 * [False]
 
 
 def test_tooltips_say_the_numbers(load):
