@@ -68,7 +68,7 @@ def on_chip(metrics: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
 def table(what: str, found: list[tuple[str, dict]]) -> Table:
     """Accuracies by run as a table; see `metrics.accuracy_entry`."""
     rows = [(run, *interval(entry)) for run, entry in found]
-    return Table(f"Accuracy of {what}, with Wilson's 95 % interval", HEAD, rows)
+    return Table(f"Accuracy of {what}, with Wilson's 95 % interval", HEAD, rows, folded=True)
 
 
 def picture(id: str, what: str, found: list[tuple[str, dict]]) -> Chart:

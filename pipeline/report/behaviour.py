@@ -143,7 +143,7 @@ def _robustness(disturbed: list[tuple[str, dict[str, Any]]], n: int) -> Table:
         for text, row in disturbed
     ]
     head = ("disturbance", *accuracy.HEAD[1:], "saturated states", "flipped bits")
-    return Table(f"Robustness, on {n} recordings of the test set", head, rows)
+    return Table(f"Robustness, on {n} recordings of the test set", head, rows, folded=True)
 
 
 def _quantisation(layers: list[dict[str, Any]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pipeline.report import (
     targets,
     training,
 )
-from pipeline.report.part import Number, Part
+from pipeline.report.part import NOTHING, Number, Part
 from spyx_nir import files
 
 SCRIPTS = ("report.js", "samples.js", "drawn.js")
@@ -47,13 +48,27 @@ PARTS = (
 )
 
 
+# Nothing of them is on paper.
+ON_SCREEN = (
+    samples.gallery,
+    samples.player,
+    spikes.make,
+    training.make,
+    histograms.weights,
+    histograms.rates,
+    cost.make,
+)
+
+
 def parts(source: sources.Source, entries: Sequence[dict[str, Any]] = ()) -> list[Part]:
     """All parts of one task; those about a chip come before the provenance.
 
     entries: what was measured on boards, see `measured.read`.
     """
     chips = [targets.make(source, target, entries) for target in source.targets]
-    return [*(make(source) for make in PARTS), *chips, provenance.make(source)]
+    made = [(make, make(source)) for make in PARTS]
+    shown = [replace(part, printed=NOTHING) if make in ON_SCREEN else part for make, part in made]
+    return [*shown, *chips, replace(provenance.make(source), printed=NOTHING)]
 
 
 def write(root: Path, output: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+ALL, PICTURES, NOTHING = "all", "pictures", "nothing"
+
 
 @dataclass(frozen=True)
 class Number:
@@ -18,7 +20,8 @@ class Number:
 class Table:
     """Rows of text, `Number` or None (nothing to say); the first cell of a row is its heading.
 
-    folded: shown when the reader asks for it. words: the cells are sentences, not numbers.
+    folded: shown when the reader asks for it, as what a chart shows already.
+    words: the cells are sentences, not numbers.
     """
 
     caption: str
@@ -72,6 +75,7 @@ class Part:
 
     missing: sentences about what is not there, each with the command that makes it.
     target: the chip that the part is about, for the filter; "" where it is about none.
+    printed: what of it is on paper, `ALL`, `PICTURES` or `NOTHING`.
     """
 
     id: str
@@ -84,6 +88,7 @@ class Part:
     pictures: list[Picture] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     target: str = ""
+    printed: str = ALL
 
 
 def percent(fraction: float) -> Number:

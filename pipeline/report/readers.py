@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.interop import matrix
 from pipeline.report import sources
-from pipeline.report.part import Part, Table, absent, count, interval, percent
+from pipeline.report.part import NOTHING, Part, Table, absent, count, interval, percent
 
 MARKS = {"faithful": "✓ ", "wrong": "✗ "}  # the other verdicts are neither right nor wrong
 
@@ -35,6 +35,7 @@ def make(root: Path, found: list[sources.Source]) -> Part:
     return Part(
         id,
         title,
+        printed=NOTHING,
         text=[
             "faithful: every spike is the reference's, but for ties that rounding decides; explained: "
             "other spikes than the reference's, and a rule that the reader is known for gives them; "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.report import accuracy, behaviour, chart, cost, floor_plan, measured, real_time
-from pipeline.report.part import Chart, Number, Part, Table, absent, count, percent
+from pipeline.report.part import PICTURES, Chart, Number, Part, Table, absent, count, percent
 from pipeline.report.sources import Source, Target
 from spyx_nir.cli.fit import PLACEMENT, placement
 
@@ -23,7 +23,7 @@ def make(source: Source, target: Target, entries: Sequence[dict[str, Any]] = ())
     entries: of `measured.read`, of any task and target.
     """
     name = target.name
-    part = Part(f"target-{name}", f"On {name}", target=name)
+    part = Part(f"target-{name}", f"On {name}", target=name, printed=PICTURES)
     if target.metrics is None:
         part.missing.append(absent(f"metrics/{source.task}-{name}.json", "make deploy-artifacts"))
     else:
@@ -153,7 +153,8 @@ def _utilisation(fit: dict[str, Any]) -> Table:
         )
         for row in fit["utilisation"]
     ]
-    return Table("What of the chip is used", ("resource", "used", "limit", "share"), rows)
+    head = ("resource", "used", "limit", "share")
+    return Table("What of the chip is used", head, rows, folded=True)
 
 
 def used(id: str, fit: dict[str, Any]) -> list[Chart]:
@@ -178,7 +179,7 @@ def _placement(fit: dict[str, Any]) -> list[Table]:
     if not fit["cores"]:
         return []
     rows = [(f"core {core}", *rest) for core, *rest in placement(fit["cores"])]
-    return [Table("Placement on cores", PLACEMENT, rows)]
+    return [Table("Placement on cores", PLACEMENT, rows, folded=True)]
 
 
 def _findings(fit: dict[str, Any]) -> Table:

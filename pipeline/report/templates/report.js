@@ -125,6 +125,13 @@ const read = new IntersectionObserver(
 );
 for (const id of links.keys()) read.observe(document.getElementById(id));
 
-window.addEventListener("beforeprint", () => {
-  for (const fold of document.querySelectorAll("details")) fold.open = true;
-});
+// Paper has the overview and the pictures, which are drawn anew in the width that they have there.
+function paper(printing) {
+  document.documentElement.classList.toggle("printing", printing);
+  for (const [id, view] of Object.entries(views)) {
+    const width = document.getElementById(id).clientWidth;
+    if (width) view.width(width).run();
+  }
+}
+window.addEventListener("beforeprint", () => paper(true));
+window.addEventListener("afterprint", () => paper(false));
