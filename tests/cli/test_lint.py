@@ -267,7 +267,20 @@ def lint(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list
 
 
 def test_every_code_has_a_case() -> None:
-    assert {name.partition(" ")[0] for name in CASES} == set(CODES)
+    cases = {name.partition(" ")[0] for name in CASES}
+    assert cases | {"unchecked"} == set(CODES)  # the test below
+
+
+def test_a_check_that_was_not_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The least number of nodes times edges for which nir's type check takes seconds, here 1."""
+    path = old_files.write(tmp_path / "a.nir", clean())
+    monkeypatch.setattr("spyx_nir.converter.lint.MOST_CHECKED", 1)
+    code, found = lint(capsys, path)
+    (row,) = [row for row in found if row["code"] == "unchecked"]
+    assert (code, row["severity"]) == (0, "note")
+    assert "nir's own type check was not run" in row["reason"]
 
 
 @pytest.mark.parametrize("name", CASES)
