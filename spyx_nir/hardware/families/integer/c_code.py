@@ -25,6 +25,12 @@ TEXTS = Path(__file__).with_name("c")
 SHARED = ("serial.h", "serial.c", "host.c")
 RECIPROCAL_BITS = 16
 FOLDER = "c"
+# Inlined, a convolution takes registers from the loop over neurons that calls it.
+NOINLINE = """#if defined(__GNUC__)
+#define MODEL_NOINLINE __attribute__((noinline)) /* leaves registers to the loop that calls it */
+#else
+#define MODEL_NOINLINE
+#endif"""
 
 
 def c_files(network: IntegerNetwork) -> dict[str, str]:
@@ -173,12 +179,16 @@ uint32_t model_classify(const model_state *state);
     # ------------------------------------------------------------------------------------ model.c
 
     def source(self) -> str:
+        links = [self._link(k, weight) for k, weight in enumerate(self.network.weights)]
         rule = (TEXTS / "rule.c").read_text(encoding="utf-8").strip()
         if not self._decays():
             start, end = rule.index("/* x * n / 4096"), rule.index("static int32_t saturated")
             rule = rule[:start] + rule[end:]
+        if not any("add16(" in link for link in links):
+            rule = rule[: rule.index("/* As add")].strip()
+        if any(weight.values.ndim == 4 for weight in self.network.weights):
+            rule += "\n\n" + NOINLINE
         defines = f"#define MODEL_MOST {self.most}\n#define MODEL_UNIT {self.unit}"
-        links = [self._link(k, weight) for k, weight in enumerate(self.network.weights)]
         fires = [self._fire(p) for p in self.network.populations]
         parts = [
             '#include "model.h"\n\n#include "weights.h"',
@@ -207,10 +217,11 @@ uint32_t model_classify(const model_state *state);
         target = next(p for p in self.network.populations if p.name == weight.target)
         shape = self.maps[weight.source]
         window, arrives = pooled(shape, weight.pools)
+        inline = "MODEL_NOINLINE " if weight.values.ndim == 4 else ""
         head = (
             f"/* `{safe(weight.node)}`: a spike of `{safe(weight.source)}` to "
             f"`{safe(weight.target)}`. */\n"
-            f"static void link_{k}(model_state *s, uint32_t c, uint32_t y, uint32_t x)\n{{\n"
+            f"{inline}static void link_{k}(model_state *s, uint32_t c, uint32_t y, uint32_t x)\n{{\n"
         )
         lines = list(self._pool(window, shape, arrives))
         if weight.values.ndim == 2:
@@ -238,9 +249,8 @@ uint32_t model_classify(const model_state *state);
             yield "(void)x;"
         else:
             index = f"((y * {width}u + x) * {channels}u + c)"
-        yield (
-            f"add({self._accumulator(target)}, &model_weight_{k}[{index} * {count}u], {count}u);"
-        )
+        row = f"&model_weight_{k}[{index} * {count}u]"
+        yield f"{_add(count)}({self._accumulator(target)}, {row}, {count}u);"
 
     def _convolution(
         self, k: int, weight: Weight, target: Population, arrives: Map
@@ -249,26 +259,28 @@ uint32_t model_classify(const model_state *state);
         groups = arrives[0] // inner
         each = features // groups
         _, height, width = self.layout.places[target.name].shape
-        at = f"(row * {width}u + column) * {features}u"
-        if groups > 1:
-            at += f" + {_quotient('c', inner, arrives[0])} * {each}u"
+        group = f" + {_quotient('c', inner, arrives[0])} * {each}u" if groups > 1 else ""
+        down, right = weight.stride
         yield f"int32_t *state = {self._accumulator(target)};"
         yield f"const int8_t *kernel = &model_weight_{k}[c * {tall * wide * each}u];"
-        yield "uint32_t row, column;"
+        yield "uint32_t row, column, first, place, tap;"
         yield f"y += {weight.padding[0]}u;"
         yield f"x += {weight.padding[1]}u;"
-        for name, size, out, stride, at_most, indent in (
-            ("row", tall, height, weight.stride[0], arrives[1] + weight.padding[0], ""),
-            ("column", wide, width, weight.stride[1], arrives[2] + weight.padding[1], "    "),
+        for name, along, size, stride, most in (
+            ("row", "y", tall, down, arrives[1] + weight.padding[0]),
+            ("first", "x", wide, right, arrives[2] + weight.padding[1]),
         ):
-            along = "y" if name == "row" else "x"
-            first = _quotient(f"({along} + {stride}u - {size}u)", stride, at_most + stride)
-            yield f"{indent}{name} = {along} < {size}u ? 0u : {first};"
-            at_start = _times(name, stride)
-            yield f"{indent}for (; {name} < {out}u && {at_start} <= {along}; ++{name}) {{"
-        down, right = (_times(n, s) for n, s in zip(("row", "column"), weight.stride, strict=True))
-        yield f"        uint32_t tap = (y - {down}) * {wide}u + (x - {right});"
-        yield f"        add(&state[{at}], &kernel[tap * {each}u], {each}u);"
+            start = _quotient(f"({along} + {stride}u - {size}u)", stride, most + stride)
+            yield f"{name} = {along} < {size}u ? 0u : {start};"
+        yield f"for (; row < {height}u && {_times('row', down)} <= y; ++row) {{"
+        yield f"    place = (row * {width}u + first) * {features}u{group};"
+        tap = f"(y - {_times('row', down)}) * {wide}u + (x - {_times('first', right)})"
+        yield f"    tap = ({tap}) * {each}u;"
+        walk = f"column < {width}u && {_times('column', right)} <= x"
+        yield f"    for (column = first; {walk}; ++column) {{"
+        yield f"        {_add(each)}(&state[place], &kernel[tap], {each}u);"
+        yield f"        place += {features}u;"
+        yield f"        tap -= {right * each}u;"
         yield "    }"
         yield "}"
 
@@ -543,6 +555,11 @@ def _over_map(shape: Map) -> list[str]:
         f"    for (x = 0; x < {width}u; ++x) {{",
         f"        for (c = 0; c < {channels}u; ++c) {{",
     ]
+
+
+def _add(count: int) -> str:
+    """The function that adds a row of so many weights."""
+    return "add16" if count % 16 == 0 else "add"
 
 
 def _plus(first: int) -> str:

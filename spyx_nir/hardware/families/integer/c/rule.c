@@ -46,3 +46,16 @@ static inline void add(int32_t *state, const int8_t *weight, uint32_t count)
         *state++ += (int32_t)*weight++ * MODEL_UNIT;
     }
 }
+
+/* As add, of a count that 16 divides. */
+static inline void add16(int32_t *state, const int8_t *weight, uint32_t count)
+{
+    for (; count > 0u; count -= 16u) {
+        add4(state, weight);
+        add4(state + 4, weight + 4);
+        add4(state + 8, weight + 8);
+        add4(state + 12, weight + 12);
+        state += 16;
+        weight += 16;
+    }
+}
