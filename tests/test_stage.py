@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +76,20 @@ def test_what_it_needs_and_is_not_there_is_named_every_time() -> None:
 def test_a_package_that_is_missing_is_left_alone() -> None:
     done = run("stage.import_when_asked('no_such_package.part')", "print(len(sys.modules) > 0)")
     assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize("stage", ["train", "target", "report"])
+def test_ctrl_c_during_the_imports_is_a_line(stage: str, tmp_path: Path) -> None:
+    """A NumPy that is interrupted stands for one that takes long."""
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipeline.{stage}", "braille"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.returncode in (-signal.SIGINT, 130)
+    assert done.stderr.startswith("interrupted: nothing ")
+    assert done.stderr.count("\n") == 1
