@@ -68,7 +68,7 @@ def bar(what: str, total: float, done: float = 0, stream: TextIO | None = None) 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Yield `items` and show how many of `total` are done; `what` names the work in one word."""
-    marks = {max(1, total * quarter // 4) for quarter in range(1, 5)}
+    marks = {max(1, total * quarter // 4) for quarter in range(1, 5) if total > 1}
     with bar(what, total, stream=sys.stderr) as shown:
         for done, item in enumerate(items, start=1):
             yield item

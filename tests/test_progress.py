@@ -40,3 +40,5 @@ def test_a_pipe_gets_a_line_a_quarter(capsys: pytest.CaptureFixture[str]) -> Non
     assert list(track(range(8), 8, "comparing")) == list(range(8))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"comparing: {done}/8" for done in (2, 4, 6, 8)]
+    assert list(track([0], 1, "comparing")) == [0]
+    assert capsys.readouterr().err == ""  # all at once: nothing to wait for
