@@ -124,7 +124,7 @@ def _disturbance(row: dict[str, Any], step_ms: float) -> str:
         case "lost_events":
             return f"{100 * level:g} % of events lost"
         case "jitter_steps":
-            return f"jitter of {level} step, {level * step_ms:g} ms, either way"
+            return f"jitter of ±{level} step, {level * step_ms:g} ms"
         case "flipped_bits":
             return f"bits flipped, {level:g} each"
         case "hot_channels":

@@ -238,7 +238,7 @@ def test_the_chips_behaviour_is_that_of_its_metrics(shown):
     assert {name: cells[0] for name, cells in robust.items() if name != "disturbance"} == {
         "undisturbed": 0.55,
         "5 % of events lost": 0.5,
-        "jitter of 1 step, 5 ms, either way": 0.45,
+        "jitter of ±1 step, 5 ms": 0.45,
         "bits flipped, 1e-05 each": 0.4,
         "1 hot channel": 0.35,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from end_to_end import ROOT
 
 from pipeline.report import floor_plan, page, story
 from pipeline.report.part import Part
@@ -23,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium with chromedriver here"),
 ]
 WIDE, NARROW = 1400, 380
+TASKS = ("braille", "nmnist")
 
 
 @pytest.fixture(scope="module")
@@ -347,8 +350,8 @@ def test_it_can_be_used_without_a_mouse_and_read_aloud(load):
     assert levels.count(1) == 1 and levels[0] == 1
     assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
     nameless = browser.execute_script("""
-        return [...document.querySelectorAll('img, .chart, select, .scroll')].filter((e) =>
-            !(e.alt || e.ariaLabel || e.closest('label'))).length""")
+        return [...document.querySelectorAll('img, .chart, select, canvas, input, button')].filter((e) =>
+            !(e.alt || e.ariaLabel || e.closest('label') || e.closest('button')?.textContent)).length""")
     assert nameless == 0
     body = browser.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.TAB)
@@ -358,12 +361,50 @@ def test_it_can_be_used_without_a_mouse_and_read_aloud(load):
     assert filter.get_attribute("value") == "braille"
 
 
-def test_it_prints_with_everything_unfolded(load):
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_landmarks_have_names_of_their_own_and_tab_stops_a_purpose(load, width):
+    """WCAG 2.4.1 and 2.4.3, by what a screen reader lists; a section with a name is a region."""
+    browser = load(width)
+    names = browser.execute_script("""
+        const text = (id) => document.getElementById(id).textContent.trim();
+        return [...document.querySelectorAll('section, nav, [role=region]')].map((e) =>
+            e.getAttribute('aria-label') ??
+            e.getAttribute('aria-labelledby').split(' ').map(text).join(' '))""")
+    assert len(names) > 20 and all(names) and len(names) == len(set(names))
+    counted = browser.execute_script(
+        "return ['main', 'header', 'h1'].map((e) => document.querySelectorAll(e).length)"
+    )
+    assert counted == [1, 1, 1]
+    idle = browser.execute_script("""
+        return [...document.querySelectorAll('[tabindex="0"]')].filter((e) => e.offsetHeight &&
+            e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight
+            && !e.closest('svg')).map((e) => e.className)""")
+    assert idle == []
+
+
+def test_it_prints_pictures_on_few_pages_and_in_legible_letters(browser, small_project, written):
+    """12 pages at most for the tasks that are built here, 6 points for the smallest letters."""
     import base64
 
-    browser = load(theme="dark")
-    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
-    assert base64.b64decode(printed["data"]).startswith(b"%PDF")
-    assert browser.execute_script(
-        "return [...document.querySelectorAll('details')].every((fold) => fold.open)"
-    )
+    built = all((ROOT / "models" / task / "deploy" / "generic").is_dir() for task in TASKS)
+    target = written.with_name("printed.html")
+    page.write(ROOT if built else small_project, target)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.get(target.as_uri())
+    until(browser, "document.documentElement.dataset.drawn > 0")
+    paper = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
+    printed = browser.execute_cdp_cmd("Page.printToPDF", paper)
+    pdf = base64.b64decode(printed["data"])
+    assert pdf.startswith(b"%PDF")
+    assert 3 <= len(re.findall(rb"/Type\s*/Page[^s]", pdf)) <= 12
+    assert not browser.execute_script("return document.querySelectorAll('.printing').length")
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    small = browser.execute_script("""
+        const all = [...document.querySelectorAll('main *')];
+        const seen = all.filter((e) => e.offsetHeight || e.closest('.chart svg'));
+        const texts = seen.filter((e) => !e.closest('.network') && [...e.childNodes].some(
+            (node) => node.nodeType === 3 && node.data.trim()) && e.getBoundingClientRect().height);
+        return Math.min(...texts.map((e) => parseFloat(getComputedStyle(e).fontSize)))""")
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    # CSS pixels before the page's zoom of 0.8, each 0.75 points.
+    assert small * 0.8 * 0.75 >= 6

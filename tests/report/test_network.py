@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as Tree
 
+import pytest
 from end_to_end import tiny_task
 
 from pipeline.report import network, sources
@@ -55,6 +56,19 @@ def test_two_networks_on_a_page_have_no_id_in_common(small_project):
         ids += re.findall(r'\bid="([^"]+)"', svg)
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(ids)
     assert len(ids) == len(set(ids)) == 4
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_have_the_contrast_that_wcag_asks_for(page_colours, theme):
+    """4.5:1 for text, 3:1 for what is drawn (WCAG 2.1, 1.4.3 and 1.4.11)."""
+    colours = page_colours(theme)
+    for ground in ("paper", "raised"):
+        for text in ("ink", "soft", "c1"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        for drawn in ("c2", "c3", "c4", "c5", "c6", "good", "warn", "bad"):
+            assert contrast(colours[drawn], colours[ground]) >= 3, (drawn, ground)
+    for square in ("c1", "c2", "c3", "c4", "c5", "c6", "bad"):  # letters in the floor plan
+        assert contrast(colours["paper"], colours[square]) >= 4.5, square
 
 
 def test_text_on_the_darkest_layer_is_legible(page_colours):
