@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -10,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from end_to_end import tiny_task
+from PIL import Image
 
 from pipeline.interop import support
-from pipeline.report import page, readers, runs, sources, spikes, story, targets
+from pipeline.report import cost, histograms, page, readers, runs, sources, spikes, story, targets
+from pipeline.report.part import Number
 from spyx_nir.bundle import integers
 from spyx_nir.cli.main import main as tool
 from spyx_nir.converter import file
@@ -534,3 +538,62 @@ def test_ptq_that_is_kept_is_not_called_qat() -> None:
     chosen = METRICS["selection"] | {"epoch": 0}
     whats = [what for what, _ in story._steps(METRICS | {"selection": chosen})]
     assert whats == ["float", "PTQ", "PTQ kept"]
+
+
+def test_weights_before_and_after_quantisation_are_in_the_same_bins(shown, project) -> None:
+    """The chip's are those of its own bundle; in bins of their own the two would look alike."""
+    source = sources.read(project, tiny_task("braille", "v_reset"))
+    (target,) = (t for t in source.targets if t.name == CHIP)
+    bars = shown.charts["weights-braille"]["data"]["values"]
+    nodes = {bar["node"] for bar in bars}
+    for node in nodes:
+        edges, counts = {}, {}
+        for run in ("", CHIP):
+            own = [bar for bar in bars if (bar["node"], bar["chip"]) == (node, run)]
+            edges[run] = [bar["low"] for bar in own] + [own[-1]["high"]]
+            counts[run] = [bar["count"] for bar in own]
+        assert edges[""] == edges[CHIP]
+        for run, bundle in (("", source.bundle), (CHIP, target.bundle)):
+            weight = bundle.plan.nodes[node]["weight"]
+            wanted = [
+                int(((weight >= low) & (weight < high)).sum())
+                for low, high in zip(edges[run][:-1], edges[run][1:], strict=True)
+            ]
+            wanted[-1] += int((weight == edges[run][-1]).sum())
+            assert counts[run] == wanted
+    assert len(nodes) == 3
+
+
+def test_kernels_are_pictures_of_their_weights() -> None:
+    """By hand: a column for each output, blue below 0, white 0, orange above, darkest the largest."""
+    weight = np.zeros((2, 1, 1, 2))
+    weight[0, 0, 0] = [-2.0, 0.0]
+    weight[1, 0, 0] = [1.0, 2.0]
+    found = histograms.kernels("conv", weight)
+    with Image.open(io.BytesIO(base64.b64decode(found.base64))) as opened:
+        pixels = np.asarray(opened.convert("RGB"))[:: histograms.SCALE, :: histograms.SCALE]
+    assert pixels.shape == (1, 5, 3)  # a line between the outputs
+    assert pixels[0, :2].tolist() == [[11, 98, 168], [255, 255, 255]]
+    assert pixels[0, 4].tolist() == [179, 72, 11]
+    assert pixels[0, 3].tolist() == [217, 164, 133]  # half way to white, from orange
+    assert "2 of 2 outputs" in found.alt and "darkest 2" in found.alt
+
+
+def test_costs_have_units_and_their_exact_value() -> None:
+    counted = {
+        "Footprint": 39594,
+        "ConnectionSparsity": 0.0004,
+        "SynapticOperations": {"Dense": 2.5},
+    }
+    shown = {
+        row[0]: row[1] for row in cost.table("", counted | {"energy": {"mark": "modelled"}}).rows
+    }
+    assert shown["Footprint"] == Number(39594, "39\u202f594 bytes")
+    assert shown["ConnectionSparsity"] == Number(0.0004, "0.04 %")
+    assert shown["SynapticOperations.Dense"] == Number(2.5, "2.5 a recording")
+    assert shown["energy.mark"] == "modelled"
+    said = cost.parameters({"parameters_stored": 30, "synapses": 1200}, 34)
+    assert said.startswith(
+        "Parameters: 30 weights are stored; NeuroBench's ParameterCount has 4 biases"
+    )
+    assert "1\u202f200 synapses" in said
