@@ -242,7 +242,7 @@ def boretti(found: Found) -> str:
                 f"{count(mean)} instructions, {seconds(mean / CLOCK_HZ)}",
             ),
             (
-                "a step: worst",
+                "a step: worst case; here, the busiest golden step",
                 f"{count(theirs)} cycles, {BORETTI_US} us",
                 f"{count(most)} instructions, {seconds(most / CLOCK_HZ)}; "
                 f"{most / theirs:.0f} times theirs",
