@@ -139,7 +139,12 @@ def _loaded(path: str) -> dict[str, np.ndarray]:
             size = sum(member.file_size for member in archive.infolist())
         check_limit("data", size, f"unpacks to {size} bytes")
         with np.load(path, allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in loaded.files}
+            found = {name: loaded[name] for name in loaded.files}
+        for name, array in found.items():  # NumPy gives a member that is no .npy as bytes
+            if not isinstance(array, np.ndarray):
+                what = f"no .npy or .npz file of numbers: `{name}` in it is no array"
+                raise GraphError(what, code="unreadable")
+        return found
     _check_size(Path(path))
     with open(path, "rb") as stream:  # of another file NumPy says that it may hold pickles
         if stream.read(6) != b"\x93NUMPY":

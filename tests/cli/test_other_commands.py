@@ -113,8 +113,9 @@ def test_start_without_jax(path: str, tiny_run: Callable[[str, str], Path]) -> N
     program = (
         "import sys\nfrom spyx_nir.cli.main import main\n"
         f"for arguments in (['inspect', {path!r}], ['lint', {path!r}], ['diff', {path!r}, {path!r}],"
-        f" ['verify', {str(bundle)!r}], ['summary', {str(bundle)!r}]):\n"
-        "    assert main(arguments) == 0, arguments\n"
+        f" ['verify', {str(bundle)!r}], ['summary', {str(bundle)!r}],"
+        f" ['fit', {path!r}, '--target', 'xylo-audio-2']):\n"
+        "    assert main(arguments) == (arguments[0] == 'fit'), arguments\n"
         "print(sorted({'jax', 'flax', 'spyx', 'tonic', 'dvc', 'rich', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(
