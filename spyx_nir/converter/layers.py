@@ -41,24 +41,29 @@ class Threshold(nnx.Module):
 class Delay(nnx.Module):
     """The input `steps` steps ago, per element; zeros before the start.
 
-    `steps` is a whole number or an array of `hidden_shape`. State: the last inputs,
-    (longest delay, B, *hidden_shape), newest first.
+    `steps` is a whole number or an array of `hidden_shape`. State: the input of step t at place
+    t % (longest delay + 1), (longest delay + 1, B, *hidden_shape), and t; a step writes one place of it
+    and reads one number for each element.
     """
 
     def __init__(self, hidden_shape: Sequence[int], steps: Any):
         self.hidden_shape = tuple(hidden_shape)
         self.steps = tuple(int(n) for n in np.broadcast_to(steps, self.hidden_shape).ravel())
 
-    def __call__(self, x: jax.Array, past: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x: jax.Array, state: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """One step: x (B, *hidden_shape) and the last inputs to output and new last inputs."""
-        steps = jnp.asarray(self.steps).reshape(self.hidden_shape)
-        held = jnp.concatenate([x[None], past])
-        index = jnp.broadcast_to(steps, x.shape)[None]
-        return jnp.take_along_axis(held, index, axis=0)[0], held[:-1]
+        past, t = state
+        steps = jnp.asarray(self.steps, jnp.int32).reshape(self.hidden_shape)
+        past = jax.lax.dynamic_update_index_in_dim(past, x.astype(past.dtype), t, 0)
+        index = jnp.broadcast_to((t - steps) % len(past), x.shape)[None]
+        return jnp.take_along_axis(past, index, axis=0)[0], (past, (t + 1) % len(past))
 
-    def initial_state(self, batch_size: int) -> jax.Array:
+    def initial_state(self, batch_size: int) -> tuple[jax.Array, jax.Array]:
         """Zeros: nothing arrived before the first step."""
-        return jnp.zeros((max(self.steps), batch_size, *self.hidden_shape), jnp.float32)
+        shape = (max(self.steps) + 1, batch_size, *self.hidden_shape)
+        return jnp.zeros(shape, jnp.float32), jnp.zeros((), jnp.int32)
 
 
 class SpikeDelay(nnx.Module):
