@@ -14,7 +14,7 @@ import yaml
 from pipeline import tasks
 from spyx_nir.cli import show
 from spyx_nir.errors import UsageError, UserError
-from spyx_nir.files import write_text
+from spyx_nir.files import sweep, write_text
 
 # What a task needs in dvc.yaml beside the stages, which go over all tasks of params.yaml: the list
 # or mapping it belongs to, and the entry.
@@ -79,6 +79,8 @@ def new_task(name: str, root: Path) -> list[str]:
     block = (tasks.HERE / "_template.yaml").read_text(encoding="utf-8").replace("{name}", name)
     block = f"{name}:\n{textwrap.indent(block, '  ')}"
     parameters, stages = root / "params.yaml", root / "dvc.yaml"
+    for file in (module, parameters, stages):
+        sweep(file)
     listing, given = _read(stages), _read(parameters)
     # dvc.yaml is written last: without it the rest is of a call that was interrupted.
     begun = module.exists() and module.read_text(encoding="utf-8") == template

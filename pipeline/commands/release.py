@@ -95,7 +95,7 @@ def release(root: Path, version: str, output: Path, key: str | None = None) -> d
                 temporary / f"{name}-{version}{sbom.SUFFIX}", sbom.of_bundle(folder, name, version)
             )
         pack_name = f"conformance-{version}"
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory(dir=temporary) as place:  # swept with it after a kill
             conformance.write(Path(place) / pack_name)
             packed = pack(Path(place) / pack_name, pack_name)
         (temporary / f"{pack_name}.tar.gz").write_bytes(packed)
