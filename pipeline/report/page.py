@@ -30,6 +30,7 @@ from pipeline.report import (
 )
 from pipeline.report.part import NOTHING, Number, Part
 from spyx_nir import files
+from spyx_nir.errors import printable
 
 SCRIPTS = ("report.js", "samples.js", "drawn.js")
 PARTS = (
@@ -124,6 +125,7 @@ def render(**content: Any) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     environment.tests["number"] = lambda cell: isinstance(cell, Number)
@@ -136,3 +138,10 @@ def render(**content: Any) -> str:
         style=(here / "style.css").read_text(encoding="utf-8"),
         script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
     )
+
+
+def _shown(value: Any) -> Any:
+    """A name's control and bidirectional characters as their escapes; what is HTML already stays."""
+    if type(value) is not str:
+        return value
+    return "\n".join(map(printable, value.split("\n")))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from pipeline import schema
 from pipeline.report.part import absent
 from spyx_nir import files
 from spyx_nir.bundle.integers import NAME as INTEGERS
-from spyx_nir.errors import UserError
+from spyx_nir.bundle.templates import shared
+from spyx_nir.errors import UserError, one_line
 from spyx_nir.hardware import profile
 
 GENERIC = "generic"
@@ -196,7 +196,8 @@ def bundles(folder: Path) -> dict[str, Bundle]:
 def arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, which must be there."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not readable: {error}; run make deploy-artifacts") from None
+        return shared.read(path)
+    except Exception as error:  # a damaged archive raises errors of each of its layers
+        raise UserError(
+            f"{path}: not readable: {one_line(error)}; run make deploy-artifacts"
+        ) from None
