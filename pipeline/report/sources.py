@@ -196,7 +196,7 @@ def bundles(folder: Path) -> dict[str, Bundle]:
 def arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, which must be there."""
     try:
-        return shared.read(path)
+        return Record(shared.read(path), path)
     except Exception as error:  # a damaged archive raises errors of each of its layers
         raise UserError(
             f"{path}: not readable: {one_line(error)}; run make deploy-artifacts"

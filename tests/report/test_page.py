@@ -20,7 +20,7 @@ from end_to_end import ROOT, tiny_task
 from pipeline.evaluation.raster_plot import MOST_NEURONS
 from pipeline.report import page, runs, sources, status, training
 from pipeline.report.__main__ import main
-from spyx_nir.errors import UserError
+from spyx_nir.errors import UserError, printable
 
 TASKS = ("braille", "nmnist")
 
@@ -276,6 +276,8 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
         ("confusion.csv", "actual\n1\n", "`predicted` is missing; run make repro"),
         ("confusion.csv", "actual,predicted\n\xff,1\n", "not readable as CSV"),
         ("vectors.npz", "no archive", "not readable"),
+        ("vectors.npz", "PK\x03\x04" + 40 * "\x00", "not readable"),
+        ("vectors.npz", "PK\x05\x06" + 18 * "\x00", "`input`"),
         ("manifest.json", "{}", "`vectors` is missing; run make repro"),
     ],
 )
@@ -292,6 +294,32 @@ def test_a_broken_file_is_named_and_nothing_is_written(
     assert error.startswith("error: ") and error.count("\n") == 1
     assert str(broken) in error and said in error
     assert not (tmp_path / "copy" / "report").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "a\u202eb", "=1+1"],
+)
+def test_names_of_classes_are_text(small_project, tmp_path, name, monkeypatch, read_page):
+    """As a person, or whoever made the recordings, may call a class."""
+    shutil.copytree(small_project, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
+    for path in (tmp_path / "copy").rglob("manifest.json"):
+        facts = json.loads(path.read_text())
+        first = facts["classes"][0]
+        facts["classes"][0] = name
+        path.write_text(json.dumps(facts))
+        table = path.parents[2] / "confusion.csv"
+        table.write_text(table.read_text().replace(f"{first},", f"{name},"))
+    monkeypatch.chdir(tmp_path / "copy")
+    page.write(Path(), Path("report.html"))
+    text = Path("report.html").read_text()
+    shown = read_page(Path("report.html"))
+    assert "<script>alert" not in text and "<img src=x" not in text
+    assert "\u202e" not in text
+    (table,) = [
+        rows for (part, caption), rows in shown.tables.items() if "Test samples by" in caption
+    ][:1]
+    assert printable(name) in [row[0] for row in table]
 
 
 LOCK = """
