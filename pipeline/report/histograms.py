@@ -106,8 +106,8 @@ def kernels(node: str, weight: np.ndarray) -> Picture:
     )
     alt = (
         f"Kernels of {node} before quantisation: a column for each of {outputs} of "
-        f"{weight.shape[0]} outputs, a row for each of {inputs} of {weight.shape[1]} inputs; blue below 0, orange "
-        f"above, darkest {most:.3g}"
+        f"{weight.shape[0]} outputs, a row for each of {inputs} of {weight.shape[1]} inputs; blue "
+        f"below 0, orange above, darkest {most:.3g}"
     )
     return Picture(alt, base64.b64encode(stored.getvalue()).decode("ascii"))
 

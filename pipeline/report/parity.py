@@ -19,7 +19,7 @@ def make(source: Source) -> Part:
     runs = ("reimported", "reference")
     farthest = ties["largest_distance"]
     facts = Table(
-        f"Parity of {source.task} over {report['samples']} test samples",
+        f"Parity of {source.task} over {count(report['samples']).text} test samples",
         ("what", "trained against re-imported", "trained against reference"),
         [
             ("differing spikes", *(count(differing[run]) for run in runs)),

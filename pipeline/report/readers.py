@@ -96,5 +96,5 @@ def _reasons(entry: dict[str, Any]) -> Table:
         if hit := row.get("accuracy"):
             counted = *interval(hit)[:2], count(row["differing_spikes"]), count(row["entries"])
         rows.append((_name(row), row["verdict"], *counted, "; ".join(matrix.reasons(row))))
-    read = f"{entry['samples']} of {entry['test_samples']} test samples"
+    read = f"{entry['samples']} of {count(entry['test_samples']).text} test samples"
     return Table(f"Readers of {entry['bundle']}, {read}", head, rows, folded=True, words=True)
