@@ -96,7 +96,9 @@ def _compare(folder: Path, found: Verdict) -> None:
                 f"not compared: integers with model.nir, as {name} is no chip known here"
             )
     version = facts["versions"].get("spyx-nir", "unknown")
-    problems += programs.foreign(digests, chip, network, bin_us, version)
+    problems += programs.foreign(
+        digests, chip, network, bin_us, version, plain="target" not in facts
+    )
     if importlib.util.find_spec("jinja2") is None:
         found.seen.append(f"not compared: {CARD}, which needs jinja2")
     else:

@@ -36,12 +36,14 @@ def foreign(
     network: IntegerNetwork | None,
     bin_us: int,
     version: str,
+    plain: bool,
 ) -> list[str]:
     """A line for each program of a bundle that neither this version nor a released one writes.
 
     Args:
         digests: file -> SHA-256 of the bundle's files. chip, network: of the bundle; None where the
             chip is not known here. bin_us: a step, in microseconds. version: of spyx-nir that made it.
+            plain: the bundle is for no chip.
     """
     own = importlib.metadata.version("spyx-nir")
     known = {name: {_sha256(text)} for name, text in written(chip).items()}
@@ -60,7 +62,7 @@ def foreign(
                     f"{name}: not ours: neither spyx-nir {own} nor a release before writes this text "
                     f"(SHA-256 {digest})"
                 )
-        elif name.endswith(SUFFIXES) and (chip is None or network is not None) and version == own:
+        elif name.endswith(SUFFIXES) and (plain or network is not None) and version == own:
             problems.append(f"{name}: not ours: a program that spyx-nir {own} does not write")
     return problems
 
