@@ -48,8 +48,8 @@ def _repaired(
     from spyx_nir.converter.repair import means_something, repair
 
     with warnings.catch_warnings(action="ignore"):
-        graph_dict, faults = repair(content)
         try:
+            graph_dict, faults = repair(content)
             if not faults or not means_something(graph_dict):
                 return False
             file.build(graph_dict)

@@ -107,7 +107,8 @@ def lint(
     if target not in TARGETS:
         raise UsageError(f"`target` must be one of {', '.join(TARGETS)}, got {target!r}")
     graph_dict = file.content_of(source)
-    mended, faults = repair(graph_dict)
+    with file.naming(source):
+        mended, faults = repair(graph_dict)
     if discretization is not None:
         mended["metadata"] = _discretized(mended.get("metadata", {}), discretization)
     found = [_finding(f.code, f.node, f.reason, f"`upgrade`: {f.repair}") for f in faults]

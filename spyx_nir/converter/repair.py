@@ -18,6 +18,7 @@ import numpy as np
 from spyx_nir.converter.file import MOST_WRITTEN_OUT, check_nodes, graphs, nodes
 from spyx_nir.converter.hdf5 import MAX_NAME
 from spyx_nir.errors import GraphError
+from spyx_nir.limits import check_limit
 from spyx_nir.meaning.equations import DEFAULTS, EQUATIONS, SIZES, Shape, same_shape, says_nothing
 from spyx_nir.meaning.plan import Plan, inline, make_plan, modern, neighbours
 
@@ -47,6 +48,9 @@ def repair(graph_dict: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     - batch-axis: an axis of 1 for a batch, in parameters, or counted by a Flatten.
     - scalar-parameter: one number, or (1,), (1, 1, 1), for a whole population, or one for a channel,
       (C, 1, 1); written out in full.
+
+    Raises:
+        GraphError: with the code `too-large`, the graph or what would be written out is beyond a limit.
     """
     graph_dict = copy(graph_dict)
     empty = [*_empty_fields(graph_dict)]
@@ -56,8 +60,10 @@ def repair(graph_dict: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     try:
         check_nodes(graph_dict)
         graph_dict, shapes = _with_shapes(graph_dict)
-    except GraphError:
-        pass  # shapes are of no use where fields or edges are wrong
+    except GraphError as error:
+        if error.code == "too-large":
+            raise
+        # Else shapes are of no use: fields or edges are wrong.
     return graph_dict, [*_emptied(graph_dict, empty), *faults, *shapes]
 
 
@@ -356,6 +362,7 @@ def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
         return found
 
     arrives: dict[str, Shape] = {}
+    written = 0
     todo = []
     for path in plan.inputs:
         node = originals[path]
@@ -382,6 +389,10 @@ def _shapes(graph_dict: dict[str, Any]) -> Iterator[Fault]:
         node = originals[path]
         takers = wanted(path)
         yield from _fit(path, node, shape, takers.pop() if len(takers) == 1 else None)
+        # A file of kilobytes may have hundreds of nodes of millions of neurons.
+        written += 8 * math.prod(shape) * sum(np.shape(value) == shape for value in node.values())
+        claims = f"node `{path}`: the parameters of the graph take {written} bytes in float64"
+        check_limit("bytes", written, claims, path)
         if (out := _result(node, shape)) is not None:  # else the reference names the mismatch
             todo += [(target, out) for target in targets[path]]
 
@@ -541,7 +552,7 @@ def _written_out(path: str, node: dict[str, Any], shape: Shape) -> Iterator[Faul
     for name in single:
         value = np.asarray(node[name])
         value = value.reshape(()) if value.size == 1 else value
-        node[name] = np.broadcast_to(value, shape).copy()
+        node[name] = np.broadcast_to(value, shape)  # in no memory until it is written
     names = ", ".join(f"`{name}`" for name in single)
     reason = f"{names} of shape {' and '.join(map(str, sorted(before)))} where {shape} arrives"
     yield Fault("scalar-parameter", path, reason, f"written out to {shape}")

@@ -19,7 +19,7 @@ from spyx_nir.errors import GraphError
 from spyx_nir.hardware import grid
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.topology import PlannedGraph, planned
-from spyx_nir.meaning.equations import ENDLESS, EQUATIONS, GAINS
+from spyx_nir.meaning.equations import DEFAULTS, ENDLESS, EQUATIONS, GAINS, says_nothing
 from spyx_nir.meaning.plan import Plan, check_dt, settled_node, step_dt
 
 UNMOVED = (
@@ -54,6 +54,8 @@ def variant(
         elif reset not in profile["neuron.reset"]:
             reset = profile["neuron.reset"][0]
         node["metadata"] = {**metadata, "reset": reset, "spike_delay": 0}
+        if "tau_syn" in node and (node.get("w_in") is None or says_nothing("w_in", node["w_in"])):
+            node["w_in"] = np.float32(DEFAULTS["w_in"])
         node.update(settled_node(node, dt))
         for tau, gain in GAINS.items():
             if tau in node:

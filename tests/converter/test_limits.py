@@ -216,6 +216,26 @@ def test_paths_that_double_at_every_node_are_refused_by_fit(tmp_path: Path) -> N
     assert found.returncode == 1 and re.search(message, found.stderr), found.stderr
 
 
+@pytest.mark.parametrize("arguments", [["lint"], ["upgrade", "b.nir"]])
+def test_single_numbers_for_millions_of_neurons_are_not_written_out(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """Sixty neurons of five numbers each where 2^24 arrive: 40 GB."""
+    size = 2**24
+    names = [f"n{number}" for number in range(60)]
+    one: dict[str, Any] = {name: array[0] for name, array in lif(1).items() if name != "type"}
+    nodes = {name: {"type": "LIF", **one} for name in names}
+    content = graph(nodes, list(itertools.pairwise(["i", *names, "o"])))
+    content["nodes"] |= {"i": port("Input", size), "o": port("Output", size)}
+    path = write(tmp_path / "a.nir", content)
+    name, *rest = arguments
+    found = command(name, path, *(tmp_path / part for part in rest))
+    message = r"node `n\d+`: the parameters of the graph take \d+ bytes in float64"
+    line = f"error: {re.escape(str(path))}: {message}{RAISE.format(2**31, 'bytes')}\n"
+    assert found.returncode == 1 and re.fullmatch(line, found.stderr), found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nir"]
+
+
 @pytest.mark.parametrize(
     ("content", "name", "enough"),
     [(subgraphs(17), "depth", 17), (graph({"n": lif(2)}, SIMPLE, note="x" * 2**25), "text", 2**26)],
