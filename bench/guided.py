@@ -79,9 +79,10 @@ class Cases:
             self.raw.append(self.other.read_bytes())
 
     def make(self, decisions: Decisions) -> None:
-        """Write the file of a case."""
+        """Write the file of a case, and beside it the one that it was made of."""
         rng: Any = decisions
         index = rng.integers(len(self.good))
+        self.other.write_bytes(self.raw[index])
         if rng.integers(8) == 0:
             self.path.write_bytes(fuzz.damage_bytes(rng, bytearray(self.raw[index])))
             return

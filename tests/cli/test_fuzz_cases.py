@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import fuzz
+from bench import fuzz, guided
 
 
 def test_a_few_cases(tmp_path: Path) -> None:
@@ -25,3 +25,15 @@ def test_a_few_cases(tmp_path: Path) -> None:
             warnings.filterwarnings("ignore", message="subgraph .* legacy wiring")
             fates[fuzz.check(tmp_path / "case.nir", False, np.random.default_rng(case))] += 1
     assert fates["ran"] and fates["refused"] and fates["refused to run"], fates
+
+
+def test_the_cases_that_coverage_found(tmp_path: Path) -> None:
+    """A part of the corpus of `bench.guided`, and the cases that once ended in a traceback."""
+    cases = guided.Cases(tmp_path)
+    lines = (Path(__file__).parent / "guided_cases.txt").read_text().splitlines()
+    fates: Counter[str] = Counter()
+    for line in lines:
+        fates.update(cases.run(bytes.fromhex(line)))
+    for name in ("inspect", "lint", "upgrade", "fit", "adapt", "run"):
+        assert fates[f"{name} 0"] and fates[f"{name} 1"] + fates[f"{name} 2"], fates
+    assert fates["diff 0"] + fates["diff 1"] == len(lines), fates
