@@ -34,6 +34,7 @@ def test_the_cases_that_coverage_found(tmp_path: Path) -> None:
     fates: Counter[str] = Counter()
     for line in lines:
         fates.update(cases.run(bytes.fromhex(line)))
-    for name in ("inspect", "lint", "upgrade", "fit", "adapt", "run"):
+    for name in ("inspect", "upgrade", "fit", "adapt", "run"):
         assert fates[f"{name} 0"] and fates[f"{name} 1"] + fates[f"{name} 2"], fates
     assert fates["diff 0"] + fates["diff 1"] == len(lines), fates
+    assert fates["lint 1"], fates  # no seed has a contract, so `--contract` finds something in each
