@@ -51,7 +51,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     training = trainer.Trainer(network, task, batch)
     progress = training.start()
     kept = training.state(progress)
-    placed = training._place(events, labels)
+    placed = training._filled_up(kept[0], events, labels)
 
     everywhere, shared = training._everywhere, training._shared
 

@@ -49,3 +49,13 @@ def test_a_gain_that_is_not_there_is_1(target: str, without: dict[str, Any]) -> 
     assert set(made) == set(meant)
     for name, value in meant.items():
         assert np.array_equal(made[name], value), name
+
+
+@pytest.mark.parametrize("target", facts.names())
+def test_a_graph_without_neurons_fits_nothing_that_computes(target: str) -> None:
+    content = graph()
+    del content["nodes"]["n"]
+    content["edges"] = [("i", "w"), ("w", "o")]
+    chip = profile.load(target)
+    found = check(content, chip)
+    assert not found.fits or not chip.has_integers

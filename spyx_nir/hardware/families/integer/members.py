@@ -84,5 +84,5 @@ def files(network: IntegerNetwork, bin_us: int) -> dict[str, str]:
 
 
 def _wired(graph: Topology) -> bool:
-    """Whether every link has one weight."""
-    return all(len(graph.weights(link)) == 1 for link in graph.links)
+    """Whether there are neurons, and every link has one weight."""
+    return bool(graph.populations) and all(len(graph.weights(link)) == 1 for link in graph.links)
