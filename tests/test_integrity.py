@@ -19,7 +19,6 @@ from packaging.requirements import Requirement
 
 from pipeline import rehash
 from pipeline.commands import sbom
-from spyx_nir import files
 from spyx_nir.errors import UserError
 
 # ------------------------------------------------------------------------------- bytes, hashed again
@@ -282,4 +281,3 @@ def test_files_have_the_rights_of_the_umask(
     subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=True)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == file
     assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == folder
-    assert os.umask(files.UMASK) == files.UMASK

@@ -71,11 +71,11 @@ MUTANTS = r"""
 - if reset == "subtract" else u
 + if False else u
 # delay off by one
-- np.where(steps == k, then, y)
-+ np.where(steps == k + 1, then, y)
+- np.broadcast_to((t - steps) % len(past)
++ np.broadcast_to((t - steps + 1) % len(past)
 # all delays alike
-- np.where(steps == k, then, y)
-+ np.where(steps.max() == k, then, y)
+- np.broadcast_to((t - steps) % len(past)
++ np.broadcast_to((t - steps.max()) % len(past)
 # spike_delay ignored
 - if nodes[path].get("spike_delay")
 + if False
@@ -119,8 +119,8 @@ MUTANTS = r"""
 - for path in plan.quiet:
 + for path in []:
 # the step before on the edge that leaves a loop's entry
-- if edge[1] in entries}
-+ if edge[0] in entries}
+- if edge[1] in fed}
++ if edge[0] in fed}
 # scale ignored
 - node["scale"] * x
 + x
