@@ -41,11 +41,12 @@ SPLITS = ("train", "validation", "test")
 CODE = (
     *(
         f"pipeline/{name}.py"
-        for name in ("__init__", "environment", "params", "progress", "schema")
+        for name in ("__init__", "environment", "params", "progress", "rehash", "schema")
     ),
     *("pipeline/stage.py", "pipeline/train.py", "pipeline/tasks/__init__.py"),
     *("pipeline/datasets", "pipeline/training"),
-    *(f"spyx_nir/{name}.py" for name in ("__init__", "confidence", "errors", "files", "neurons")),
+    *(f"spyx_nir/{name}.py" for name in ("__init__", "confidence", "errors", "files", "limits")),
+    *(f"spyx_nir/{name}.py" for name in ("memory", "neurons", "yaml_file")),
     *("spyx_nir/hardware/__init__.py", "spyx_nir/hardware/facts.py"),
     *("spyx_nir/converter", "spyx_nir/deterministic", "spyx_nir/meaning"),
 )

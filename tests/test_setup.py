@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from child import CTRL_C_ENDS, after
 from end_to_end import ROOT
 
 # Variables that lead Python, pip or uv elsewhere, each with a value that would do so.
@@ -214,7 +215,7 @@ READY = Path(".venv", ".ready")
 def in_pip(checkout: Path) -> subprocess.Popen[bytes]:
     """A `make setup`, in a session of its own, whose first `pip install` has begun and does not end."""
     (checkout.parent / "hang").touch()
-    command = ["make", f"PYTHON={checkout.parent / 'python'}", "setup"]
+    command = after(CTRL_C_ENDS, "make", f"PYTHON={checkout.parent / 'python'}", "setup")
     process = subprocess.Popen(
         command,
         cwd=checkout,

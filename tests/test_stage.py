@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from child import CTRL_C_ENDS, after
 
 ROOT = Path(__file__).parents[1]
 HEAVY = "{'grain', 'orbax', 'tonic'} & {name.partition('.')[0] for name in sys.modules}"
@@ -83,12 +84,11 @@ def test_ctrl_c_during_the_imports_is_a_line(stage: str, tmp_path: Path) -> None
     """A NumPy that is interrupted stands for one that takes long."""
     (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = subprocess.run(
-        [sys.executable, "-m", f"pipeline.{stage}", "braille"],
+        after(CTRL_C_ENDS, sys.executable, "-m", f"pipeline.{stage}", "braille"),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert done.returncode in (-signal.SIGINT, 130)
     assert done.stderr.startswith("interrupted: nothing ")

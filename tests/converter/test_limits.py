@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import resource
 import subprocess
 import sys
 import zlib
@@ -16,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from child import after
 
 from spyx_nir import limits
 from spyx_nir.cli.inspect import inspect
@@ -175,15 +175,16 @@ UNRUN: dict[str, Claim] = {
 TARGET = ("--target", "xylo-audio-2")
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+LIMITED = (
+    f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY})); "
+    f"resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))"
+)
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     """A command of `spyx-nir` that dies where it takes more memory or processor time."""
-    line = [sys.executable, "-m", "spyx_nir", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, preexec_fn=limited)
+    line = after(LIMITED, sys.executable, "-m", "spyx_nir", *map(str, arguments))
+    return subprocess.run(line, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("what", UNREAD)

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from child import CTRL_C_ENDS, after
 from end_to_end import ROOT
 
 from pipeline.evaluation.second_process import WORTH_IT, second_process
@@ -58,12 +59,11 @@ def test_it_ends_with_the_first_whatever_ends_that(number: signal.Signals, tmp_p
     program = tmp_path / "waiting.py"
     program.write_text(WAITING)
     first = subprocess.Popen(
-        [sys.executable, str(program)],
+        after(CTRL_C_ENDS, sys.executable, str(program)),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert first.stdout is not None
     second = int(first.stdout.readline())
