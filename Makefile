@@ -178,10 +178,10 @@ version:
 	@printf '%s\n' $(call given,VERSION) | grep -Eqx '[0-9]+\.[0-9]+\.[0-9]+' || { printf 'error: VERSION=%s: three numbers are needed: make release VERSION=1.2.3\n' $(call given,VERSION) >&2; exit 1; }
 
 test: $(READY) ## fast tests, every stage on a handful of samples
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-full: $(READY) ## everything, the real pipeline included
-	@$(BIN)/python -m pytest -q -n 2 -m "full or not full"
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "full or not full"
 
 check: $(READY) ## format, lint, types, docs/api.md, lock
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python docs/api.py --check && sh .ci/check-lock

@@ -38,6 +38,12 @@ def tiny_task(name: str, reset: str) -> schema.Task:
     )
 
 
+def tiny_target(name: str, *targets: str) -> schema.Task:
+    """The tiny task with one epoch for each of `targets`."""
+    chips = {target: schema.Target(target, 1, 1e-3) for target in targets}
+    return dataclasses.replace(tiny_task(name, "v_reset"), targets=chips)
+
+
 def link_to_cache(folder: Path, cache: Path) -> None:
     """Every file of `folder` goes to `cache`, a link in its place: DVC's `cache.type symlink`."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:

@@ -27,7 +27,10 @@ from spyx_nir.bundle import folder as folder_of
 from spyx_nir.bundle import standalone, vectors
 from spyx_nir.errors import UserError, exit_status
 
-RUNS = [(task, reset) for task in ("braille", "nmnist") for reset in ("v_reset", "subtract")]
+RUNS = [
+    ("braille", "v_reset"), ("braille", "subtract"), ("nmnist", "v_reset"),
+    pytest.param("nmnist", "subtract", marks=pytest.mark.full),
+]  # fmt: skip
 
 
 @pytest.fixture

@@ -186,6 +186,7 @@ def contents(path: Path) -> bytes:
     return found
 
 
+@pytest.mark.full
 def test_nothing_that_a_stage_writes_says_who_made_it_where_and_when(tmp_path: Path) -> None:
     """All stages of a small task, by a user and in folders with names that occur nowhere else."""
     home, place = tmp_path / "home-xq7zk", tmp_path / "place-xq7zk"

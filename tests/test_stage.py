@@ -35,7 +35,10 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("how", USES)
+@pytest.mark.parametrize(
+    "how",
+    [how if how == "everything" else pytest.param(how, marks=pytest.mark.full) for how in USES],
+)
 def test_a_task_may_import_spyx_data(how: str) -> None:
     done = run(*USES[how], "import spyx", "print(made.__module__, made is spyx.data.rate_code)")
     assert done.stdout == "spyx.data True\n", done.stderr

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from end_to_end import GUARD, ROOT, link_to_cache, tiny_task
+from end_to_end import GUARD, ROOT, link_to_cache, tiny_target
 
 from bench.silicon import cortex_m
 from bench.silicon.pty_bridge import Bridge
@@ -31,8 +31,8 @@ from spyx_nir.hardware.families.integer import verify_c
 from spyx_nir.meaning import plan
 
 PAIRS = [
-    ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("nmnist", "loihi"),
-    ("braille", "cortex-m"), ("nmnist", "cortex-m"),
+    ("braille", "xylo-audio-2"), ("braille", "loihi"), ("nmnist", "speck-2f"), ("braille", "cortex-m"),
+    *(pytest.param("nmnist", chip, marks=pytest.mark.full) for chip in ("loihi", "cortex-m")),
 ]  # fmt: skip
 
 BOARDS = ["Makefile", "board.h", "main.c", *(
@@ -43,28 +43,6 @@ C = [*(f"boards/{name}" for name in BOARDS), "verify_c.py", "bringup.py", "live.
         "model.h", "model.c", "weights.h", "weights.c", "serial.h", "serial.c", "host.c",
     )
 )]  # fmt: skip
-
-
-def tiny(name: str, *targets: str) -> schema.Task:
-    """The tiny task with one epoch for each of `targets`."""
-    chips = {target: schema.Target(target, 1, 1e-3) for target in targets}
-    return dataclasses.replace(tiny_task(name, "v_reset"), targets=chips)
-
-
-@pytest.fixture(scope="module")
-def made(tiny_run, tmp_path_factory):
-    """`made(task, target)`: a project folder with that target's bundle; made once."""
-    known: dict[tuple[str, str], Path] = {}
-
-    def make(name: str, target: str) -> Path:
-        if (name, target) not in known:
-            root = tmp_path_factory.mktemp(target) / "project"
-            shutil.copytree(tiny_run(name, "v_reset"), root)
-            stage.target(tiny(name, target), target, root)
-            known[name, target] = root
-        return known[name, target]
-
-    return make
 
 
 @pytest.fixture
@@ -88,8 +66,8 @@ def integers_verified(bundle: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_a_bundle_is_whole_and_verifies(made, task, target):
-    bundle = made(task, target) / "models" / task / "deploy" / target
+def test_a_bundle_is_whole_and_verifies(tiny_bundle, task, target):
+    bundle = tiny_bundle(task, target) / "models" / task / "deploy" / target
     found = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
     assert found == {
         "model.nir", "model-nir-1.0.4.nir", "fit.json", "BRINGUP.md", "manifest.json", "MODEL_CARD.md",
@@ -112,8 +90,8 @@ def test_a_bundle_is_whole_and_verifies(made, task, target):
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(made, task, target):
-    bundle = made(task, target) / "models" / task / "deploy" / target
+def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(tiny_bundle, task, target):
+    bundle = tiny_bundle(task, target) / "models" / task / "deploy" / target
     chip = profile.load(target)
     network = quantise.recover(file.read_dict(bundle / "model-nir-1.0.4.nir"), chip)
     vectors = arrays(bundle)
@@ -127,15 +105,15 @@ def test_the_file_for_old_readers_gives_the_integers_and_they_the_spikes(made, t
         assert (vectors[f"membrane/{p.name}"] == run.membranes[p.name]).all()
         assert (f"current/{p.name}" in vectors) == (p.decay_syn is not None)
     silent = {"loihi": len(network.populations), "xylo-audio-2": 1}.get(target, 0)
-    steps = tiny(task).data.bins
+    steps = tiny_target(task).data.bins
     assert len(vectors["input"]) == steps + silent
     assert not vectors["input"][steps:].any()
     assert vectors["input"][:steps].any()
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_rates_latency_robustness_and_quantisation_fit_the_other_metrics(made, task, target):
-    root = made(task, target)
+def test_rates_latency_robustness_and_quantisation_fit_the_other_metrics(tiny_bundle, task, target):
+    root = tiny_bundle(task, target)
     found = json.loads((root / "metrics" / f"{task}-{target}.json").read_text())
     accuracy, samples = found["accuracy"]["integer"], found["accuracy"]["integer"]["n"]
     over_time = found["latency"]["accuracy_over_time"]
@@ -166,8 +144,8 @@ def test_rates_latency_robustness_and_quantisation_fit_the_other_metrics(made, t
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_metrics_and_papers_say_the_same(made, task, target):
-    root = made(task, target)
+def test_metrics_and_papers_say_the_same(tiny_bundle, task, target):
+    root = tiny_bundle(task, target)
     bundle = root / "models" / task / "deploy" / target
     told = json.loads((root / "metrics" / f"{task}-{target}.json").read_text())
     assert {entry["n"] for entry in told["accuracy"].values()} == {20}
@@ -212,11 +190,12 @@ def test_metrics_and_papers_say_the_same(made, task, target):
         assert f"| `{layer['node']}` | {spikes} |" in text
 
 
+@pytest.mark.full
 def test_a_leak_is_the_chips_alone_and_every_paper_says_so(tiny_run, tmp_path):
     """3/4 of the membrane stays in a step: tau = 4 dt and r = 4 / dt of the IF's 1 / dt."""
     root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
     task = dataclasses.replace(
-        tiny("nmnist"), targets={"loihi": schema.Target("loihi", 1, 1e-3, leak=0.25)}
+        tiny_target("nmnist"), targets={"loihi": schema.Target("loihi", 1, 1e-3, leak=0.25)}
     )
     stage.target(task, "loihi", root)
     bundle = root / "models" / "nmnist" / "deploy" / "loihi"
@@ -254,7 +233,7 @@ def test_a_leak_is_the_chips_alone_and_every_paper_says_so(tiny_run, tmp_path):
 def test_a_leak_on_a_chip_without_is_refused(tiny_run, tmp_path):
     root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
     task = dataclasses.replace(
-        tiny("nmnist"), targets={"speck-2f": schema.Target("speck-2f", 1, 1e-3, leak=0.25)}
+        tiny_target("nmnist"), targets={"speck-2f": schema.Target("speck-2f", 1, 1e-3, leak=0.25)}
     )
     message = "nmnist on speck-2f: `leak` is 0.25, and speck-2f has no LIF neurons"
     with pytest.raises(UserError, match=message):
@@ -262,8 +241,10 @@ def test_a_leak_on_a_chip_without_is_refused(tiny_run, tmp_path):
     assert not (root / "models" / "nmnist" / "deploy" / "speck-2f").exists()
 
 
-def test_xylos_specification_holds_the_integers(made):
-    bundle = made("braille", "xylo-audio-2") / "models" / "braille" / "deploy" / "xylo-audio-2"
+def test_xylos_specification_holds_the_integers(tiny_bundle):
+    bundle = (
+        tiny_bundle("braille", "xylo-audio-2") / "models" / "braille" / "deploy" / "xylo-audio-2"
+    )
     content = json.loads((bundle / "xylo_specification.json").read_text())
     spec = {key: np.array(value) for key, value in content["specification"].items()}
     assert {key: np.shape(value) for key, value in spec.items()} == {
@@ -288,9 +269,11 @@ def test_xylos_specification_holds_the_integers(made):
     ("target", "package"),
     [("xylo-audio-2", "syns61201"), ("xylo-audio-3", "syns65302"), ("xylo-imu", "syns63300")],
 )
-def test_every_xylo_is_loaded_by_its_own_package(made, target, package):
+def test_every_xylo_is_loaded_by_its_own_package(tiny_bundle, target, package):
     """Rockpool 3.1.0 has a package for each chip, named by its part number, and so is the chip here."""
-    text = (made("braille", target) / "models/braille/deploy" / target / "BRINGUP.md").read_text()
+    text = (
+        tiny_bundle("braille", target) / "models/braille/deploy" / target / "BRINGUP.md"
+    ).read_text()
     assert package.upper() in profile.load(target).chip
     assert f"from rockpool.devices.xylo.{package} import XyloSim\n" in text
     assert f"from rockpool.devices.xylo.{package} import XyloSamna, config" in text
@@ -298,9 +281,11 @@ def test_every_xylo_is_loaded_by_its_own_package(made, target, package):
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_the_cards_code_runs_recordings_of_ones_own_by_the_chips_rule(made, task, target, tmp_path):
+def test_the_cards_code_runs_recordings_of_ones_own_by_the_chips_rule(
+    tiny_bundle, task, target, tmp_path
+):
     """The golden recordings as if they were somebody's own: the spikes of `integer_vectors.npz`."""
-    kept = made(task, target) / "models" / task / "deploy" / target
+    kept = tiny_bundle(task, target) / "models" / task / "deploy" / target
     bundle = Path(shutil.copytree(kept, tmp_path / "bundle"))
     card = (bundle / "MODEL_CARD.md").read_text()
     start = card.index("    from pathlib import Path")
@@ -309,7 +294,7 @@ def test_the_cards_code_runs_recordings_of_ones_own_by_the_chips_rule(made, task
     program = f"""
 import numpy as np
 with np.load("test_data_set_0/integer_vectors.npz") as vectors:
-    x, expected = vectors["input"][:{tiny(task).data.bins}], vectors["spikes/{output}"]
+    x, expected = vectors["input"][:{tiny_target(task).data.bins}], vectors["spikes/{output}"]
 {code}
 assert (spikes == expected).all() and spikes.shape == expected.shape
 assert classes.tolist() == expected.sum(0).argmax(-1).tolist()
@@ -328,10 +313,10 @@ assert classes.tolist() == expected.sum(0).argmax(-1).tolist()
 
 
 @pytest.mark.parametrize(("task", "target"), PAIRS)
-def test_a_bundle_has_one_number_of_steps_and_one_step(made, task, target):
+def test_a_bundle_has_one_number_of_steps_and_one_step(tiny_bundle, task, target):
     """Late spikes need steps without input: one on Xylo, one for each layer on Loihi."""
-    bundle = made(task, target) / "models" / task / "deploy" / target
-    bins, layers = tiny(task).data.bins, {"braille": 2, "nmnist": 5}[task]
+    bundle = tiny_bundle(task, target) / "models" / task / "deploy" / target
+    bins, layers = tiny_target(task).data.bins, {"braille": 2, "nmnist": 5}[task]
     silent = {"xylo-audio-2": 1, "loihi": layers}.get(target, 0)
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert (manifest["n_steps"], manifest["silent_steps"]) == (bins, silent)
@@ -355,11 +340,11 @@ def test_a_bundle_has_one_number_of_steps_and_one_step(made, task, target):
     assert found == ([str(seconds)] * 2 if target == "xylo-audio-2" else [])  # on a board, without
 
 
-def test_specks_events_are_its_frames(made):
+def test_specks_events_are_its_frames(tiny_bundle):
     """Counted by tonic, which knows nothing of ours."""
     from tonic.transforms import ToFrame
 
-    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    bundle = tiny_bundle("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
     with np.load(bundle / "events" / "recordings.npz") as stored:
         taken, start = stored["events"], stored["start"]
     with np.load(bundle / "test_data_set_0" / "vectors.npz") as stored:
@@ -374,8 +359,8 @@ def test_specks_events_are_its_frames(made):
         assert (count(one) == x[:, n]).all()
 
 
-def test_specks_address_map_has_cores_and_the_readouts_classes(made):
-    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+def test_specks_address_map_has_cores_and_the_readouts_classes(tiny_bundle):
+    bundle = tiny_bundle("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
     addresses = json.loads((bundle / "events" / "address_map.json").read_text())
     fit = json.loads((bundle / "fit.json").read_text())
     cores = {row["layer"]: row["core"] for row in fit["cores"]}
@@ -385,9 +370,9 @@ def test_specks_address_map_has_cores_and_the_readouts_classes(made):
     assert (shown[0], shown[4], shown[8], len(shown)) == (1, 2, 3, 10)
 
 
-def test_specks_configuration_gives_its_spikes_without_this_project(made):
+def test_specks_configuration_gives_its_spikes_without_this_project(tiny_bundle):
     """By a second simulator, which reads nothing but the configuration and its arrays."""
-    bundle = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    bundle = tiny_bundle("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
     configuration = json.loads((bundle / "speck_configuration.json").read_text())
     with np.load(bundle / configuration["weights_file"], allow_pickle=False) as stored:
         vectors = dict(stored)
@@ -445,10 +430,10 @@ def _convolved(
     return found
 
 
-def test_a_bundle_whose_recordings_are_not_its_input_is_noticed(made, tmp_path):
+def test_a_bundle_whose_recordings_are_not_its_input_is_noticed(tiny_bundle, tmp_path):
     from spyx_nir.bundle import folder
 
-    kept = made("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
+    kept = tiny_bundle("nmnist", "speck-2f") / "models" / "nmnist" / "deploy" / "speck-2f"
     bundle = Path(shutil.copytree(kept, tmp_path / "bundle"))
     path = bundle / "events" / "recordings.npz"
     with np.load(path) as stored:
@@ -466,13 +451,15 @@ def test_a_bundle_whose_recordings_are_not_its_input_is_noticed(made, tmp_path):
         folder.check(bundle)
 
 
-def test_recordings_keep_the_times_and_polarities_of_their_source(made, tmp_path, monkeypatch):
+def test_recordings_keep_the_times_and_polarities_of_their_source(
+    tiny_bundle, tmp_path, monkeypatch
+):
     """Two letters as a task would read them, ON and OFF of one taxel in a bin, in no order of time."""
     from pipeline.bundle import events
     from pipeline.datasets import prepared, recordings
     from spyx_nir.bundle.events import address_map
 
-    root = made("braille", "loihi")
+    root = tiny_bundle("braille", "loihi")
     data = prepared.read(root / "data" / "prepared" / "braille.h5")
     data.provenance["files"] = {}
     one = np.array([(7_000, 3, 1), (5_001, 3, 0)], [("t", "i8"), ("x", "i8"), ("p", "i8")])
@@ -487,7 +474,7 @@ def test_recordings_keep_the_times_and_polarities_of_their_source(made, tmp_path
     stream.place = [(0, i) for i in range(20)]
     monkeypatch.setattr(recordings, "read", lambda *_: stream)
     monkeypatch.setattr("pipeline.datasets.checks.events_of", lambda *_: one)
-    task = tiny("braille")
+    task = tiny_target("braille")
     how = recordings.encoding(task)
     addresses = address_map(how, {"out": (7,)}, {}, task.data.classes)
     (tmp_path / "bundle").mkdir()
@@ -498,8 +485,8 @@ def test_recordings_keep_the_times_and_polarities_of_their_source(made, tmp_path
         assert stored["start"].tolist() == [0, 2, 4]
 
 
-def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_path):
-    made_by = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+def test_verify_integers_notices_a_changed_weight_and_a_changed_state(tiny_bundle, tmp_path):
+    made_by = tiny_bundle("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
     bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
     right = arrays(bundle)
     path = bundle / "test_data_set_0" / "integer_vectors.npz"
@@ -517,8 +504,8 @@ def test_verify_integers_notices_a_changed_weight_and_a_changed_state(made, tmp_
     assert (done.returncode, done.stdout.split(":")[0]) == (1, "FAIL")
 
 
-def test_verify_integers_takes_a_bundle_of_links_to_dvcs_cache(made, tmp_path):
-    made_by = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+def test_verify_integers_takes_a_bundle_of_links_to_dvcs_cache(tiny_bundle, tmp_path):
+    made_by = tiny_bundle("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
     bundle = Path(shutil.copytree(made_by, tmp_path / "bundle"))
     link_to_cache(bundle, tmp_path / "cache")
     done = integers_verified(bundle)
@@ -526,40 +513,38 @@ def test_verify_integers_takes_a_bundle_of_links_to_dvcs_cache(made, tmp_path):
     assert done.stdout.startswith("pass: ")
 
 
-def test_the_same_inputs_give_the_same_bytes(made):
-    root = made("braille", "loihi")
+def test_the_same_inputs_give_the_same_bytes(tiny_bundle, tmp_path):
+    root = Path(shutil.copytree(tiny_bundle("braille", "loihi"), tmp_path / "project"))
     kept = {p: files.sha256(p) for p in root.rglob("*") if p.is_file()}
-    stage.target(tiny("braille", "loihi"), "loihi", root)
+    stage.target(tiny_target("braille", "loihi"), "loihi", root)
     assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
 
 
 # ------------------------------------------------------------------------- one network, several chips
 
-FPGAS = [("braille", "ice40-up5k"), ("nmnist", "ecp5-25k")]
+FPGAS = [
+    ("braille", "ice40-up5k"),
+    pytest.param("nmnist", "ecp5-25k", marks=pytest.mark.full),
+]
 
 
 def sharing(name: str, chip: str) -> schema.Task:
     """The tiny task with a network for `cortex-m` that `chip` takes."""
-    task = tiny(name, "cortex-m")
+    task = tiny_target(name, "cortex-m")
     return dataclasses.replace(
         task, targets={**task.targets, chip: schema.SharedTarget(chip, "cortex-m")}
     )
 
 
 @pytest.fixture(scope="module")
-def shared(made, tmp_path_factory):
+def shared(once, tiny_bundle):
     """`shared(task, chip)`: a project with the bundles of `cortex-m` and of `chip`; made once."""
-    known: dict[tuple[str, str], Path] = {}
 
-    def make(name: str, chip: str) -> Path:
-        if (name, chip) not in known:
-            root = tmp_path_factory.mktemp(chip) / "project"
-            shutil.copytree(made(name, "cortex-m"), root)
-            stage.target(sharing(name, chip), chip, root)
-            known[name, chip] = root
-        return known[name, chip]
+    def make(name: str, chip: str, root: Path) -> None:
+        shutil.copytree(tiny_bundle(name, "cortex-m"), root)
+        stage.target(sharing(name, chip), chip, root)
 
-    return make
+    return lambda name, chip: once(f"{name}-cortex-m-{chip}", lambda root: make(name, chip, root))
 
 
 @pytest.mark.parametrize(("task", "chip"), FPGAS)
@@ -614,8 +599,9 @@ def test_a_bundle_that_is_missing_or_of_other_weights_gives_no_network(shared, t
     refused(root, task, "ice40-up5k", r"manifest\.json: no such file; run dvc repro")
 
 
-def test_a_network_that_the_other_chip_cannot_hold_is_refused_with_its_place(made):
-    root = made("nmnist", "cortex-m")
+@pytest.mark.full
+def test_a_network_that_the_other_chip_cannot_hold_is_refused_with_its_place(tiny_bundle, tmp_path):
+    root = Path(shutil.copytree(tiny_bundle("nmnist", "cortex-m"), tmp_path / "project"))
     message = r"nmnist on ice40-up5k: `linear_9`: .* 30; .*; nothing was made"
     refused(root, sharing("nmnist", "ice40-up5k"), "ice40-up5k", message)
 
@@ -643,15 +629,15 @@ def mine(tmp_path: Path, base: str, **changes: Any) -> str:
 
 
 def test_without_validation_recordings_the_training_split_chooses_the_epoch(project):
-    task = tiny("braille", "loihi")
+    task = tiny_target("braille", "loihi")
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, validation=0.0))
     stage.target(task, "loihi", project)
     told = json.loads((project / "metrics" / "braille-loihi.json").read_text())["selection"]
     assert (told["on"], told["n"]) == ("train", 6)
 
 
-def test_a_card_says_whether_qat_was_kept(made):
-    bundle = made("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
+def test_a_card_says_whether_qat_was_kept(tiny_bundle):
+    bundle = tiny_bundle("braille", "loihi") / "models" / "braille" / "deploy" / "loihi"
     facts = json.loads((bundle / "manifest.json").read_text())
     for epoch, words in (
         (0, "They are those of post-training quantisation"),
@@ -664,55 +650,68 @@ def test_a_card_says_whether_qat_was_kept(made):
 
 def test_a_target_that_the_task_has_not_is_named(project):
     refused(
-        project, tiny("braille", "loihi"), "speck-2f", r"tasks\.braille\.targets: `speck-2f` is not"
+        project,
+        tiny_target("braille", "loihi"),
+        "speck-2f",
+        r"tasks\.braille\.targets: `speck-2f` is not",
     )
 
 
 def test_a_network_that_does_not_fit_is_refused_with_its_place(project):
     message = r"braille on speck-2f: `recurrent_1\.lif`: .*CubaLIF.*; nothing was made"
-    refused(project, tiny("braille", "speck-2f"), "speck-2f", message)
+    refused(project, tiny_target("braille", "speck-2f"), "speck-2f", message)
 
 
 def test_recurrence_that_a_chip_cannot_honour_is_refused(project, tmp_path):
     target = mine(tmp_path, "loihi", graph__recurrence={"value": "none", "source": "a test"})
-    refused(project, tiny("braille", target), target, r"`recurrent_1\.lif` feeds .* back")
+    refused(project, tiny_target("braille", target), target, r"`recurrent_1\.lif` feeds .* back")
 
 
 def test_too_few_neurons_are_refused_with_number_and_limit(project, tmp_path):
     target = mine(
         tmp_path, "xylo-audio-2", limits__hidden_neurons={"value": 37, "source": "a test"}
     )
-    refused(project, tiny("braille", target), target, "hidden neurons: 38, at most 37")
+    refused(project, tiny_target("braille", target), target, "hidden neurons: 38, at most 37")
 
 
 def test_a_number_without_source_and_a_missing_one_are_refused(project, tmp_path):
     target = mine(tmp_path, "loihi", limits__neurons={"value": 10})
     refused(
-        project, tiny("braille", target), target, r"mine\.yaml: `limits\.neurons` has no source"
+        project,
+        tiny_target("braille", target),
+        target,
+        r"mine\.yaml: `limits\.neurons` has no source",
     )
     target = mine(tmp_path, "loihi", state__bits={"source": "a test"})
     refused(
-        project, tiny("braille", target), target, r"mine\.yaml: `state\.bits\.value` is missing"
+        project,
+        tiny_target("braille", target),
+        target,
+        r"mine\.yaml: `state\.bits\.value` is missing",
     )
 
 
+@pytest.mark.full
 def test_an_overflow_is_refused_with_its_place(tiny_run, tmp_path):
     root = Path(shutil.copytree(tiny_run("nmnist", "v_reset"), tmp_path / "project"))
     target = mine(tmp_path, "speck-2f", state__bits={"value": 5, "source": "a test"})
     message = r"`if_\d+`: \d+ membranes beyond the 5 bits of mine"
-    refused(root, tiny("nmnist", target), target, message)
+    refused(root, tiny_target("nmnist", target), target, message)
 
 
 def test_a_chip_without_an_integer_rule_is_refused(project):
     refused(
-        project, tiny("braille", "spinnaker2"), "spinnaker2", "spinnaker2 has no integer semantics"
+        project,
+        tiny_target("braille", "spinnaker2"),
+        "spinnaker2",
+        "spinnaker2 has no integer semantics",
     )
 
 
 def test_nothing_is_made_of_a_file_that_parity_has_not_seen(project):
     with h5py.File(project / "models" / "braille" / "model.nir", "r+") as stream:
         stream["node/nodes/linear_0/weight"][0, 0] += 1
-    refused(project, tiny("braille", "loihi"), "loihi", r"model\.nir: changed after parity")
+    refused(project, tiny_target("braille", "loihi"), "loihi", r"model\.nir: changed after parity")
 
 
 @pytest.mark.parametrize(
@@ -775,21 +774,23 @@ def test_every_graph_is_planned_once(project, monkeypatch):
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("spyx_nir", "pipeline") and hasattr(module, "make_plan"):
             monkeypatch.setattr(module, "make_plan", counting)
-    stage.target(tiny("braille", "loihi"), "loihi", project)
+    stage.target(tiny_target("braille", "loihi"), "loihi", project)
     trained = file.read_dict(project / "models/braille/model.nir")
     assert len(seen) == len(set(seen)) == 3
     assert seen[0] == file.content_digest(trained)
 
 
-def test_an_interrupted_stage_leaves_the_bundle_that_was_there(made, monkeypatch, capsys):
-    root = made("braille", "loihi")
+def test_an_interrupted_stage_leaves_the_bundle_that_was_there(
+    tiny_bundle, tmp_path, monkeypatch, capsys
+):
+    root = Path(shutil.copytree(tiny_bundle("braille", "loihi"), tmp_path / "project"))
     kept = {p: files.sha256(p) for p in root.rglob("*") if p.is_file()}
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spyx_nir.bundle.bringup.write", stop)
-    assert exit_status(lambda: stage.target(tiny("braille", "loihi"), "loihi", root)) == 130
+    assert exit_status(lambda: stage.target(tiny_target("braille", "loihi"), "loihi", root)) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert {p: files.sha256(p) for p in root.rglob("*") if p.is_file()} == kept
 
@@ -808,10 +809,10 @@ python() { "$PYTHON" "$@"; }
     any(shutil.which(name) is None for name in ("bash", "cc", "make", cortex_m.CC)),
     reason="no compilers: apt-get install gcc make gcc-arm-none-eabi",
 )
-def test_the_commands_of_the_page_lead_to_a_board(made, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_lead_to_a_board(tiny_bundle, tmp_path: Path) -> None:
     """Line by line as written; the board is the same C on this computer."""
     root = tmp_path / "project"
-    shutil.copytree(made("braille", "cortex-m"), root)
+    shutil.copytree(tiny_bundle("braille", "cortex-m"), root)
     bundle = root / "models" / "braille" / "deploy" / "cortex-m"
     text = (ROOT / "docs" / "deploy-microcontroller.md").read_text(encoding="utf-8")
     lines = text.split("## Ten commands")[1].split("```text\n")[1].split("```")[0].splitlines()

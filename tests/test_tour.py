@@ -35,6 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="the tour commits: no git here")
+@pytest.mark.full
 def test_the_tour_prints_what_the_page_shows(tmp_path: Path) -> None:
     folder = tmp_path / "spyx-to-chip"
     environment = tour.project(folder)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import shutil
-from pathlib import Path
 
 import pytest
-from end_to_end import ROOT, tiny_task
+from end_to_end import ROOT
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-
-from pipeline import schema, target
 
 PAIRS = [
     ("braille", "generic"), ("nmnist", "generic"), ("braille", "xylo-audio-2"), ("braille", "loihi"),
@@ -40,21 +35,16 @@ def collapsed(blocks: list[Token]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def papers(tiny_run, tmp_path_factory):
+def papers(tiny_run, tiny_bundle):
     """`papers(task, target)`: the Markdown files of a bundle by name."""
 
-    def make(name: str, chip: str) -> dict[str, str]:
-        project = tiny_run(name, "v_reset")
-        if chip != "generic":
-            project = Path(shutil.copytree(project, tmp_path_factory.mktemp(chip) / "project"))
-            task = dataclasses.replace(
-                tiny_task(name, "v_reset"), targets={chip: schema.Target(chip, 1, 1e-3)}
-            )
-            target.target(task, chip, project)
+    def read_all(name: str, chip: str) -> dict[str, str]:
+        generic = chip == "generic"
+        project = tiny_run(name, "v_reset") if generic else tiny_bundle(name, chip)
         folder = project / "models" / name / "deploy" / chip
         return {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
 
-    return make
+    return read_all
 
 
 @pytest.mark.parametrize(("task", "chip"), PAIRS)

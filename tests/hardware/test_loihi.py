@@ -352,7 +352,9 @@ def stored(number: int, tmp_path: Path) -> tuple[IntegerNetwork, dict[str, np.nd
         return network, dict(loaded)
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize(
+    "number", [0, 3, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 2, 4, 5))]
+)
 def test_random_networks_come_back_from_their_file_and_train_as_they_run(
     number: int, tmp_path: Path
 ) -> None:

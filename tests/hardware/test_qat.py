@@ -246,7 +246,7 @@ def qat(
     return forward, Trainer(forward, task_for(task, target.name), samples)
 
 
-@pytest.mark.parametrize("chip", [XYLO, LOIHI])
+@pytest.mark.parametrize("chip", [XYLO, pytest.param(LOIHI, marks=pytest.mark.full)])
 def test_training_on_the_grid_learns_and_stays_on_it(chip: profile.Profile) -> None:
     """Two letters, each on taxels of its own: the chip's rule must tell them apart."""
     random = np.random.default_rng(0)

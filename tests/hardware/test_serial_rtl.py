@@ -88,7 +88,7 @@ def simulated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SimulatedBridge:
 
 
 @needs_icarus
-@pytest.mark.parametrize("kind", ["recurrent", "maps"])
+@pytest.mark.parametrize("kind", ["recurrent", pytest.param("maps", marks=pytest.mark.full)])
 def test_every_spike_and_state_over_the_simulated_port(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,7 +228,7 @@ def test_a_training_without_validation_recordings_is_shown(small_project, tmp_pa
     assert "train: stored epoch" in runs and "validation: stored epoch" not in runs
 
 
-@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("same", [pytest.param(True, marks=pytest.mark.full), False])
 def test_seconds_are_shown_for_the_weights_they_were_measured_on(
     same, small_project, tmp_path, read_page
 ):
@@ -298,7 +298,13 @@ def test_a_broken_file_is_named_and_nothing_is_written(
 
 @pytest.mark.parametrize(
     "name",
-    ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "a\u202eb", "=1+1"],
+    [
+        "</script><img src=x onerror=alert(1)>",
+        *(
+            pytest.param(name, marks=pytest.mark.full)
+            for name in ("<script>alert(1)</script>", "a\u202eb", "=1+1")
+        ),
+    ],
 )
 def test_names_of_classes_are_text(small_project, tmp_path, name, monkeypatch, read_page):
     """As a person, or whoever made the recordings, may call a class."""

@@ -56,7 +56,7 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("name", [pytest.param("braille", marks=pytest.mark.full), "nmnist"])
+@pytest.mark.parametrize("name", ["braille", pytest.param("nmnist", marks=pytest.mark.full)])
 def test_the_loss_is_the_same_on_any_number_of_devices(name):
     environment = {
         **os.environ,
@@ -136,6 +136,7 @@ def losses_of(root):
         ]
 
 
+@pytest.mark.full
 def test_two_hosts_train_as_one_and_the_first_one_writes(tmp_path):
     task = changed(small(), "train", batch_size=8)
     first, second, alone = folders(task, tmp_path, ("first", "second", "alone"))

@@ -32,6 +32,7 @@ def task(monkeypatch: pytest.MonkeyPatch) -> Any:
     return changed(changed(small(epochs=3), "network", threshold=0.3), "deploy", vectors=4)
 
 
+@pytest.mark.full
 def test_it_goes_from_training_to_a_bundle(task: Any, tmp_path: Any) -> None:
     root = write_samples(task, tmp_path)
     train.train(task, root)

@@ -186,7 +186,10 @@ def test_every_step_runs_one_compiled_program(tmp_path, caplog):
     assert len(steps) == 1
 
 
-@pytest.mark.parametrize(("name", "reset"), [("braille", "subtract"), ("nmnist", "v_reset")])
+@pytest.mark.parametrize(
+    ("name", "reset"),
+    [("braille", "subtract"), pytest.param("nmnist", "v_reset", marks=pytest.mark.full)],
+)
 def test_training_learns(name, reset, tmp_path):
     task = small(name, reset, epochs=12)
     train.train(task, write_samples(task, tmp_path))
