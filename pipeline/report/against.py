@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipeline.report import markup
 from pipeline.report.part import Number, Part, Table, count, measured, percent
 from pipeline.report.provenance import leaves
 from pipeline.report.revision import Revision, committed, working_tree
@@ -286,16 +287,5 @@ def _change(one: Any, other: Any) -> Number | str | None:
 
 
 def _render(part: Part) -> str:
-    import jinja2
-
-    here = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["number"] = lambda cell: isinstance(cell, Number)
-    style = (here / "style.css").read_text(encoding="utf-8")
-    return environment.get_template("against.html").render(part=part, style=style)
+    template = markup.environment().get_template("against.html")
+    return template.render(part=part, style=markup.text("style.css"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report.part import Number, Table, count, small
+from spyx_nir.bundle.templates import shared
 from spyx_nir.errors import UserError
 
 FILE = Path("metrics") / "measured.json"
@@ -72,10 +73,10 @@ def read(path: Path) -> list[dict[str, Any]]:
         UserError: it is no such list; names entry, key, value and what is allowed.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(shared.read_text(path))
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(content, list):
         raise UserError(f"{path}: a list of objects is needed, got {type(content).__name__}")

@@ -15,6 +15,7 @@ from pipeline.report import (
     chart,
     cost,
     histograms,
+    markup,
     measured,
     network,
     parity,
@@ -28,9 +29,8 @@ from pipeline.report import (
     targets,
     training,
 )
-from pipeline.report.part import NOTHING, Number, Part
+from pipeline.report.part import NOTHING, Part
 from spyx_nir import files
-from spyx_nir.errors import printable
 
 SCRIPTS = ("report.js", "samples.js", "drawn.js")
 PARTS = (
@@ -116,32 +116,16 @@ def render(**content: Any) -> str:
         story: a `story.Story`. banner, lines: see `status`. silent: why DVC could not be asked, or "".
         sections: the parts of every task. recordings: see `samples.data`, by task. readers: a `Part`.
     """
-    import jinja2
-
-    here = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
-    environment.tests["number"] = lambda cell: isinstance(cell, Number)
     parts: list[Part] = [*chain(*content["sections"].values()), content["readers"]]
-    return environment.get_template("page.html").render(
-        **content,
-        targets=sorted({part.target for part in parts} - {""}),
-        charts={one.id: one.spec for part in parts for one in part.charts},
-        library=chart.library(),
-        style=(here / "style.css").read_text(encoding="utf-8"),
-        script="\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS),
+    return (
+        markup.environment()
+        .get_template("page.html")
+        .render(
+            **content,
+            targets=sorted({part.target for part in parts} - {""}),
+            charts={one.id: one.spec for part in parts for one in part.charts},
+            library=chart.library(),
+            style=markup.text("style.css"),
+            script="\n".join(map(markup.text, SCRIPTS)),
+        )
     )
-
-
-def _shown(value: Any) -> Any:
-    """A name's control and bidirectional characters as their escapes; what is HTML already stays."""
-    if type(value) is not str:
-        return value
-    return "\n".join(map(printable, value.split("\n")))

@@ -137,11 +137,11 @@ def timing(folder: Path) -> dict[str, Any] | None:
 def document(path: Path, kind: type = dict) -> Any:
     """A JSON document of `Record`s, or a list of them for `kind` list; None if there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = shared.read_text(path)
         value = json.loads(text, object_hook=lambda content: Record(content, path))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}; run make repro") from None
     if not isinstance(value, kind):
         raise UserError(f"{path}: a JSON {kind.__name__} is needed, got {type(value).__name__}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spyx_nir.bundle.templates import shared
 from spyx_nir.cli import show
 from spyx_nir.cli.verify import problems_of
 from spyx_nir.errors import UserError
@@ -95,14 +96,11 @@ class _Record:
     def read(cls, path: Path) -> _Record:
         """Raises UserError if `path` is not there or holds no JSON object."""
         try:
-            data = json.loads(path.read_bytes())
+            return cls(path, shared.read_json(path))
         except FileNotFoundError:
             raise UserError(f"{path}: is not there, and its bundle needs it") from None
-        except (ValueError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise UserError(f"{path}: must hold a JSON object; make the bundle again")
-        return cls(path, data)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; make the bundle again") from None
 
     def get(self, keys: str, *kinds: type) -> Any:
         """The entry at `keys`, separated by dots, which must be of one of `kinds`."""

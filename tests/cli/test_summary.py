@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,7 +180,7 @@ def without(entry: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("manifest", "fitted", "message"),
     [
-        (["a list"], fit(), "manifest.json: must hold a JSON object; make the bundle again"),
+        (["a list"], fit(), "manifest.json: holds no JSON object; make the bundle again"),
         (without("task"), fit(), "manifest.json: `name` must be a text, got null"),
         (chip() | {"target": 7}, fit(), "manifest.json: `target.name` must be a text, got null"),
         (chip(name=7), fit(), "manifest.json: `target.name` must be a text, got 7"),
@@ -190,7 +191,7 @@ def without(entry: str) -> dict[str, Any]:
         (chip() | {"target": {"name": "x", "accuracy": {"integer": {"wilson95": [0, "1"]}}}}, fit(),
          "manifest.json: `target.accuracy.integer.wilson95` must be two numbers, got [0, '1']"),
         (chip(), None, "fit.json: is not there, and its bundle needs it"),
-        (chip(), [], "fit.json: must hold a JSON object; make the bundle again"),
+        (chip(), [], "fit.json: holds no JSON object; make the bundle again"),
         (chip(), {"verdict": "fits"}, "fit.json: `utilisation` must be a list, got null"),
         (chip(), fit(row("neurons", None, 4)),  # type: ignore[arg-type]
          "fit.json: `used` must be a number, got null"),
@@ -216,13 +217,31 @@ def test_no_bundle_is_one_line(tmp_path: Path, capsys: Printed) -> None:
         assert captured.err == f"error: {tmp_path / name}: {told}\n"
 
 
-def test_a_truncated_manifest_is_one_line(tmp_path: Path, capsys: Printed) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ('{"name": ', "Expecting value: line 1 column 10 (char 9)"),
+        ("[" * 100_000, "nested too deep"),
+        (
+            '{"name": 1' + "0" * 1000 + "}",
+            "holds the number 1" + "0" * 19 + ", which float64 has not",
+        ),
+        (None, "larger than 16777216 bytes"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(
+    content: str | None, said: str, tmp_path: Path, capsys: Printed
+) -> None:
+    """None: zeros without end, which take no space on the disk."""
     bundle = put(tmp_path / "b", chip(), fit())
-    text = (bundle / "manifest.json").read_bytes()
-    (bundle / "manifest.json").write_bytes(text[: len(text) // 2])
+    path = bundle / "manifest.json"
+    if content is None:
+        os.truncate(path, 2**40)
+    else:
+        path.write_text(content)
     assert main(["summary", str(bundle)]) == 1
-    told = f"error: {bundle}/manifest.json: must hold a JSON object; make the bundle again\n"
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == f"error: {path}: {said}; make the bundle again\n"
 
 
 def test_verify_checks_and_the_default_does_not(

@@ -73,19 +73,19 @@ def clones(tmp_path: Path, tiny_run: Callable[[str, str], Path]) -> list[Path]:
     return made
 
 
-@pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {"made": tmp_path_factory.mktemp("released") / "release"}
-
-
 @pytest.fixture
-def released(once: dict[str, Path], clones: list[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def released(
+    once: Callable[..., Path], clones: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A copy of a release, made once, in the folder where it was made."""
-    if not once["made"].exists():
+
+    def make(folder: Path) -> None:
         assert release(clones[0], monkeypatch) == 0
-        shutil.copytree(clones[0] / "release", once["made"])
+        shutil.copytree(clones[0] / "release", folder)
+
+    made = once("release", make)
     monkeypatch.chdir(clones[0])
-    return Path(shutil.copytree(once["made"], clones[0] / "release", dirs_exist_ok=True))
+    return Path(shutil.copytree(made, clones[0] / "release", dirs_exist_ok=True))
 
 
 def release(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

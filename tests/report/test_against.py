@@ -209,6 +209,17 @@ def test_a_metrics_file_of_another_form_is_named(
     assert list(rows(page, ACCURACY)) == ["letters, trained"]
 
 
+def test_names_are_text(repository: Path, compared: Callable[[], Any]) -> None:
+    path = repository / "models/letters/deploy/abacus/fit.json"
+    fit = json.loads(path.read_text())
+    fit["utilisation"].append({"resource": "<script>\u202e\x1b[2J", "used": 1})
+    path.write_text(json.dumps(fit))
+    page = compared()
+    assert rows(page, SIZE)["letters, abacus, <script>\\u202e\\x1b[2J"] == ["–", 1, "–"]
+    text = (repository / "report" / "against.html").read_text(encoding="utf-8")
+    assert not {"\u202e", "\x1b"} & set(text) and "<script>" not in text
+
+
 @pytest.mark.parametrize("revision", ["nonsense", "--help", "old:dvc.lock", ""])
 def test_a_revision_that_is_none_is_one_line(
     revision: str, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed

@@ -97,6 +97,8 @@ def test_a_missing_key_is_named(tmp_path, key):
     ("content", "why"),
     [
         ("{", "not readable as JSON"),
+        ("[" * 100_000, "not readable as JSON"),
+        (" " * (16 << 20) + "[]", "not readable as JSON: larger than 16777216 bytes"),
         ({}, "a list of objects is needed, got dict"),
         ([3], "entry 0: an object is needed, got int"),
     ],

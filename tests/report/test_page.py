@@ -269,6 +269,8 @@ def test_what_is_missing_is_said_with_the_command(tmp_path, read_page, monkeypat
     "file, content, said",
     [
         ("train.json", "{", "not readable as JSON"),
+        ("train.json", "[" * 100_000, "not readable as JSON"),
+        ("train.json", " " * (16 << 20) + "{}", "larger than 16777216 bytes"),
         ("parity.json", "[1]", "a JSON dict is needed, got list"),
         ("parity.json", '{"accuracy": {}}', "`trained` is missing; run make repro"),
         ("curves.csv", "epoch,train_loss\n1,much\n", "no table of numbers"),
