@@ -275,3 +275,47 @@ def test_a_recording_that_is_not_there_and_a_missing_name_are_one_line(tmp_path)
         1,
         1,
     ) and "OUT.npy is needed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("[" * 100_000, "RecursionError: "),
+        ("{", "JSONDecodeError: "),
+        ("[]", "KeyError: 'sensor'"),
+        ('{"sensor": {"fields": 3}}', "TypeError: "),
+        (None, "ValueError: larger than 16777216 bytes"),
+    ],
+)
+def test_a_damaged_address_map_is_one_line(tmp_path: Path, content: str | None, why: str) -> None:
+    """None: zeros without end, which take no space on the disk."""
+    place = made(tmp_path / "b", CAMERA, [some("txyp", t=[0], x=[0], y=[0], p=[0])])
+    np.save(tmp_path / "one.npy", some("txyp", t=[0], x=[0], y=[0], p=[0]))
+    path = place / "address_map.json"
+    if content is None:
+        os.truncate(path, 2**40)
+    else:
+        path.write_text(content)
+    done = call(place, tmp_path / "one.npy", tmp_path / "out.npy")
+    said = "address_map.json beside encode.py is not as it was made "
+    assert done.stderr.startswith(f"error: {tmp_path / 'one.npy'}: {said}({why}")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert not (tmp_path / "out.npy").exists()
+    done = call(place)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "FAIL\n", 1)
+
+
+def test_an_array_that_claims_terabytes_and_a_name_with_escapes_are_one_line(
+    tmp_path: Path,
+) -> None:
+    place = made(tmp_path / "b", CAMERA, [some("txyp", t=[0], x=[0], y=[0], p=[0])])
+    header = "{'descr': [('t', '<i8')], 'fortran_order': False, 'shape': (10000000000000,), }"
+    path = tmp_path / "a\x1b[2J\u202e.npy"
+    path.write_bytes(
+        b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n"
+    )
+    done = call(place, path, tmp_path / "out.npy")
+    assert done.stderr.startswith(
+        f"error: {tmp_path}/a\\x1b[2J\\u202e.npy: not an array that numpy"
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)

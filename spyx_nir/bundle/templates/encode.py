@@ -32,6 +32,17 @@ HERE = Path(__file__).absolute().parent
 ADDRESSES = "address_map.json"
 RECORDINGS = "recordings.npz"
 VECTORS = Path("test_data_set_0") / "vectors.npz"
+TEXT_BYTES = 16 << 20  # of address_map.json
+# What a damaged file can raise where it is read or used.
+BROKEN = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 
 class Refused(Exception):
@@ -148,7 +159,7 @@ def from_array(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
             events = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except BROKEN as error:
         raise Refused(f"not an array that numpy.save wrote: {error}") from None
     if events.ndim != 1 or events.dtype.names is None:
         raise Refused(
@@ -254,15 +265,29 @@ def encode(recording: Path, folder: Path = HERE) -> np.ndarray:
     """The chip's input of a recording. folder: that of address_map.json.
 
     Raises:
-        Refused: it cannot be read, or does not fit the sensor.
+        Refused: it cannot be read, or does not fit the sensor, or address_map.json was changed.
     """
-    addresses = json.loads((folder / ADDRESSES).read_text(encoding="utf-8"))
-    return chip_input(on_sensor(read(recording), addresses), addresses)
+    events = read(recording)
+    try:
+        addresses = _addresses(folder)
+        return chip_input(on_sensor(events, addresses), addresses)
+    except BROKEN as error:
+        why = f"{type(error).__name__}: {error}"
+        raise Refused(f"{ADDRESSES} beside encode.py is not as it was made ({why})") from None
+
+
+def _addresses(folder: Path) -> dict[str, Any]:
+    """address_map.json; ValueError: it is larger than `TEXT_BYTES`, or no JSON."""
+    with open(folder / ADDRESSES, "rb") as stream:
+        text = stream.read(TEXT_BYTES + 1)
+    if len(text) > TEXT_BYTES:
+        raise ValueError(f"larger than {TEXT_BYTES} bytes")
+    return dict(json.loads(text))
 
 
 def check(folder: Path = HERE) -> list[str]:
     """What of the golden recordings, counted, differs from the golden vectors' input; one line each."""
-    addresses = json.loads((folder / ADDRESSES).read_text(encoding="utf-8"))
+    addresses = _addresses(folder)
     with open(folder / RECORDINGS, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
         events, start = stored["events"], stored["start"]
     path = folder.parent / VECTORS
@@ -297,7 +322,7 @@ def main() -> int:
         except Exception as error:  # a broken file must become a line, whatever breaks
             problems = [f"not to be checked ({type(error).__name__}: {error})"]
         for problem in problems:
-            print(f"differs: {problem}", file=sys.stderr)
+            print(f"differs: {_shown(problem)}", file=sys.stderr)
         print("FAIL" if problems else f"pass: {RECORDINGS} gives the input of {VECTORS}")
         return int(bool(problems))
     if arguments.out is None or arguments.out.suffix != ".npy":
@@ -307,11 +332,16 @@ def main() -> int:
         found = encode(arguments.recording)
         _save(arguments.out, found)
     except (Refused, OSError) as error:
-        print(f"error: {arguments.recording}: {error}", file=sys.stderr)
+        print(f"error: {_shown(f'{arguments.recording}: {error}')}", file=sys.stderr)
         return 1
     what = f"{len(found)} events" if found.dtype.names else f"{found.shape}, {found.sum()} events"
-    print(f"{arguments.out}: {what}")
+    print(f"{_shown(str(arguments.out))}: {what}")
     return 0
+
+
+def _shown(text: str) -> str:
+    """A text with its control and bidirectional characters as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
