@@ -93,7 +93,11 @@ def test_a_failure_is_named_and_what_runs_goes_on_to_its_end(tmp_path: Path) -> 
     assert (folder / "c").read_text() == "c\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.full), signal.SIGINT],
+    ids=lambda s: s.name,
+)
 def test_a_signal_ends_the_stages_too(tmp_path: Path, number: signal.Signals) -> None:
     folder = project(tmp_path, {"a": "echo $$ > pid; sleep 300"})
     run = command(folder, "--jobs", "2")
@@ -111,6 +115,7 @@ def test_a_signal_ends_the_stages_too(tmp_path: Path, number: signal.Signals) ->
     assert not Path(f"/proc/{stage}").exists()
 
 
+@pytest.mark.full
 def test_one_job_at_a_time_is_plain_dvc(tmp_path: Path) -> None:
     run = command(project(tmp_path, {"c": "echo no disk; exit 3"}), "--jobs", "1")
     out, error = run.communicate(timeout=60)

@@ -52,25 +52,26 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture
-def clones(tmp_path: Path, tiny_run: Callable[[str, str], Path]) -> list[Path]:
+def clones(
+    tmp_path: Path, once: Callable[..., Path], tiny_run: Callable[[str, str], Path]
+) -> list[Path]:
     """Two clones of one commit, each with the same bundle."""
-    origin = tmp_path / "origin"
-    origin.mkdir()
-    git(origin, "init", "-q")
-    bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
-    made = []
-    lock = {**LOCK, "stages": {**LOCK["stages"]}}
-    outs = [{"path": "models/braille/deploy/generic", "md5": rehash.digest(bundle)}]
-    lock["stages"]["deploy@braille"] = {**LOCK["stages"]["deploy@braille"], "outs": outs}
-    (origin / "dvc.lock").write_text(yaml.safe_dump(lock))
-    (origin / "requirements.lock").write_text("numpy==2.4.6 \\\n    --hash=sha256:00\n")
-    git(origin, "add", "-A")
-    git(origin, "commit", "-q", "-m", "Begin")
-    for name in ("one", "a longer name"):
-        git(tmp_path, "clone", "-q", "origin", name)
-        shutil.copytree(bundle, tmp_path / name / "models" / "braille" / "deploy" / "generic")
-        made.append(tmp_path / name)
-    return made
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        git(folder, "init", "-q")
+        bundle = tiny_run("braille", "v_reset") / "models" / "braille" / "deploy" / "generic"
+        lock = {**LOCK, "stages": {**LOCK["stages"]}}
+        outs = [{"path": "models/braille/deploy/generic", "md5": rehash.digest(bundle)}]
+        lock["stages"]["deploy@braille"] = {**LOCK["stages"]["deploy@braille"], "outs": outs}
+        (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+        (folder / "requirements.lock").write_text("numpy==2.4.6 \\\n    --hash=sha256:00\n")
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", "Begin")
+        shutil.copytree(bundle, folder / "models" / "braille" / "deploy" / "generic")
+
+    made = once("clone", make)
+    return [Path(shutil.copytree(made, tmp_path / name)) for name in ("one", "a longer name")]
 
 
 @pytest.fixture

@@ -61,7 +61,9 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("dt", [1.0, 1e-3, 1e-4, 0.7])
+@pytest.mark.parametrize(
+    "dt", [1e-4, 0.7, *(pytest.param(dt, marks=pytest.mark.full) for dt in (1.0, 1e-3))]
+)
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_decay_of_one_is_written_and_comes_back(name, dt, tmp_path):
     layer = LAYERS[name]()

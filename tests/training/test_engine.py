@@ -249,7 +249,9 @@ def test_layers_of_half_precision_keep_it(dtype):
     assert engine.run(model, x)[0].dtype == dtype
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 4, 5)], ids=["vector", "image"])
+@pytest.mark.parametrize(
+    "shape", [pytest.param((5,), marks=pytest.mark.full), (3, 4, 5)], ids=["vector", "image"]
+)
 @pytest.mark.parametrize("reset", ["v_reset", "subtract"])
 @pytest.mark.parametrize("kind", ["CubaLIF", "LIF", "IF", "CubaLI", "LI"])
 def test_no_step_of_a_scan_copies_all_steps(kind, reset, shape):
