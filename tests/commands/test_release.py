@@ -55,7 +55,7 @@ def git(folder: Path, *arguments: str) -> str:
 def clones(
     tmp_path: Path, once: Callable[..., Path], tiny_run: Callable[[str, str], Path]
 ) -> list[Path]:
-    """Two clones of one commit, each with the same bundle."""
+    """Two copies of one checkout and its bundle."""
 
     def make(folder: Path) -> None:
         folder.mkdir()
