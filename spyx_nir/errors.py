@@ -205,6 +205,22 @@ def stopping() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether `error`, or one behind it, says that memory was lacking.
+
+    HDF5, the loader of shared libraries (glibc) and XLA say so in their texts alone.
+    """
+    texts = (
+        *("memory allocation failed", "failed to map segment", "cannot allocate memory"),
+        "resource_exhausted",
+    )
+    while error is not None:
+        if isinstance(error, MemoryError) or any(text in str(error).lower() for text in texts):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def exit_status(command: Callable[[], object]) -> int:
     """Run `command` and return the exit code that it returns, 0 if it returns something else.
 
@@ -222,11 +238,13 @@ def exit_status(command: Callable[[], object]) -> int:
         return 128 + getattr(error, "number", signal.SIGINT)
     except BrokenPipeError:
         return 141
-    except MemoryError as error:
-        _print_error(f"not enough memory: {one_line(error)}")
-        return 1
-    except OSError as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+    except Exception as error:
+        if lacks_memory(error):
+            _print_error(f"not enough memory: {one_line(error)}")
+            return 1
+        if not isinstance(error, OSError):
+            raise
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         barred = (errno.EACCES, errno.EPERM, errno.EROFS)
         no_place = (errno.EEXIST, errno.ENOTDIR, errno.ENAMETOOLONG)
         if error.errno in (*full, *barred, *no_place):

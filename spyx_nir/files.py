@@ -90,7 +90,8 @@ def _beside(target: Path) -> Iterator[Path]:
                         _remove(place)
                     raise
     except OSError as error:
-        if error.filename is None or str(error.filename).startswith(hidden):
+        unnamed = error.filename is None and error.errno is not None  # HDF5 has a text alone
+        if unnamed or str(error.filename).startswith(hidden):
             error.filename = str(target)
         raise
 
