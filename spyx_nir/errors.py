@@ -242,6 +242,9 @@ def exit_status(command: Callable[[], object]) -> int:
         if lacks_memory(error):
             _print_error(f"not enough memory: {one_line(error)}")
             return 1
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            _print_error(f"not enough memory, or too many processes: {error}")
+            return 1
         if not isinstance(error, OSError):
             raise
         full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -40,6 +40,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 NOT_COMPARED = (".cache", "models/braille/timing.json")
+TOO_LONG = 300  # seconds; the slowest command of the tiny project takes 20
 OLD = b"what was there before"
 CHIP = "loihi"
 LOCK = """schema: '2.0'
@@ -196,6 +197,7 @@ def child(work: Callable[[], int]) -> tuple[int, str]:
             for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 usual = signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL
                 signal.signal(each, usual)
+            signal.alarm(TOO_LONG)
             status = work()
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
