@@ -305,6 +305,18 @@ def test_a_damaged_address_map_is_one_line(tmp_path: Path, content: str | None, 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "FAIL\n", 1)
 
 
+def test_too_many_bins_for_the_memory_are_not_called_a_damaged_map(tmp_path: Path) -> None:
+    place = made(tmp_path / "b", CAMERA, [some("txyp", t=[0], x=[0], y=[0], p=[0])])
+    addresses = json.loads((place / "address_map.json").read_text())
+    addresses["time"]["steps"] = 10**12  # of 2312 cells: 18 PB of counts
+    (place / "address_map.json").write_text(json.dumps(addresses))
+    np.save(tmp_path / "one.npy", some("txyp", t=[0], x=[0], y=[0], p=[0]))
+    done = call(place, tmp_path / "one.npy", tmp_path / "out.npy")
+    said = f"error: {tmp_path / 'one.npy'}: not enough memory for 1 events in the bins of"
+    assert done.stderr.startswith(said)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
 def test_an_array_that_claims_terabytes_and_a_name_with_escapes_are_one_line(
     tmp_path: Path,
 ) -> None:

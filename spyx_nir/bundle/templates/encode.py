@@ -265,12 +265,15 @@ def encode(recording: Path, folder: Path = HERE) -> np.ndarray:
     """The chip's input of a recording. folder: that of address_map.json.
 
     Raises:
-        Refused: it cannot be read, or does not fit the sensor, or address_map.json was changed.
+        Refused: it cannot be read, does not fit sensor or memory, or address_map.json was changed.
     """
     events = read(recording)
     try:
         addresses = _addresses(folder)
         return chip_input(on_sensor(events, addresses), addresses)
+    except MemoryError as error:
+        which = f"{len(events)} events in the bins of {ADDRESSES}"
+        raise Refused(f"not enough memory for {which}: {error}") from None
     except BROKEN as error:
         why = f"{type(error).__name__}: {error}"
         raise Refused(f"{ADDRESSES} beside encode.py is not as it was made ({why})") from None
