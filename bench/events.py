@@ -9,7 +9,7 @@ each class, of which C and NumPy must have equally many, in every recording and 
 
 Recordings: random events, one at most in each place and step (seeded), and the test recordings. Their
 `stream` goes without a reset through one process, as `target` does it with 200. Ratios say how many
-times longer than the C the others take.
+times longer than the C the others take. On a busy machine the processor's time says more than the clock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import itertools
 import multiprocessing
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -41,7 +42,7 @@ from spyx_nir.errors import UsageError, UserError, exit_status
 from spyx_nir.files import write_json
 from spyx_nir.hardware import profile, simulate
 from spyx_nir.hardware.evaluate import CHUNK
-from spyx_nir.hardware.families.integer import verify_c
+from spyx_nir.hardware.families.integer import protocol, verify_c
 from spyx_nir.hardware.network import IntegerNetwork
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +51,7 @@ BUNDLE = ROOT / "models" / TASK / "deploy" / CHIP
 ACTIVITIES = (0.01, 0.05, 0.20)
 CONTENDERS = ("c", "numpy", "jax")
 SEED = 0
+Answer = tuple[Any, float]  # counts of spikes (N, classes), and seconds of the processor
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,13 @@ def in_c(program: Path, recordings: Recordings, processes: int) -> np.ndarray:
     return counts.reshape(recordings.shape[0], -1)
 
 
+def _timed_c(program: Path, recordings: Recordings, processes: int) -> Answer:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    counts = in_c(program, recordings, processes)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return counts, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def shares(count: int, processes: int) -> list[tuple[int, int]]:
     """The first recording and the number of each process's, as equal as can be; no process without."""
     ends = [count * n // processes for n in range(processes + 1)]
@@ -132,10 +141,10 @@ def network_of(bundle: Path) -> IntegerNetwork:
         UserError: it has none.
     """
     try:
-        with np.load(bundle / verify_c.VECTORS, allow_pickle=False) as loaded:
+        with np.load(bundle / protocol.VECTORS, allow_pickle=False) as loaded:
             network = verify_integers.network_of(dict(loaded))
     except OSError:
-        raise UserError(f"{bundle}: no bundle with {verify_c.VECTORS}; run make repro") from None
+        raise UserError(f"{bundle}: no bundle with {protocol.VECTORS}; run make repro") from None
     return dataclasses.replace(network, profile=profile.load(CHIP))
 
 
@@ -162,14 +171,17 @@ def _load(bundle: Path) -> None:
     _loaded.append(network_of(bundle))
 
 
-def _share(recordings: Recordings, first: int, count: int) -> np.ndarray:
-    return in_numpy(_loaded[0], recordings, first, count)
+def _share(recordings: Recordings, first: int, count: int) -> Answer:
+    began = time.process_time()
+    counts = in_numpy(_loaded[0], recordings, first, count)
+    return counts, time.process_time() - began
 
 
-def in_a_pool(pool: ProcessPoolExecutor, recordings: Recordings, processes: int) -> np.ndarray:
+def in_a_pool(pool: ProcessPoolExecutor, recordings: Recordings, processes: int) -> Answer:
     """`in_numpy` of all recordings, a share for each process."""
     parts = [pool.submit(_share, recordings, *s) for s in shares(recordings.shape[0], processes)]
-    return np.concatenate([part.result() for part in parts])
+    counts, seconds = zip(*(part.result() for part in parts), strict=True)
+    return np.concatenate(counts), sum(seconds)
 
 
 # --------------------------------------------------------------------------------------------- JAX
@@ -188,12 +200,12 @@ class InJax:
         )
         self._answer()
 
-    def run(self, recordings: Recordings) -> None:
-        """Run all recordings."""
+    def run(self, recordings: Recordings) -> Answer:
+        """Run all recordings; their counts stay there."""
         assert self.process.stdin
         self.process.stdin.write(f"{recordings.shape[0]} {recordings.path}\n")
         self.process.stdin.flush()
-        self._answer()
+        return None, float(self._answer())
 
     def close(self) -> None:
         """End the process."""
@@ -201,14 +213,15 @@ class InJax:
         self.process.stdin.close()
         self.process.wait()
 
-    def _answer(self) -> None:
+    def _answer(self) -> str:
         assert self.process.stdout
-        if not self.process.stdout.readline():
+        if not (line := self.process.stdout.readline()):
             raise UserError(f"the process of JAX ended with status {self.process.wait()}")
+        return line
 
 
 def jax_side(steps: int) -> None:
-    """Answers `N FILE` on standard input with a line, when N recordings of a file are run."""
+    """Runs N recordings of a file for each line `N FILE`; answers with seconds of the processor."""
     from spyx_nir.memory import keep_memory
 
     environment.settle()
@@ -240,11 +253,12 @@ def jax_side(steps: int) -> None:
     run(np.zeros((training.batch, steps, *shape), np.uint8))
     print("ready", flush=True)
     for line in sys.stdin:
+        began = time.process_time()
         count, _, path = line.rstrip("\n").partition(" ")
         recordings = Recordings(Path(path), (int(count), steps, *shape))
         for first in range(0, int(count), training.batch):
             run(recordings.read(first, training.batch))
-        print("done", flush=True)
+        print(time.process_time() - began, flush=True)
 
 
 # ----------------------------------------------------------------------------------------- measuring
@@ -274,7 +288,9 @@ def differing(ours: np.ndarray, theirs: np.ndarray) -> str | None:
 def measure(
     program: Path, named: dict[str, Recordings], rounds: int, starts: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Recordings -> contender -> seconds of each round; a first round of each start does not count.
+    """Recordings -> contender -> seconds of each round, and `<contender>_processor`.
+
+    A first round of each start does not count.
 
     Raises:
         UserError: C and NumPy differ, or a process fails.
@@ -287,8 +303,8 @@ def measure(
         with ProcessPoolExecutor(cores(), spawned, _load, (BUNDLE,)) as pool:
             for number, (name, recordings) in itertools.product(range(rounds + 1), named.items()):
                 processes = 1 if recordings.stream else cores()
-                run: dict[str, Callable[[], Any]] = {
-                    "c": partial(in_c, program, recordings, processes),
+                run: dict[str, Callable[[], Answer]] = {
+                    "c": partial(_timed_c, program, recordings, processes),
                     "numpy": partial(in_a_pool, pool, recordings, processes),
                 }
                 if not recordings.stream:
@@ -296,9 +312,11 @@ def measure(
                 counts = {}
                 for who in order.sample(list(run), len(run)):
                     began = time.perf_counter()
-                    counts[who] = run[who]()
+                    counts[who], processor = run[who]()
+                    taken = (time.perf_counter() - began, processor)
                     if number:
-                        seconds[name].setdefault(who, []).append(time.perf_counter() - began)
+                        for key, each in zip((who, f"{who}_processor"), taken, strict=True):
+                            seconds[name].setdefault(key, []).append(each)
                 if wrong := differing(counts["c"], counts["numpy"]):
                     raise UserError(f"{name}: {wrong}")
         in_jax.close()
@@ -306,19 +324,19 @@ def measure(
 
 
 def table(seconds: dict[str, dict[str, list[float]]]) -> None:
-    """Median (least .. most) in seconds, and the median ratio to C."""
+    """Median (least .. most) in seconds, by the clock and of the processor, and the ratio to C."""
     heads = ("C, event by event", "NumPy, integers", "JAX, float32")
-    print(f"{'':18}" + "".join(f"{head:>24}{'':8}" for head in heads))
-    for name, told in seconds.items():
-        line = f"{name:18}"
-        for who in CONTENDERS:
-            if who not in told:
-                continue
-            ratio = statistics.median(a / b for a, b in zip(told[who], told["c"], strict=True))
-            each = told[who]
-            cell = f"{statistics.median(each):.3f} ({min(each):.3f}..{max(each):.3f})"
-            line += f"{cell:>24}{ratio:>7.2f}x"
-        print(line)
+    for what, end in (("clock", ""), ("processor", "_processor")):
+        print(f"{what:18}" + "".join(f"{head:>24}{'':8}" for head in heads))
+        for name, told in seconds.items():
+            line = f"{name:18}"
+            for who in CONTENDERS:
+                if who in told:
+                    each, ours = told[who + end], told["c" + end]
+                    ratio = statistics.median(a / b for a, b in zip(each, ours, strict=True))
+                    cell = f"{statistics.median(each):.3f} ({min(each):.3f}..{max(each):.3f})"
+                    line += f"{cell:>24}{ratio:>7.2f}x"
+            print(line)
 
 
 def cores() -> int:
