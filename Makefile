@@ -207,9 +207,10 @@ bench-convert: $(READY) ## time export, file, import and runs beside spyx.nir
 fuzz: $(READY) ## ten minutes of damaged files and graphs
 	@$(BIN)/python -m bench.fuzz --seconds 600
 
-bench: $(READY) ## time training, inference and stages beside spyx.nn.run and the peers that are installed; growth with size
+bench: $(READY) ## time training, inference and stages beside spyx.nn.run and the peers that are installed; growth with size; inference that follows events
 	@$(BIN)/python -m bench.train --json bench/train.json
 	@$(BIN)/python -m bench.growth --json bench/growth.json
+	@$(BIN)/python -m bench.events --json bench/events.json
 	@$(BIN)/python -m bench.stages --parts --json bench/stages.json
 
 report: $(READY) ## one page that shows what was made: report/index.html; two revisions: make report AGAINST=REV

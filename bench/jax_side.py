@@ -13,9 +13,11 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from pipeline import environment
 from spyx_nir.memory import keep_memory
@@ -53,18 +55,7 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
     kept = training.state(progress)
     placed = training._filled_up(kept[0], events, labels)
 
-    everywhere, shared = training._everywhere, training._shared
-
-    @jax.jit
-    @partial(
-        jax.shard_map,
-        mesh=shared.mesh,
-        in_specs=(everywhere.spec, shared.spec),
-        out_specs=shared.spec,
-        check_vma=False,
-    )
-    def infer(parameters, events):
-        return network.run(parameters, events, layers=False)[0].sum(0)
+    infer = inference(network, training)
 
     imported = time.perf_counter()
     kept = jax.block_until_ready(training._step(*kept, *placed))[:3]
@@ -88,6 +79,26 @@ def main(who: str, name: str, steps: int, batch: int) -> None:
                 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
                 continue
         print(time.perf_counter() - before[0], time.process_time() - before[1], flush=True)
+
+
+def inference(network: Any, training: Any) -> Callable[[Any, Any], Any]:
+    """Parameters and events (B, T, ...) -> how often each class spikes, (B, classes), on all devices."""
+    import jax
+
+    everywhere, shared = training._everywhere, training._shared
+
+    @jax.jit
+    @partial(
+        jax.shard_map,
+        mesh=shared.mesh,
+        in_specs=(everywhere.spec, shared.spec),
+        out_specs=shared.spec,
+        check_vma=False,
+    )
+    def infer(parameters: Any, events: Any) -> Any:
+        return network.run(parameters, events, layers=False)[0].sum(0)
+
+    return infer
 
 
 if __name__ == "__main__":
