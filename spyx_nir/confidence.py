@@ -31,8 +31,13 @@ def wilson(k: float, n: int) -> tuple[float, float]:
 
 
 def accuracy_entry(k: int, n: int) -> dict[str, object]:
-    """k right of n, as the metrics files have it: accuracy, n, correct, wilson95."""
-    return {"accuracy": k / n, "n": n, "correct": k, "wilson95": list(wilson(k, n))}
+    """k right of n, as the metrics files have it: accuracy, n, correct, wilson95.
+
+    Raises:
+        ValueError: not 0 <= k <= n or n = 0.
+    """
+    interval = list(wilson(k, n))
+    return {"accuracy": k / n, "n": n, "correct": k, "wilson95": interval}
 
 
 def accuracy_of(predicted: ArrayLike, labels: np.ndarray) -> dict[str, object]:

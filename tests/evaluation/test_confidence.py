@@ -33,6 +33,8 @@ def test_wilson_is_symmetric_and_stays_in_range():
 def test_impossible_counts_are_refused(k, n):
     with pytest.raises(ValueError, match=f"got {k} of {n}"):
         confidence.wilson(k, n)
+    with pytest.raises(ValueError, match=f"got {k} of {n}"):
+        confidence.accuracy_entry(k, n)
 
 
 def test_an_entry_carries_n_and_interval():
