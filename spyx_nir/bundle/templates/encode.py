@@ -34,15 +34,7 @@ RECORDINGS = "recordings.npz"
 VECTORS = Path("test_data_set_0") / "vectors.npz"
 TEXT_BYTES = 16 << 20  # of address_map.json
 # What a damaged file can raise where it is read or used.
-BROKEN = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+BROKEN = (ArithmeticError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Refused(Exception):
@@ -265,9 +257,16 @@ def encode(recording: Path, folder: Path = HERE) -> np.ndarray:
     """The chip's input of a recording. folder: that of address_map.json.
 
     Raises:
-        Refused: it cannot be read, or does not fit the sensor, or address_map.json was changed.
+        Refused: it cannot be read, does not fit the sensor or the memory, or address_map.json was changed.
     """
-    events = read(recording)
+    try:
+        return _encoded(read(recording), folder)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        raise Refused(f"not enough memory to encode it{why}; take a shorter recording") from None
+
+
+def _encoded(events: np.ndarray, folder: Path) -> np.ndarray:
     try:
         addresses = _addresses(folder)
         return chip_input(on_sensor(events, addresses), addresses)
