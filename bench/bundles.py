@@ -1,9 +1,9 @@
 """Damaged bundles and releases for `bench.fuzz` and `bench.guided`.
 
-A case is a small good bundle, or a release of one, of which one file is changed: its bytes, a value of its
-JSON, an array of its `.npz`, the graph of its `.nir`, the inside of its archive. In three of four cases
-SHA256SUMS says the new digest, in two of them manifest.json or provenance.json, too, so that the readers
-behind the digests are reached. `verify` and `summary` must end with a verdict in lines.
+A case is a small good bundle, or a release of one, of which one file is changed: its bytes, a value
+of its JSON, an array of its `.npz`, the graph of its `.nir`, the inside of its archive. In three of four
+cases SHA256SUMS says the new digest, in two of them manifest.json or provenance.json, too, so that the
+readers behind the digests are reached. `verify` and `summary` must end with a verdict in lines.
 """
 
 from __future__ import annotations
@@ -30,8 +30,35 @@ MANIFEST, SUMS, PROVENANCE = "manifest.json", "SHA256SUMS", "provenance.json"
 CHIPS = ("loihi", "cortex-m")
 NAME = "small-1.0.0"  # of the bundle in the release
 GROWTH = 2**30  # bytes that a case of some kilobytes may take
-VALUES: list[Any] = [None, True, 0, -1, 1, 2, 10**9, 10**12, 2**63, 1e308, 1e-300, 0.5, "", "x" * 99]
-VALUES += ["a\nb", "../x", "input", "n", "loihi", [], {}, [0], [[1, 2], [3]], {"n": 1}, "\x1b[2J\u202e"]
+VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1,
+    2,
+    10**9,
+    10**12,
+    2**63,
+    1e308,
+    1e-300,
+    0.5,
+    "",
+    "x" * 99,
+]
+VALUES += [
+    "a\nb",
+    "../x",
+    "input",
+    "n",
+    "loihi",
+    [],
+    {},
+    [0],
+    [[1, 2], [3]],
+    {"n": 1},
+    "\x1b[2J\u202e",
+]
 Files = dict[str, bytes]
 
 
@@ -95,7 +122,12 @@ def _generic(place: Path, graph: nir.NIRGraph, x: np.ndarray, labels: np.ndarray
     spikes = {name: found.astype(np.uint8) for name, found in result.spikes.items()}
     golden = folder.Golden(np.arange(2), labels, x, output.astype(np.uint8), spikes)
     entry = {"accuracy": 1.0, "correct": 20, "n": 20, "wilson95": [0.8388748419471806, 1.0]}
-    cost = {"Footprint": 16, "ParameterCount": 4, "ClassificationAccuracy": 1.0, "MembraneUpdates": 2.0}
+    cost = {
+        "Footprint": 16,
+        "ParameterCount": 4,
+        "ClassificationAccuracy": 1.0,
+        "MembraneUpdates": 2.0,
+    }
     more = {
         "name": "small",
         "metrics": {
@@ -117,7 +149,7 @@ def files_of(folder: Path) -> Files:
 
 
 def summed(files: Files, own: bool) -> Files:
-    """With the digests of SHA256SUMS made right; `own`: those of manifest.json or provenance.json first."""
+    """With right digests in SHA256SUMS; `own`: and in manifest.json or provenance.json."""
     files = {name: content for name, content in files.items() if name != SUMS}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     if own:
