@@ -315,7 +315,7 @@ def test_an_array_that_claims_terabytes_and_a_name_with_escapes_are_one_line(
         b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n"
     )
     done = call(place, path, tmp_path / "out.npy")
-    said = "not enough memory to encode it (Unable to allocate 72.8 TiB for an array with shape"
+    said = "not enough memory for it (Unable to allocate 72.8 TiB for an array with shape"
     assert done.stderr.startswith(f"error: {tmp_path}/a\\x1b[2J\\u202e.npy: {said}")
     assert done.stderr.endswith("; take a shorter recording\n")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -333,4 +333,4 @@ def test_a_recording_too_large_for_the_memory_is_not_blamed_on_the_address_map(
     monkeypatch.setattr(encode, function, full)
     with pytest.raises(encode.Refused) as refused:
         encode.encode(tmp_path / "one.npy", place)
-    assert str(refused.value) == "not enough memory to encode it; take a shorter recording"
+    assert str(refused.value) == "not enough memory for it; take a shorter recording"

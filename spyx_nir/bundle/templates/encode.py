@@ -41,6 +41,11 @@ class Refused(Exception):
     """A recording that cannot be read or does not fit; one line for the user."""
 
 
+def _too_large(error: MemoryError) -> Refused:
+    why = f" ({error})" if str(error) else ""
+    return Refused(f"not enough memory for it{why}; take a shorter recording")
+
+
 # ------------------------------------------------------------------------------- events to input
 
 
@@ -51,6 +56,9 @@ def counted(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
         events: fields t (microseconds), x, and y and p where the sensor has them. Those at or behind the
             end of the last bin are left out.
         addresses: address_map.json.
+
+    Raises:
+        ValueError: the strides lead an event out of the input.
     """
     time, strides = addresses["time"], addresses["input"]["strides"]
     events = events[events["t"] < time["steps"] * time["bin_us"]]
@@ -58,6 +66,8 @@ def counted(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
     cell = events["t"].astype(np.int64) // time["bin_us"] * size
     for field, stride in strides.items():
         cell += events[field].astype(np.int64) * stride
+    if ((cell < 0) | (cell >= time["steps"] * size)).any():
+        raise ValueError("`strides` lead out of the input")
     counts = np.bincount(cell, minlength=time["steps"] * size)
     most = 1 if addresses["input"]["merge_polarity"] else 255
     shape = (time["steps"], *addresses["input"]["shape"])
@@ -151,6 +161,8 @@ def from_array(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
             events = np.lib.format.read_array(stream, allow_pickle=False)
+    except MemoryError as error:
+        raise _too_large(error) from None
     except BROKEN as error:
         raise Refused(f"not an array that numpy.save wrote: {error}") from None
     if events.ndim != 1 or events.dtype.names is None:
@@ -257,13 +269,12 @@ def encode(recording: Path, folder: Path = HERE) -> np.ndarray:
     """The chip's input of a recording. folder: that of address_map.json.
 
     Raises:
-        Refused: it cannot be read, does not fit the sensor or the memory, or address_map.json was changed.
+        Refused: it cannot be read, does not fit sensor or memory, or address_map.json was changed.
     """
     try:
         return _encoded(read(recording), folder)
     except MemoryError as error:
-        why = f" ({error})" if str(error) else ""
-        raise Refused(f"not enough memory to encode it{why}; take a shorter recording") from None
+        raise _too_large(error) from None
 
 
 def _encoded(events: np.ndarray, folder: Path) -> np.ndarray:
@@ -295,6 +306,9 @@ def check(folder: Path = HERE) -> list[str]:
     steps = addresses["time"]["steps"]
     if len(start) - 1 != expected.shape[1]:
         return [f"{RECORDINGS} has {len(start) - 1} recordings, {VECTORS} {expected.shape[1]}"]
+    said = [steps, *addresses["input"]["shape"]]
+    if said != [len(expected[:steps]), *expected.shape[2:]]:
+        return [f"{ADDRESSES} has input {str(said)[:60]}, {VECTORS} {expected.shape}"]
     problems = [f"{VECTORS} has events in its silent steps"] if expected[steps:].any() else []
     for n in range(expected.shape[1]):
         found = counted(on_sensor(events[start[n] : start[n + 1]], addresses), addresses)
