@@ -337,6 +337,7 @@ def _main(*arguments: str) -> int:
     assert all(line.startswith(("error: ", "warning: ", "differs: ")) for line in said), said
     assert sum(line.startswith("error: ") for line in said) <= 1, said
     assert all(len(line) < 3000 and line.isprintable() for line in said), said
+    assert not any("MemoryError" in line for line in said), said  # it asked for gigabytes
     wrong = [line for line in said if not line.startswith("warning: ")]
     assert bool(wrong) == bool(code), (arguments, code, said)
     return code
