@@ -1,9 +1,10 @@
-"""Fuzz the reader, the tools, the reference and the importer: `python -m bench.fuzz --seconds 600`.
+"""Fuzz readers, tools, reference and importer: `python -m bench.fuzz --seconds 600`.
 
 A case is a small good file, damaged either byte by byte or as a graph: fields, values, edges, types and
 metadata are changed for hostile ones and written again. It must be refused by a GraphError of one line,
 or it must mean something: every tool handles it, the reference runs it, and (for some of the cases, for
-compiling takes time) the imported JAX model agrees with the reference.
+compiling takes time) the imported JAX model agrees with the reference. Every fourth case is a damaged
+bundle or release; see `bench.bundles`.
 
 Cases depend on --seed and their number alone; --case N repeats one. They run in a process of their own,
 so that a crash of the HDF5 library or a hang is noticed, named and survived. Exit code 1: a failure.
@@ -34,6 +35,7 @@ from spyx_nir.errors import exit_status
 
 PER_CASE = 60.0  # seconds until a case counts as a hang; on a busy machine compiling takes several
 MEMORY = 12 * 2**30  # address space of a worker; JAX reserves several GiB without using them
+BUNDLE_EVERY = 4
 JAX_EVERY = 25  # accepted cases per comparison with JAX
 BIG = 200_000  # elements that one run may touch
 TIE = 1e-4  # of the threshold: what float32 may round away, as the limit of the parity stage
@@ -374,7 +376,10 @@ def work(seed: int, first: int, now: Any, started: Any, queue: Any, last: int | 
     from spyx_nir import converter  # with JAX: importing is no case's fault
 
     converter.run  # noqa: B018
+    from bench.bundles import Bundles
+
     with tempfile.TemporaryDirectory() as folder:
+        bundles = Bundles(Path(folder) / "bundles")
         raw = []
         for graph in good:
             write(Path(folder) / "seed.nir", graph)
@@ -384,14 +389,19 @@ def work(seed: int, first: int, now: Any, started: Any, queue: Any, last: int | 
         accepted = 0
         while last is None or case <= last:
             now.value, started.value = case, time.monotonic()
-            kind = make(path, seed, case, good, raw)
+            bundle = case % BUNDLE_EVERY == BUNDLE_EVERY - 1
+            kind = "bundle" if bundle else make(path, seed, case, good, raw)
             jax = accepted % JAX_EVERY == 0 or last == first
             stderr = io.StringIO()
             try:
-                with contextlib.redirect_stderr(stderr), warnings.catch_warnings():
-                    warnings.simplefilter("error")
-                    warnings.filterwarnings("ignore", message="subgraph .* legacy wiring")
-                    fate = check(path, jax, np.random.default_rng([seed, case, 1]))
+                if bundle:
+                    changed = bundles.make(np.random.default_rng([seed, case]))
+                    fate = ", ".join(bundles.check(changed))
+                else:
+                    with contextlib.redirect_stderr(stderr), warnings.catch_warnings():
+                        warnings.simplefilter("error")
+                        warnings.filterwarnings("ignore", message="subgraph .* legacy wiring")
+                        fate = check(path, jax, np.random.default_rng([seed, case, 1]))
                 accepted += fate in ("ran", "agreed", "tie")
             except Exception:
                 fate = traceback.format_exc()

@@ -9,7 +9,10 @@ A case goes through inspect, lint, upgrade, fit, diff, adapt and run as the comm
 through the checks of `bench.fuzz`. Each must end with an exit code and at most one line that begins
 with `error:`.
 
-CORPUS is a folder of cases; --shrink leaves those there that cover something of their own.
+With --bundles a case is a damaged bundle or release instead, for verify and summary (`bench.bundles`).
+
+CORPUS is a folder of cases, of the one kind or the other; --shrink leaves those there that cover
+something of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import fuzz
+from bench import bundles, fuzz
 
 TARGETS = ("xylo-audio-2", "speck-2f", "loihi", "cortex-m", "ecp5-25k", "generic")
 READERS = ("norse", "rockpool", "sinabs", "snntorch", "spikingjelly")
@@ -164,11 +167,11 @@ def corpus_of(folder: Path) -> list[bytes]:
     return sorted(found, key=lambda raw: (len(raw), raw))
 
 
-def shrink(folder: Path) -> None:
+def shrink(folder: Path, kind: type[Cases | bundles.Bundles]) -> None:
     """Remove the cases whose lines of `spyx_nir` others before them ran."""
     seen: set[tuple[str, int]] = set()
     with tempfile.TemporaryDirectory() as place:
-        cases = Cases(Path(place))
+        cases = kind(Path(place))
         for raw in corpus_of(folder):
             lines = lines_of(cases, raw)
             if not lines <= seen:
@@ -180,7 +183,7 @@ def shrink(folder: Path) -> None:
     print(f"{len(corpus_of(folder))} cases cover {len(seen)} lines")
 
 
-def lines_of(cases: Cases, raw: bytes) -> set[tuple[str, int]]:
+def lines_of(cases: Cases | bundles.Bundles, raw: bytes) -> set[tuple[str, int]]:
     """The lines of `spyx_nir` that a case runs."""
     found: set[tuple[str, int]] = set()
 
@@ -210,10 +213,12 @@ def main() -> int:
     parser.add_argument("corpus", type=Path, help="a folder; found cases are added")
     parser.add_argument("--seconds", type=int, default=900, help="default: %(default)s")
     parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--bundles", action="store_true", help="damaged bundles instead of files")
     arguments = parser.parse_args()
     arguments.corpus.mkdir(parents=True, exist_ok=True)
+    kind = bundles.Bundles if arguments.bundles else Cases
     if arguments.shrink:
-        shrink(arguments.corpus)
+        shrink(arguments.corpus, kind)
         return 0
     import atheris
 
@@ -224,9 +229,15 @@ def main() -> int:
         import spyx_nir.cli.inspect
         import spyx_nir.cli.lint
         import spyx_nir.cli.run
-        import spyx_nir.cli.upgrade  # noqa: F401
+        import spyx_nir.cli.summary
+        import spyx_nir.cli.upgrade
+        import spyx_nir.cli.verify
+
+        if arguments.bundles:
+            import spyx_nir.bundle.consistency
+            import spyx_nir.bundle.releases  # noqa: F401
     with tempfile.TemporaryDirectory() as place:
-        cases = Cases(Path(place))
+        cases = kind(Path(place))
         options = [f"-max_total_time={arguments.seconds}", "-max_len=96", "-timeout=60"]
         options += ["-rss_limit_mb=6000", f"-artifact_prefix={arguments.corpus}/../"]
         atheris.Setup([sys.argv[0], str(arguments.corpus), *options], cases.run_one)

@@ -29,6 +29,7 @@ from spyx_nir.hardware import profile, quantise
 from spyx_nir.hardware.facts import Profile
 from spyx_nir.hardware.network import IntegerNetwork
 from spyx_nir.hardware.topology import planned
+from spyx_nir.limits import LIMITS
 
 MANIFEST, CARD = verify.MANIFEST, "MODEL_CARD.md"
 MEASURED = {"accuracy", "correct", "n", "wilson95"}
@@ -36,6 +37,7 @@ NEAR = 1e-9  # of shares, which other versions of Python may round otherwise in 
 # Entries of manifest.json that do not follow from the graph.
 GIVEN = ("files", "vectors", "versions", "silent_steps")
 COMMON = ("What it costs", "Nodes", "What NIR cannot say")  # sections that every card has
+LINE = 1000  # characters of a problem that are shown
 ROW = re.compile(r"(\d+\.\d\d) % \((\d+) of (\d+)\) \| (\d+\.\d\d) % to (\d+\.\d\d) %")
 
 
@@ -53,6 +55,15 @@ def check(folder: Path) -> Verdict:
     Raises:
         UserError: it is no bundle, or a graph in it cannot be read.
     """
+    found = _check(folder)
+    found.problems = [
+        line if len(line) <= LINE else f"{line[:LINE]}... ({len(line)} characters)"
+        for line in found.problems
+    ]
+    return found
+
+
+def _check(folder: Path) -> Verdict:
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such folder; a bundle is the folder that holds manifest.json"
@@ -86,7 +97,8 @@ def _compare(folder: Path, found: Verdict) -> None:
     problems += _events(folder, facts)
     chip, network = _chip(folder, facts)
     if "target" in facts:
-        more = verify_integers.check(folder) or _integers(folder, network)
+        more = _claims(folder, network) or verify_integers.check(folder)
+        more = more or _integers(folder, network)
         problems += more
         if not more:
             found.seen.append(verify_integers.passed(folder))
@@ -238,7 +250,31 @@ def _chip(folder: Path, facts: Mapping[str, Any]) -> tuple[Profile | None, Integ
     return chip, quantise.recover(file.read_dict(folder / "model.nir"), chip)
 
 
-def _integers(folder: Path, network: IntegerNetwork | None) -> Iterator[str] | list[str]:
+def _claims(folder: Path, network: IntegerNetwork | None) -> list[str]:
+    """A line where integer_vectors.npz claims a larger network than model.nir has: it must not be run.
+
+    What cannot be read is left to verify_integers.py, which says so.
+    """
+    name, most = verify_integers.VECTORS, LIMITS["delay"].most
+    try:
+        arrays = shared.read(folder / name)
+        steps, samples = arrays["input"].shape[:2]
+        kept = _states(verify_integers.network_of(arrays), steps, samples)
+        if network is not None:
+            most = _states(network, steps, samples)
+    except Exception:
+        return []
+    return [f"{name}: not run, it claims {kept} states; at most {most} are run"] * (kept > most)
+
+
+def _states(network: IntegerNetwork, steps: int, samples: int) -> int:
+    """The most states that a run keeps: of every neuron, in every step and during the longest delay."""
+    delays = [int(weight.delay.max()) for weight in network.weights if weight.delay is not None]
+    neurons = sum(math.prod(population.shape) for population in network.populations)
+    return neurons * samples * (steps + max(delays, default=0))
+
+
+def _integers(folder: Path, network: IntegerNetwork | None) -> list[str]:
     """Where integer_vectors.npz is not of the vectors' input, or of the integers of model.nir."""
     name = verify_integers.VECTORS
     arrays = shared.read(folder / name)

@@ -45,6 +45,8 @@ def differing(folder: Path) -> list[str]:
         }
     except (ValueError, KeyError, TypeError) as error:
         return [*problems, f"{PROVENANCE}: no subjects to be read ({error})"]
+    if not all(isinstance(name, str) for name in subjects):
+        return [*problems, f"{PROVENANCE}: the name of a subject is no text"]
     for name in sorted(set(right) - {PROVENANCE} | set(subjects)):
         if subjects.get(name) != right.get(name):
             problems.append(f"{name}: not the file that {PROVENANCE} was written for")

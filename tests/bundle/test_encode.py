@@ -305,18 +305,6 @@ def test_a_damaged_address_map_is_one_line(tmp_path: Path, content: str | None, 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "FAIL\n", 1)
 
 
-def test_too_many_bins_for_the_memory_are_not_called_a_damaged_map(tmp_path: Path) -> None:
-    place = made(tmp_path / "b", CAMERA, [some("txyp", t=[0], x=[0], y=[0], p=[0])])
-    addresses = json.loads((place / "address_map.json").read_text())
-    addresses["time"]["steps"] = 10**12  # of 2312 cells: 18 PB of counts
-    (place / "address_map.json").write_text(json.dumps(addresses))
-    np.save(tmp_path / "one.npy", some("txyp", t=[0], x=[0], y=[0], p=[0]))
-    done = call(place, tmp_path / "one.npy", tmp_path / "out.npy")
-    said = f"error: {tmp_path / 'one.npy'}: not enough memory for 1 events in the bins of"
-    assert done.stderr.startswith(said)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-
-
 def test_an_array_that_claims_terabytes_and_a_name_with_escapes_are_one_line(
     tmp_path: Path,
 ) -> None:
@@ -327,7 +315,22 @@ def test_an_array_that_claims_terabytes_and_a_name_with_escapes_are_one_line(
         b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n"
     )
     done = call(place, path, tmp_path / "out.npy")
-    assert done.stderr.startswith(
-        f"error: {tmp_path}/a\\x1b[2J\\u202e.npy: not an array that numpy"
-    )
+    said = "not enough memory for it (Unable to allocate 72.8 TiB for an array with shape"
+    assert done.stderr.startswith(f"error: {tmp_path}/a\\x1b[2J\\u202e.npy: {said}")
+    assert done.stderr.endswith("; take a shorter recording\n")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("function", ["read", "on_sensor", "chip_input"])
+def test_a_recording_too_large_for_the_memory_is_not_blamed_on_the_address_map(
+    tmp_path: Path, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    place = made(tmp_path / "b", CAMERA, [some("txyp", t=[0], x=[0], y=[0], p=[0])])
+    np.save(tmp_path / "one.npy", some("txyp", t=[0], x=[0], y=[0], p=[0]))
+    monkeypatch.setattr(encode, function, full)
+    with pytest.raises(encode.Refused) as refused:
+        encode.encode(tmp_path / "one.npy", place)
+    assert str(refused.value) == "not enough memory for it; take a shorter recording"

@@ -12,6 +12,7 @@ import json
 import os
 import runpy
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -324,6 +325,15 @@ def test_other_weights_than_the_manifest_s(
     assert "model.nir: its content has digest" in refused(bundle, capsys)
 
 
+def test_a_line_about_a_long_value_is_cut(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with facts(bundle) as found:
+        found["classes"][0] = "x" * 100_000
+    sums(bundle)
+    said = refused(bundle, capsys)
+    assert "`classes` is ['xxx" in said and " characters)\n" in said
+    assert max(map(len, said.splitlines())) < 1100
+
+
 # ---------------------------------------------------------------------------------- vectors
 
 
@@ -571,3 +581,49 @@ def test_the_bundle_s_own_programs_say_the_same(chips: Path) -> None:
     arrays(chips / INTEGERS, lambda a: a.pop("spikes/n"))
     (problem,) = texts["verify_integers.py"]["check"](chips)
     assert problem == f"{INTEGERS}: has no `spikes/n`"
+
+
+# ------------------------------------------------------------------- what claims much memory
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("time.steps", 10**8, "address_map.json has input [100000000, 2]"),
+        ("input.shape", [10**8], "address_map.json has input [12, 100000000]"),
+        ("input.strides.x", 3 * 10**8, "`strides` lead out of the input"),
+        ("input.strides.x", -1, "`strides` lead out of the input"),
+    ],
+)
+def test_an_address_map_that_claims_much(
+    place: str, value: Any, said: str, chips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The vectors have 12 steps of 2 channels; no array of the claim's size is made."""
+    with facts(chips, "events/address_map.json") as found:
+        at(place, value)(found)
+    digests(chips)
+    tracemalloc.start()
+    assert said in refused(chips, capsys)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 27
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        # 2 neurons, 4 samples, 13 and 2^28 steps; model.nir has no delay
+        (True, "not run, it claims 2147483752 states; at most 104 are run"),
+        (False, "not run, it claims 2147483752 states; at most 134217728 are run"),
+    ],
+)
+def test_integers_that_claim_a_long_delay(
+    known: bool, said: str, chips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays(chips / INTEGERS, lambda a: a.update({"delay/w": np.full(2, 2**28)}))
+    with facts(chips) as found:
+        found["target"]["name"] = found["target"]["name"] if known else "other"
+    digests(chips)
+    tracemalloc.start()
+    assert said in refused(chips, capsys)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 27
+    tracemalloc.stop()

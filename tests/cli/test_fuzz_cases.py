@@ -1,4 +1,4 @@
-"""The fuzz target of bench/ on a few cases, without JAX: it works, and finds nothing."""
+"""The fuzz targets of bench/ on a few cases, without JAX: they work, and find nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import fuzz, guided
+from bench import bundles, fuzz, guided
 
 
 def test_a_few_cases(tmp_path: Path) -> None:
@@ -38,3 +38,16 @@ def test_the_cases_that_coverage_found(tmp_path: Path) -> None:
         assert fates[f"{name} 0"] and fates[f"{name} 1"] + fates[f"{name} 2"], fates
     assert fates["diff 0"] + fates["diff 1"] == len(lines), fates
     assert fates["lint 1"], fates  # no seed has a contract, so `--contract` finds something in each
+
+
+def test_damaged_bundles_end_in_a_verdict(tmp_path: Path) -> None:
+    """Cases of `bench.guided --bundles`; three asked for gigabytes, the fourth was a traceback."""
+    cases = bundles.Bundles(tmp_path)
+    for good in cases.good:
+        cases.write(good)
+        assert cases.check()[0] == "verify 0"
+    lines = (Path(__file__).parent / "bundle_cases.txt").read_text().splitlines()
+    fates: Counter[str] = Counter()
+    for line in lines:
+        fates.update(cases.run(bytes.fromhex(line)))
+    assert fates["verify 1"] and fates["verify 0"] + fates["verify 1"] == len(lines), fates

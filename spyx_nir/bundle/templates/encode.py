@@ -34,19 +34,16 @@ RECORDINGS = "recordings.npz"
 VECTORS = Path("test_data_set_0") / "vectors.npz"
 TEXT_BYTES = 16 << 20  # of address_map.json
 # What a damaged file can raise where it is read or used.
-BROKEN = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+BROKEN = (ArithmeticError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Refused(Exception):
     """A recording that cannot be read or does not fit; one line for the user."""
+
+
+def _too_large(error: MemoryError) -> Refused:
+    why = f" ({error})" if str(error) else ""
+    return Refused(f"not enough memory for it{why}; take a shorter recording")
 
 
 # ------------------------------------------------------------------------------- events to input
@@ -59,6 +56,9 @@ def counted(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
         events: fields t (microseconds), x, and y and p where the sensor has them. Those at or behind the
             end of the last bin are left out.
         addresses: address_map.json.
+
+    Raises:
+        ValueError: the strides lead an event out of the input.
     """
     time, strides = addresses["time"], addresses["input"]["strides"]
     events = events[events["t"] < time["steps"] * time["bin_us"]]
@@ -66,6 +66,8 @@ def counted(events: np.ndarray, addresses: dict[str, Any]) -> np.ndarray:
     cell = events["t"].astype(np.int64) // time["bin_us"] * size
     for field, stride in strides.items():
         cell += events[field].astype(np.int64) * stride
+    if ((cell < 0) | (cell >= time["steps"] * size)).any():
+        raise ValueError("`strides` lead out of the input")
     counts = np.bincount(cell, minlength=time["steps"] * size)
     most = 1 if addresses["input"]["merge_polarity"] else 255
     shape = (time["steps"], *addresses["input"]["shape"])
@@ -159,6 +161,8 @@ def from_array(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as stream:
             events = np.lib.format.read_array(stream, allow_pickle=False)
+    except MemoryError as error:
+        raise _too_large(error) from None
     except BROKEN as error:
         raise Refused(f"not an array that numpy.save wrote: {error}") from None
     if events.ndim != 1 or events.dtype.names is None:
@@ -267,13 +271,16 @@ def encode(recording: Path, folder: Path = HERE) -> np.ndarray:
     Raises:
         Refused: it cannot be read, does not fit sensor or memory, or address_map.json was changed.
     """
-    events = read(recording)
+    try:
+        return _encoded(read(recording), folder)
+    except MemoryError as error:
+        raise _too_large(error) from None
+
+
+def _encoded(events: np.ndarray, folder: Path) -> np.ndarray:
     try:
         addresses = _addresses(folder)
         return chip_input(on_sensor(events, addresses), addresses)
-    except MemoryError as error:
-        which = f"{len(events)} events in the bins of {ADDRESSES}"
-        raise Refused(f"not enough memory for {which}: {error}") from None
     except BROKEN as error:
         why = f"{type(error).__name__}: {error}"
         raise Refused(f"{ADDRESSES} beside encode.py is not as it was made ({why})") from None
@@ -299,6 +306,9 @@ def check(folder: Path = HERE) -> list[str]:
     steps = addresses["time"]["steps"]
     if len(start) - 1 != expected.shape[1]:
         return [f"{RECORDINGS} has {len(start) - 1} recordings, {VECTORS} {expected.shape[1]}"]
+    said = [steps, *addresses["input"]["shape"]]
+    if said != [len(expected[:steps]), *expected.shape[2:]]:
+        return [f"{ADDRESSES} has input {str(said)[:60]}, {VECTORS} {expected.shape}"]
     problems = [f"{VECTORS} has events in its silent steps"] if expected[steps:].any() else []
     for n in range(expected.shape[1]):
         found = counted(on_sensor(events[start[n] : start[n + 1]], addresses), addresses)
