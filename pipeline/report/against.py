@@ -288,4 +288,5 @@ def _change(one: Any, other: Any) -> Number | str | None:
 
 def _render(part: Part) -> str:
     template = markup.environment().get_template("against.html")
-    return template.render(part=part, style=markup.text("style.css"))
+    style, script = markup.text("style.css"), markup.text("scroll.js")
+    return template.render(part=part, style=style, script=script)

@@ -51,8 +51,24 @@ def weights(source: Source) -> Part:
     if chips:
         part.choices.append(Choice("chip", "Chip", [(name, name) for name in chips]))
         part.charts[:] = [_quantised(source.task, arrays, chips)]
-    part.pictures.extend(kernels(name, array) for name, array in arrays.items() if array.ndim == 4)
+    convolutions = [name for name, array in arrays.items() if array.ndim == 4]
+    for name in convolutions:
+        part.pictures.append(kernels(name, arrays[name]))
+        if name == convolutions[0]:
+            part.pictures.extend(on_chips(name, chips))
     return part
+
+
+def on_chips(node: str, chips: Mapping[str, Mapping[str, np.ndarray]]) -> list[Picture]:
+    """The kernels of a convolution as each chip's bundle has them; equal ones share a picture."""
+    same: dict[bytes, list[str]] = {}
+    for chip, found in chips.items():
+        if node in found:
+            same.setdefault(found[node].tobytes(), []).append(chip)
+    return [
+        kernels(node, chips[names[0]][node], f"in the bundle of {', '.join(names)}")
+        for names in same.values()
+    ]
 
 
 def _quantised(
@@ -80,7 +96,7 @@ def _quantised(
     return chart("quantised", f"weights-{task}", label, rows, first=first, chip=chip)
 
 
-def kernels(node: str, weight: np.ndarray) -> Picture:
+def kernels(node: str, weight: np.ndarray, where: str = "before quantisation") -> Picture:
     """A convolution's kernels (outputs, inputs, rows, columns): a column of images for each output.
 
     Blue is negative, orange positive, as dark as the weight is large; white is 0.
@@ -105,7 +121,7 @@ def kernels(node: str, weight: np.ndarray) -> Picture:
         stored, "PNG", optimize=True
     )
     alt = (
-        f"Kernels of {node} before quantisation: a column for each of {outputs} of "
+        f"Kernels of {node} {where}: a column for each of {outputs} of "
         f"{weight.shape[0]} outputs, a row for each of {inputs} of {weight.shape[1]} inputs; blue "
         f"below 0, orange above, darkest {most:.3g}"
     )

@@ -32,7 +32,7 @@ from pipeline.report import (
 from pipeline.report.part import NOTHING, Part
 from spyx_nir import files
 
-SCRIPTS = ("report.js", "samples.js", "drawn.js")
+SCRIPTS = ("report.js", "scroll.js", "samples.js", "drawn.js")
 PARTS = (
     network.make,
     accuracy.make,

@@ -1,7 +1,8 @@
 """Single recordings: a gallery of those that a run gets wrong, and a player of all layers by step.
 
-They are the golden vectors, for which the bundles have every spike. The pictures are drawn by
-templates/samples.js from what is embedded once here, and from the marks of the raster.
+The player has the golden vectors, for which the bundles have every spike. The gallery has the recordings
+of `wrong.py`, too. The pictures are drawn by templates/samples.js from what is embedded once here, and
+from the marks of the raster.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pipeline.report.part import Block, Part, count
 from pipeline.report.runs import Run, runs
 from pipeline.report.sources import Bundle, Source
 from pipeline.report.spikes import outputs
+from pipeline.report.wrong import Wrong, decided, wrong
 
 MOST_EVENTS = 35  # of an input in a step that are distinguished: one character, "1" to "z"
 CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -29,18 +31,23 @@ def gallery(source: Source) -> Part:
         return Part(id, title, missing=[what])
     vectors = source.bundle.manifest["vectors"]
     done = runs(source, source.bundle)
+    more, missing = wrong(source, source.bundle)
     shown = [run for run in done if run.name == "trained" or run.target]
-    text = (
-        f"Only the {len(vectors['test_samples'])} golden vectors are shown: of the other recordings of "
-        "the test set the bundles have no spikes. Choose a cell of the confusion matrix above, or here."
-    )
+    golden = f"the {len(vectors['test_samples'])} golden vectors"
+    text = f"Only {golden} are shown. "
+    if more.numbers:
+        text = (
+            f"Shown are {golden} and {_others(more)}, each run by the report in every chip's "
+            "integers, in steps. What only a chip gets wrong and is none of these is counted, not shown. "
+        )
+    text += "Choose a cell of the confusion matrix above, or here."
     channels = source.bundle.manifest.get("input_channels") or []
     if len(source.bundle.vectors["input"].shape) == 5 and len(channels) == 2:
         text += f" Orange: {channels[0]}; blue: {channels[1]}."
     cells = Counter((row["actual"], row["predicted"]) for row in source.confusion or [])
     content = {
         "task": source.task,
-        "runs": [(run.name, run.target, _coverage(source, run)) for run in shown],
+        "runs": [(run.name, run.target, _coverage(source, run, more)) for run in shown],
         "cells": [
             (
                 f"{actual}|{predicted}",
@@ -50,7 +57,14 @@ def gallery(source: Source) -> Part:
             if actual != predicted
         ],
     }
-    return Part(id, title, text=[text], blocks=[Block("gallery", content)])
+    return Part(id, title, text=[text], blocks=[Block("gallery", content)], missing=missing)
+
+
+def _others(more: Wrong) -> str:
+    """The recordings that are no golden vectors, in words."""
+    if len(more.numbers) == more.of:
+        return f"all {more.of} other recordings that the trained network gets wrong"
+    return f"{len(more.numbers)} of the {more.of} others that the trained network gets wrong"
 
 
 def player(source: Source) -> Part:
@@ -97,17 +111,21 @@ def _size(bundle: Bundle, layer: str) -> str:
     return count(int(np.prod(bundle.vectors[layer].shape[2:]))).text
 
 
-def _coverage(source: Source, run: Run) -> str:
-    """How many of the test set the run gets wrong, and how many of these are golden vectors."""
+def _coverage(source: Source, run: Run, more: Wrong) -> str:
+    """How many of the test set the run gets wrong, and how many of these are shown."""
     assert source.bundle
     hits = answers(source.bundle, run)
-    wrong = sum(1 for hit, (_, label) in _answered(source.bundle, hits) if hit["class"] != label)
-    known = f"{wrong} of the {len(run.samples)} golden vectors"
+    amiss = sum(1 for hit, (_, label) in _answered(source.bundle, hits) if hit["class"] != label)
+    others = zip(more.answers.get(run.name, []), more.labels, strict=False)
+    shown = amiss + sum(1 for hit, label in others if hit["class"] != label)
+    known = f"{amiss} of the {len(run.samples)} golden vectors"
     entry, how = _entry(source, run)
     if entry is None:
         return f"{run.name}: {known} wrong"
-    failed = f"{count(entry['n'] - entry['correct']).text} of {count(entry['n']).text}"
-    return f"{run.name}: {failed} recordings of the test set wrong{how}; {known}"
+    n = entry["n"] - entry["correct"]
+    failed = f"{count(n).text} of {count(entry['n']).text}"
+    text = f"{run.name}: {failed} recordings of the test set wrong{how}; "
+    return text + (f"{shown} of the {count(n).text} are here" if more.numbers else known)
 
 
 def _answered(bundle: Bundle, hits: list[Any]) -> list[tuple[dict[str, Any], tuple[int, int]]]:
@@ -138,10 +156,7 @@ def answers(bundle: Bundle, run: Run) -> list[dict[str, Any] | None]:
         if sample not in run.samples or layer not in run.spikes:
             found.append(None)
             continue
-        counts = run.spikes[layer][:, sample].sum(axis=0, dtype=np.int64)
-        order = np.argsort(-counts, kind="stable").tolist()
-        other = order[1] if counts.any() else None
-        found.append({"counts": counts.tolist(), "class": order[0], "next": other})
+        found.append(decided(run.spikes[layer][:, sample].sum(axis=0, dtype=np.int64)))
     return found
 
 
@@ -149,15 +164,16 @@ def data(source: Source) -> dict[str, Any] | None:
     """What templates/samples.js draws from; None where there is nothing to show.
 
     `input`: for each sample the places of its events in (step, channel, ...) as differences `at` and
-    their number `n`, a character each (`CHARACTERS`). `spikes`: of the output, for each run and sample
-    the places in (step, class) as differences, one for each spike. Runs with the same share a list:
-    `answers` has its number.
+    their number `n`, a character each (`CHARACTERS`). The samples after those are of wrong.py, without
+    spikes: see `picture`. `spikes`: of the output, for each run and sample the places in (step, class) as
+    differences, one for each spike. Runs with the same share a list: `answers` has its number.
     """
     if _refused(source) or source.bundle is None:
         return None
     bundle = source.bundle
     layer, vectors, manifest = outputs(bundle), bundle.vectors, bundle.manifest
     seconds = manifest.get("input_bin_s")
+    more, _ = wrong(source, bundle)
     shared: dict[str, int] = {}
     lists: list[list[int]] = []
     made = []
@@ -169,20 +185,32 @@ def data(source: Source) -> dict[str, Any] | None:
                 hit["spikes"] = shared.setdefault(str(places), len(shared))
                 if len(shared) > len(lists):
                     lists.append(places)
-        made.append({"name": run.name, "target": run.target, "answers": hits})
+        others = more.answers.get(run.name, [None] * len(more.numbers))
+        made.append({"name": run.name, "target": run.target, "answers": [*hits, *others]})
     return {
         "classes": manifest["classes"],
-        "labels": [label for _, label in _labelled(bundle)],
-        "numbers": [number for number, _ in _labelled(bundle)],
+        "labels": [*(label for _, label in _labelled(bundle)), *more.labels],
+        "numbers": [*(number for number, _ in _labelled(bundle)), *more.numbers],
         "layers": bundle.layers,
         "output": layer,
         "shape": list(vectors["input"].shape[2:]),
         "steps": len(vectors["input"]),
         "step_ms": None if seconds is None else 1000 * seconds,
         "input": [events(vectors["input"][:, k]) for k in range(vectors["input"].shape[1])],
+        "pictures": [picture(one) for one in more.events],
         "spikes": lists,
         "runs": made,
     }
+
+
+def picture(recording: np.ndarray) -> str:
+    """The events of one sample (T, ...) as its picture has them, a character for each place.
+
+    Of (T, polarity, row, column) the sum over the steps, else all of (channel, T).
+    """
+    flat = recording.reshape(len(recording), -1)
+    sums = flat.sum(axis=0, dtype=np.int64) if recording.ndim == 4 else flat.T.ravel()
+    return "".join(CHARACTERS[n] for n in np.minimum(sums, MOST_EVENTS).tolist())
 
 
 def events(recording: np.ndarray) -> dict[str, Any]:

@@ -597,3 +597,22 @@ def test_costs_have_units_and_their_exact_value() -> None:
         "Parameters: 30 weights are stored; NeuroBench's ParameterCount has 4 biases"
     )
     assert "1\u202f200 synapses" in said
+
+
+def test_chips_with_the_same_kernels_share_a_picture():
+    """By hand: one kernel of 1 and -2; -2 is the darkest, blue, and 1 halfway from white to orange."""
+    weight = np.array([[[[1.0, -2.0]]]])
+    chips = {
+        "a": {"conv": weight},
+        "b": {"conv": 2 * weight},
+        "c": {"conv": weight.copy()},
+        "d": {},
+    }
+    found = histograms.on_chips("conv", chips)
+    names = [picture.alt.partition(":")[0] for picture in found]
+    assert names == ["Kernels of conv in the bundle of a, c", "Kernels of conv in the bundle of b"]
+    assert [picture.alt.rpartition(" ")[2] for picture in found] == ["2", "4"]
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[0].base64))).convert("RGB"))
+    assert image[0, -1].tolist() == histograms.BLUE.tolist()
+    halfway = (255 + histograms.ORANGE) / 2  # to a whole number
+    assert np.abs(image[0, 0] - halfway).max() <= 0.5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +16,9 @@ import numpy as np
 import pytest
 from end_to_end import ROOT
 
-from pipeline.report import floor_plan, page, story
+from pipeline.report import against, floor_plan, page, story
 from pipeline.report.part import Part
+from pipeline.report.revision import Revision
 from pipeline.report.sources import Target
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -26,6 +29,18 @@ pytestmark = [
 ]
 WIDE, NARROW = 1400, 380
 TASKS = ("braille", "nmnist")
+# The names of the landmarks; a section with a name is one.
+LANDMARKS = """
+    const text = (id) => document.getElementById(id).textContent.trim();
+    return [...document.querySelectorAll('section, nav, [role=region]')].map((e) =>
+        e.getAttribute('aria-label') ??
+        e.getAttribute('aria-labelledby').split(' ').map(text).join(' '))"""
+# Tab stops where there is nothing to scroll.
+IDLE = """
+    return [...document.querySelectorAll('[tabindex="0"]')].filter((e) => e.offsetHeight &&
+        e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight
+        && !e.closest('svg')).map((e) => e.className)"""
+NO_HTML, SHOWN = "<script>alert(1)</script>\u202e\x1b", "<script>alert(1)</script>\\u202e\\x1b"
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +59,21 @@ def browser() -> Iterator[Any]:
     driver.quit()
 
 
+def opened(browser: Any, url: str, width: int, theme: str) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    browser.get("about:blank")  # another address of the same page alone would not load it
+    browser.get(url)
+
+
 @pytest.fixture
 def load(browser, written) -> Callable[..., Any]:
     """`load(width, theme, address)`: the page, drawn; address: such as `#braille&target=loihi`."""
 
     def load(width: int = WIDE, theme: str = "light", address: str = "") -> Any:
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        media = [{"name": "prefers-color-scheme", "value": theme}]
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
-        browser.get("about:blank")  # another address of the same page alone would not load it
-        browser.get(written.as_uri() + address)
+        opened(browser, written.as_uri() + address, width, theme)
         until(browser, "document.documentElement.dataset.drawn > 0")
         return browser
 
@@ -365,21 +384,13 @@ def test_it_can_be_used_without_a_mouse_and_read_aloud(load):
 def test_landmarks_have_names_of_their_own_and_tab_stops_a_purpose(load, width):
     """WCAG 2.4.1 and 2.4.3, by what a screen reader lists; a section with a name is a region."""
     browser = load(width)
-    names = browser.execute_script("""
-        const text = (id) => document.getElementById(id).textContent.trim();
-        return [...document.querySelectorAll('section, nav, [role=region]')].map((e) =>
-            e.getAttribute('aria-label') ??
-            e.getAttribute('aria-labelledby').split(' ').map(text).join(' '))""")
+    names = browser.execute_script(LANDMARKS)
     assert len(names) > 20 and all(names) and len(names) == len(set(names))
     counted = browser.execute_script(
         "return ['main', 'header', 'h1'].map((e) => document.querySelectorAll(e).length)"
     )
     assert counted == [1, 1, 1]
-    idle = browser.execute_script("""
-        return [...document.querySelectorAll('[tabindex="0"]')].filter((e) => e.offsetHeight &&
-            e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight
-            && !e.closest('svg')).map((e) => e.className)""")
-    assert idle == []
+    assert browser.execute_script(IDLE) == []
 
 
 def test_it_prints_pictures_on_few_pages_and_in_legible_letters(browser, small_project, written):
@@ -408,3 +419,88 @@ def test_it_prints_pictures_on_few_pages_and_in_legible_letters(browser, small_p
     browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
     # CSS pixels before the page's zoom of 0.8, each 0.75 points.
     assert small * 0.8 * 0.75 >= 6
+    if shutil.which("pdftotext"):  # of poppler-utils: how high the letters became, pages broken
+        target.with_suffix(".pdf").write_bytes(pdf)
+        command = ("pdftotext", "-bbox", target.with_suffix(".pdf"), "-")
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found = re.findall(r'yMin="([0-9.]+)".*yMax="([0-9.]+)">(.*)</word>', text)
+        assert len(found) > 100
+        # The font's lines are 1.16 times as high as its size.
+        tiny = {html.unescape(word) for low, high, word in found if float(high) - float(low) < 6.9}
+        networks = browser.execute_script(
+            "return [...document.querySelectorAll('.network text')].map((e) => e.textContent)"
+        )
+        assert tiny <= set(" ".join(networks).split())
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    """The page of two revisions: by hand, 8 of 10 right and then 4, with a name that is no HTML."""
+    lock = {"data/prepared/letters.h5": {"md5": "0" * 32, "size": 1}}
+
+    def revision(name, answers, cells):
+        accuracy = {
+            "accuracy": cells / 100,
+            "correct": cells // 10,
+            "n": 10,
+            "wilson95": [0.1, 0.9],
+        }
+        row = {"resource": NO_HTML, "used": cells}
+        metrics = {
+            "accuracy": {"integer": accuracy},
+            "layers": [{"node": "lif", "entries": 400, "spike_rate": 0.25}],
+        }
+        texts = {
+            "models/letters/confusion.csv": "actual,predicted\n" + "".join(f"A,{x}\n" for x in answers),
+            "models/letters/parity.json": json.dumps({"samples": 10, "layers": []}),
+            "metrics/letters-generic.json": json.dumps({"Footprint": 4000}),
+            "metrics/letters-abacus.json": json.dumps(metrics),
+            "models/letters/deploy/abacus/fit.json": json.dumps({
+                "verdict": "fits", "utilisation": [row]
+            }),
+        }  # fmt: skip
+        outs = lock | {path: {"md5": "0" * 32, "size": len(text)} for path, text in texts.items()}
+        return Revision(name, f"the commit {NO_HTML}", outs, lambda path: texts[path].encode())
+
+    part = against.make(revision("old", "AAAAAAAABB", 50), revision("new", "BBBBBBAAAA", 60), [])
+    path = tmp_path / "against.html"
+    path.write_text(against._render(part), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_two_revisions_fit_without_a_word_and_show_their_numbers(browser, comparison, width, theme):
+    opened(browser, comparison.as_uri(), width, theme)
+    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return document.querySelectorAll('script').length") == 1
+    # As a person reads them; on a narrow page the first columns of a table that scrolls.
+    rows = browser.execute_script(
+        "return [...document.querySelectorAll('tbody tr')]"
+        ".map((row) => [...row.children].map((cell) => cell.innerText))"
+    )
+    (trained,) = [row for row in rows if row[:2] == ["letters, trained", "8 of 10"]]
+    # Only the first six are right at `old` alone, the last two now alone: p = 2 (1 + 8 + 28) / 256.
+    assert (trained[4], trained[-4:]) == ("4 of 10", ["-40.00", "6", "2", "0.29"])
+    (cells,) = [row for row in rows if row[1].startswith("<script>")]
+    assert cells == ["letters, abacus", SHOWN, "50", "60", "+20 %"]
+    text = browser.execute_script("return document.body.innerText")
+    assert f"the commit {SHOWN}" in text and not {"\u202e", "\x1b"} & set(text)
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_two_revisions_have_landmarks_and_tab_stops_with_a_purpose(browser, comparison, width):
+    opened(browser, comparison.as_uri(), width, "light")
+    names = browser.execute_script(LANDMARKS)
+    assert names and all(names) and len(names) == len(set(names))
+    counted = "['main', 'header', 'h1'].map((e) => document.querySelectorAll(e).length)"
+    assert browser.execute_script(f"return {counted}") == [1, 1, 1]
+    assert browser.execute_script(IDLE) == []
+    # What does not fit can be scrolled by keyboard.
+    assert (
+        browser.execute_script("""
+        return [...document.querySelectorAll('.scroll')].filter((e) =>
+            e.scrollWidth > e.clientWidth + 1 && e.tabIndex < 0).length""")
+        == 0
+    )

@@ -22,9 +22,17 @@ function cleared(canvas, width, height) {
   return pen;
 }
 
-// The events of a sample: [step, place in the step, how many].
+// The events of a sample: [step, place in the step, how many]; of one that is no golden vector as its
+// picture needs them.
 function eventsOf(task, sample) {
-  const { input, shape } = held[task];
+  const { input, pictures, shape, steps } = held[task];
+  if (sample >= input.length) {
+    const numbers = [...pictures[sample - input.length]].map((character) => parseInt(character, 36));
+    return numbers.flatMap((n, at) => {
+      if (!n) return [];
+      return [shape.length < 3 ? [at % steps, Math.floor(at / steps), n] : [0, at, n]];
+    });
+  }
   const size = shape.reduce((a, b) => a * b, 1);
   return summed(input[sample].at).map((at, k) => [
     Math.floor(at / size), at % size, parseInt(input[sample].n[k], 36),
@@ -118,6 +126,8 @@ function galleryOf(task) {
         text.textContent = said(task, sample, answers[sample]);
         const counts = document.createElement("div");
         bars(counts, classes, answers[sample].counts, labels[sample], answers[sample].class);
+        item.append(canvas, text, counts);
+        if (sample >= held[task].input.length) return item; // its layers' spikes are in no bundle
         const play = document.createElement("button");
         play.type = "button";
         play.textContent = `Play sample ${held[task].numbers[sample]}`;
@@ -125,7 +135,7 @@ function galleryOf(task) {
           players[task].choose(sample, run.value);
           document.getElementById(`player-${task}`).scrollIntoView();
         });
-        item.append(canvas, text, counts, play);
+        item.append(play);
         return item;
       }),
     );
