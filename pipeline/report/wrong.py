@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.report.part import absent
 from pipeline.report.sources import Bundle, Source
+from spyx_nir.errors import UserError
 
 MOST = 40  # of a task: a second of simulation, 2.5 kB of the page each for N-MNIST
 
@@ -36,11 +37,7 @@ class Wrong:
 
 @functools.lru_cache(maxsize=1)  # the part and what is embedded, one task after the other
 def wrong(source: Source, bundle: Bundle) -> tuple[Wrong, list[str]]:
-    """Up to `MOST` of the recordings, and sentences on what is missing.
-
-    Raises:
-        UserError: the prepared file cannot be read.
-    """
+    """Up to `MOST` of the recordings, and sentences on what is missing."""
     from pipeline.datasets import prepared
 
     path = source.folder.parents[1] / "data" / "prepared" / f"{source.task}.h5"
@@ -48,11 +45,20 @@ def wrong(source: Source, bundle: Bundle) -> tuple[Wrong, list[str]]:
         return Wrong(), []  # said beside the matrix
     if not path.is_file():
         return Wrong(), [absent(f"data/prepared/{source.task}.h5", "make repro")]
-    events, labels = prepared.read(path).stream("test")
+    try:
+        data = prepared.read(path)
+    except UserError as error:
+        return Wrong(), [str(error)]
+    events, labels = data.stream("test")
     classes = bundle.manifest["classes"]
-    if [row["actual"] for row in source.confusion] != [classes[label] for label in labels.tolist()]:
+    if (
+        list(data.classes) != classes
+        or data.shape[2:] != bundle.vectors["input"].shape[2:]
+        or [row["actual"] for row in source.confusion] != [classes[n] for n in labels.tolist()]
+    ):
         return Wrong(), [
-            f"data/prepared/{source.task}.h5 has other recordings than confusion.csv: run make repro"
+            f"data/prepared/{source.task}.h5 has other recordings than confusion.csv or the bundle: "
+            "run make repro"
         ]
     golden = set(bundle.manifest["vectors"]["test_samples"])
     numbers = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from end_to_end import tiny_target, tiny_task
@@ -85,7 +87,16 @@ def test_files_that_do_not_fit_together_are_named(answered):
     rows[first]["actual"] = other
     found, (line,) = wrong.wrong(replace(source, confusion=rows), source.bundle)
     assert found.numbers == () and "has other recordings than confusion.csv" in line
-    (source.folder.parents[1] / "data" / "prepared" / "braille.h5").unlink()
+    path = source.folder.parents[1] / "data" / "prepared" / "braille.h5"
+    with h5py.File(path, "r+") as file:  # classes that the bundle does not know, labels of them
+        file.attrs["classes"] = json.dumps([*json.loads(file.attrs["classes"]), "new"])
+        file["labels"][...] = len(classes)
+    found, (line,) = wrong.wrong(replace(source, confusion=list(rows)), source.bundle)
+    assert found.numbers == () and "has other recordings than confusion.csv" in line
+    path.write_bytes(b"damaged")
+    found, (line,) = wrong.wrong(replace(source, confusion=list(rows)), source.bundle)
+    assert found.numbers == () and "braille.h5: not a complete prepared file" in line
+    path.unlink()
     found, (line,) = wrong.wrong(replace(source, confusion=list(rows)), source.bundle)
     assert found.numbers == () and line == "data/prepared/braille.h5 is not there: run make repro"
 
