@@ -217,7 +217,7 @@ def test_names_are_text(repository: Path, compared: Callable[[], Any]) -> None:
     page = compared()
     assert rows(page, SIZE)["letters, abacus, <script>\\u202e\\x1b[2J"] == ["–", 1, "–"]
     text = (repository / "report" / "against.html").read_text(encoding="utf-8")
-    assert not {"\u202e", "\x1b"} & set(text) and "<script>" not in text
+    assert not {"\u202e", "\x1b"} & set(text) and text.count("<script") == 1  # the page's own
 
 
 @pytest.mark.parametrize("revision", ["nonsense", "--help", "old:dvc.lock", ""])
